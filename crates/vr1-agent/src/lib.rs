@@ -1,0 +1,1 @@
+//! Several models at work on one question.

@@ -1,0 +1,1 @@
+//! The Curriculum trait and its schedulers.

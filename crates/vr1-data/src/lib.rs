@@ -1,0 +1,1 @@
+//! Samples, dataset readers and synthetic scenes.

@@ -1,0 +1,1 @@
+//! The DPO family of losses.

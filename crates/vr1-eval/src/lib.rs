@@ -1,0 +1,1 @@
+//! Benchmarks, answer extraction and scores.

@@ -1,0 +1,1 @@
+//! Group advantages and the GRPO family of losses.

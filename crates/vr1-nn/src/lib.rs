@@ -1,0 +1,1 @@
+//! Layers, norms, rotary embeddings, attention, key-value caches, weight loading and saving.

@@ -1,0 +1,1 @@
+//! Tensor arithmetic that objectives share: token log-probabilities, masked means, shape checks.

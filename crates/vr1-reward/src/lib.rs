@@ -1,0 +1,1 @@
+//! The Reward trait, verifiers and the reward language.

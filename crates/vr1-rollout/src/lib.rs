@@ -1,0 +1,1 @@
+//! Sampling: shared-prefix group decoding, beam search, the RolloutEngine trait.

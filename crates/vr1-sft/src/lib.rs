@@ -1,0 +1,1 @@
+//! Supervised loss and label masks.

@@ -1,0 +1,1 @@
+//! What libtorch has and tch lacks: fused AdamW, CUDA loading, allocator statistics.

@@ -1,0 +1,1 @@
+//! Policies, the update step, recipes, checkpoints, metrics and reports.

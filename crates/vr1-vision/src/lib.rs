@@ -1,0 +1,1 @@
+//! Image preprocessing and vision encoders.
