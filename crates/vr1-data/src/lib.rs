@@ -1,1 +1,15 @@
-//! Samples, dataset readers and synthetic scenes.
+#![doc = include_str!("../README.md")]
+
+mod dataset;
+mod error;
+mod mixture;
+mod picture;
+mod sample;
+mod scenes;
+
+pub use dataset::Dataset;
+pub use error::{Error, Result};
+pub use mixture::{Mixture, Part};
+pub use picture::{MAX_PIXELS, Picture};
+pub use sample::{Fields, Media, Sample, Turn};
+pub use scenes::{Scenes, Split, Task};

@@ -1,0 +1,115 @@
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, RgbImage};
+
+use crate::{Error, Result};
+
+/// The most pixels an image file may claim: Pillow's warning threshold, a quarter of a GiB at one byte a channel.
+///
+/// It is checked on the header, before memory is taken for the pixels, so a decompression bomb costs nothing.
+pub const MAX_PIXELS: u64 = 89_478_485;
+
+/// An image: still in its file, or already pixels.
+#[derive(Debug, Clone)]
+pub enum Picture {
+    /// A file, decoded when it is needed.
+    File(PathBuf),
+    /// Pixels, shared between the samples that show them.
+    Pixels(Arc<RgbImage>),
+}
+
+impl Picture {
+    /// The picture as 8-bit RGB, turned the way its EXIF orientation says.
+    ///
+    /// Other pixel formats become RGB as Pillow's `convert("RGB")` makes them: grey is repeated, a palette is looked
+    /// up, alpha is dropped without blending, 16-bit colour keeps its high byte, and 16-bit grey is clipped at 255.
+    /// Of an animation the first frame is taken. The file's content decides its format, not its name.
+    ///
+    /// # Errors
+    /// When the file is missing, is no image, is cut short, or claims more than [`MAX_PIXELS`]; the file is named.
+    pub fn load(&self) -> Result<Cow<'_, RgbImage>> {
+        match self {
+            Self::Pixels(pixels) => Ok(Cow::Borrowed(pixels)),
+            Self::File(path) => decode(path).map(Cow::Owned),
+        }
+    }
+
+    /// Width and height in pixels as [`load`](Self::load) gives them, read from the file's header alone.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), except that damage behind the header goes unnoticed.
+    pub fn dimensions(&self) -> Result<(u32, u32)> {
+        match self {
+            Self::Pixels(pixels) => Ok(pixels.dimensions()),
+            Self::File(path) => {
+                let mut decoder = open(path)?;
+                let (width, height) = decoder.dimensions();
+                Ok(if swaps_sides(orientation(path, &mut decoder)?) { (height, width) } else { (width, height) })
+            }
+        }
+    }
+}
+
+impl From<RgbImage> for Picture {
+    fn from(pixels: RgbImage) -> Self {
+        Self::Pixels(Arc::new(pixels))
+    }
+}
+
+fn open(path: &Path) -> Result<impl ImageDecoder> {
+    let undecodable = |source| Error::Image { path: path.to_owned(), source };
+    let file = File::open(path).map_err(|e| Error::io(path, e))?;
+    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|e| Error::io(path, e))?;
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(MAX_PIXELS * 8 + (1 << 26)); // the largest pixel (RGBA of 16 bits) and room for the decoder
+    reader.limits(limits);
+    let decoder = reader.into_decoder().map_err(undecodable)?;
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(Error::TooManyPixels { path: path.to_owned(), width, height, limit: MAX_PIXELS });
+    }
+    Ok(decoder)
+}
+
+fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<image::metadata::Orientation> {
+    decoder.orientation().map_err(|source| Error::Image { path: path.to_owned(), source })
+}
+
+fn swaps_sides(orientation: image::metadata::Orientation) -> bool {
+    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
+}
+
+fn decode(path: &Path) -> Result<RgbImage> {
+    let mut decoder = open(path)?;
+    let orientation = orientation(path, &mut decoder)?;
+    let mut decoded =
+        DynamicImage::from_decoder(decoder).map_err(|source| Error::Image { path: path.to_owned(), source })?;
+    decoded.apply_orientation(orientation);
+    Ok(to_rgb(decoded))
+}
+
+/// Pillow's `convert("RGB")`, for every pixel format a decoder can give.
+fn to_rgb(decoded: DynamicImage) -> RgbImage {
+    let high = |v: u16| (v >> 8) as u8;
+    match decoded {
+        DynamicImage::ImageRgb8(pixels) => pixels,
+        DynamicImage::ImageLuma16(grey) => {
+            let clipped = grey.as_raw().iter().map(|&v| v.min(255) as u8).collect();
+            let grey = GrayImage::from_raw(grey.width(), grey.height(), clipped);
+            DynamicImage::ImageLuma8(grey.expect("as many values as pixels")).into_rgb8()
+        }
+        DynamicImage::ImageLumaA16(p) => map(&p, |p| [high(p.0[0]); 3]),
+        DynamicImage::ImageRgb16(p) => map(&p, |p| p.0.map(high)),
+        DynamicImage::ImageRgba16(p) => map(&p, |p| [high(p.0[0]), high(p.0[1]), high(p.0[2])]),
+        other => other.into_rgb8(),
+    }
+}
+
+fn map<P: image::Pixel>(pixels: &image::ImageBuffer<P, Vec<P::Subpixel>>, rgb: impl Fn(&P) -> [u8; 3]) -> RgbImage {
+    RgbImage::from_fn(pixels.width(), pixels.height(), |x, y| image::Rgb(rgb(pixels.get_pixel(x, y))))
+}

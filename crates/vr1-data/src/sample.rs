@@ -1,0 +1,40 @@
+use crate::Picture;
+
+/// A sample's own JSON object: what its row or its scene says beyond question and solution.
+pub type Fields = serde_json::Map<String, serde_json::Value>;
+
+/// A question with its media and its solution.
+#[derive(Debug, Clone, Default)]
+pub struct Sample {
+    /// Names the sample in errors, rollouts and reports.
+    pub id: String,
+    /// Shown before the question, in this order.
+    pub media: Vec<Media>,
+    /// The question, without any media marker.
+    pub question: String,
+    /// The answer that counts as right, as text.
+    pub solution: String,
+    /// A staged conversation to imitate; empty when there is none.
+    pub turns: Vec<Turn>,
+    /// Everything else known of the sample, for text templates and rewards.
+    pub fields: Fields,
+}
+
+/// One step of a staged conversation: what the user asks and what the model should say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// The stage, such as `summary` or `conclusion`.
+    pub name: String,
+    /// The user's text; in the first turn it begins with the question.
+    pub prompt: String,
+    /// The text to imitate.
+    pub answer: String,
+}
+
+/// One piece of media of a sample.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Media {
+    /// A still image.
+    Image(Picture),
+}
