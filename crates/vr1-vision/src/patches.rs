@@ -1,0 +1,82 @@
+use image::RgbImage;
+use ndarray::Array2;
+
+use crate::{Error, Result};
+
+/// An image, or the frames of a video, cut into the patches a vision encoder reads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Patches {
+    /// One row a patch, `[N, C * temporal_patch_size * patch_size * patch_size]`, a row laid out in that order.
+    ///
+    /// The rows go by time, then by squares of `merge_size × merge_size` patches from left to right and top to bottom,
+    /// and inside a square again from left to right and top to bottom, so that the rows which the patch merger joins
+    /// into one token lie side by side.
+    pub pixel_values: Array2<f32>,
+    /// Patches in time, in height and in width; their product is N.
+    pub grid_thw: [usize; 3],
+}
+
+impl Patches {
+    /// How many tokens of the language model the patches become: `t * h * w / merge_size²`.
+    pub fn tokens(&self, merge_size: usize) -> usize {
+        self.grid_thw.iter().product::<usize>() / (merge_size * merge_size)
+    }
+}
+
+/// How pixels become patches.
+pub(crate) struct Layout<'a> {
+    pub(crate) patch_size: usize,
+    pub(crate) temporal_patch_size: usize,
+    pub(crate) merge_size: usize,
+    /// For each channel the value of each of the 256 grey levels.
+    pub(crate) levels: &'a [[f32; 256]; 3],
+}
+
+/// Cuts frames of one size into patches; the last frame is repeated until the temporal patch is full.
+///
+/// T frames of H × W pixels give `[t * h * w, 3 * tp * p * p]` where t = ⌈T / tp⌉, h = H / p, w = W / p.
+pub(crate) fn patchify(frames: &[&RgbImage], layout: &Layout<'_>) -> Result<Patches> {
+    let (patch, merge, temporal) = (layout.patch_size, layout.merge_size, layout.temporal_patch_size);
+    let Some(first) = frames.first() else { return Err(Error::NoFrames) };
+    let (width, height) = (first.width() as usize, first.height() as usize);
+    let unit = patch * merge;
+    if width == 0 || height == 0 || width % unit != 0 || height % unit != 0 {
+        return Err(Error::NotWholePatches { height, width, unit });
+    }
+    if let Some(odd) = frames.iter().position(|frame| frame.dimensions() != first.dimensions()) {
+        let (w, h) = frames[odd].dimensions();
+        return Err(Error::FrameSize { frame: odd, height: h, width: w, expected: [height, width] });
+    }
+    let grid_thw = [frames.len().div_ceil(temporal), height / patch, width / patch];
+    let row_len = 3 * temporal * patch * patch;
+    let mut values = Vec::with_capacity(grid_thw.iter().product::<usize>() * row_len);
+    for t in 0..grid_thw[0] {
+        let planes: Vec<&[u8]> =
+            (0..temporal).map(|dt| frames[(t * temporal + dt).min(frames.len() - 1)].as_raw().as_slice()).collect();
+        for block_y in 0..grid_thw[1] / merge {
+            for block_x in 0..grid_thw[2] / merge {
+                for inner in 0..merge * merge {
+                    let top = (block_y * merge + inner / merge) * patch;
+                    let left = (block_x * merge + inner % merge) * patch;
+                    push_patch(&mut values, &planes, layout, width, [top, left]);
+                }
+            }
+        }
+    }
+    let rows = values.len() / row_len;
+    let pixel_values = Array2::from_shape_vec((rows, row_len), values).expect("rows × row length values were pushed");
+    Ok(Patches { pixel_values, grid_thw })
+}
+
+/// One row: for each channel, for each frame of the temporal patch, `patch_size` lines of `patch_size` values.
+fn push_patch(values: &mut Vec<f32>, planes: &[&[u8]], layout: &Layout<'_>, width: usize, [top, left]: [usize; 2]) {
+    let patch = layout.patch_size;
+    for (channel, levels) in layout.levels.iter().enumerate() {
+        for plane in planes {
+            for y in top..top + patch {
+                let line = &plane[(y * width + left) * 3..(y * width + left + patch) * 3];
+                values.extend(line.chunks_exact(3).map(|pixel| levels[usize::from(pixel[channel])]));
+            }
+        }
+    }
+}
