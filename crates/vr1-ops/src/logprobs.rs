@@ -1,0 +1,145 @@
+use tch::{Kind, Tensor};
+
+use crate::checks::{check_device, check_floating, check_rank, check_shape, check_token_ids};
+use crate::{Error, Result};
+
+/// The log-probability that each row of `logits` gives to its token.
+///
+/// ```text
+/// out = logits[id] − log Σ_v exp(logits[v])
+/// ```
+///
+/// Half-precision logits are raised to f32 first; the result is f32 (f64 for f64 logits).
+///
+/// # Shapes
+/// `logits [.., V]`, `ids [..]` → `[..]`.
+///
+/// # Errors
+/// Shapes that do not go together, `logits` not floating-point, an id outside `0..V`.
+///
+/// # Example
+/// Two tokens with logits ln 1 and ln 3 have probabilities ¼ and ¾:
+/// ```
+/// use tch::Tensor;
+/// let logits = Tensor::from_slice2(&[[1f32.ln(), 3f32.ln()]]);
+/// let logprobs = vr1_ops::token_logprobs(&logits, &Tensor::from_slice(&[1i64]))?;
+/// assert!((logprobs.double_value(&[0]) - 0.75f64.ln()).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn token_logprobs(logits: &Tensor, ids: &Tensor) -> Result<Tensor> {
+    check_floating("logits", logits)?;
+    let shape = logits.size();
+    let Some((&vocab, lead)) = shape.split_last() else {
+        return Err(Error::Rank { name: "logits", expected: 1, got: shape });
+    };
+    check_shape("ids", ids, "logits", lead)?;
+    check_device("ids", ids, "logits", logits)?;
+    check_token_ids("ids", ids, vocab)?;
+    let logits = logits.f_to_kind(accumulation(logits.kind()))?;
+    let picked = logits.f_gather(-1, &ids.f_to_kind(Kind::Int64)?.f_unsqueeze(-1)?, false)?.f_squeeze_dim(-1)?;
+    Ok(picked.f_sub(&logits.f_logsumexp(-1i64, false)?)?)
+}
+
+/// The entropy of each row of `logits`, in nats.
+///
+/// ```text
+/// H = − Σ_v p_v log p_v,   p = softmax(logits)
+/// ```
+///
+/// # Shapes
+/// `logits [.., V]` → `[..]`.
+///
+/// # Errors
+/// `logits` not floating-point, or without a dimension.
+///
+/// # Example
+/// Two equally likely tokens have one bit of entropy, ln 2 nats:
+/// ```
+/// use tch::Tensor;
+/// let entropy = vr1_ops::token_entropy(&Tensor::from_slice2(&[[5f32, 5.0]]))?;
+/// assert!((entropy.double_value(&[0]) - 2f64.ln()).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn token_entropy(logits: &Tensor) -> Result<Tensor> {
+    check_floating("logits", logits)?;
+    if logits.dim() == 0 {
+        return Err(Error::Rank { name: "logits", expected: 1, got: vec![] });
+    }
+    let logprobs = logits.f_log_softmax(-1, accumulation(logits.kind()))?;
+    // A token of probability 0 adds 0, although its logarithm is −∞.
+    let terms = logprobs.f_exp()?.f_mul(&logprobs.f_clamp_min(f64::from(f32::MIN))?)?;
+    Ok(terms.f_sum_dim_intlist(-1i64, false, None::<Kind>)?.f_neg()?)
+}
+
+/// Token log-probabilities and entropies straight from hidden states and the output matrix, a chunk of tokens at a time.
+///
+/// ```text
+/// z_n = hidden_n · output_matrixᵀ / temperature
+/// logprobs_n = z_n[targets_n] − log Σ_v exp(z_n[v])
+/// entropy_n  = − Σ_v p_n[v] log p_n[v],   p_n = softmax(z_n)
+/// ```
+///
+/// Gradients flow to `hidden` and to `output_matrix`.
+///
+/// # Shapes
+/// `hidden [N, D]`, `output_matrix [V, D]`, `targets [N]` → `([N], [N])`, in f32 (f64 for f64 input).
+///
+/// # Errors
+/// Shapes, kinds or devices that do not go together, a target outside `0..V`, a temperature or a chunk that is not positive.
+///
+/// # Example
+/// ```
+/// use tch::Tensor;
+/// // One token, D = 1, V = 2: logits ln 1 and ln 3, so probabilities ¼ and ¾.
+/// let (hidden, matrix) = (Tensor::from_slice2(&[[1f32]]), Tensor::from_slice2(&[[0f32], [3f32.ln()]]));
+/// let (logprobs, entropy) = vr1_ops::chunked_logprobs(&hidden, &matrix, &Tensor::from_slice(&[0i64]), 1.0, 512)?;
+/// assert!((logprobs.double_value(&[0]) - 0.25f64.ln()).abs() < 1e-6);
+/// assert!((entropy.double_value(&[0]) - (0.25 * 4f64.ln() + 0.75 * (4.0 / 3f64).ln())).abs() < 1e-6);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn chunked_logprobs(
+    hidden: &Tensor,
+    output_matrix: &Tensor,
+    targets: &Tensor,
+    temperature: f64,
+    chunk: i64,
+) -> Result<(Tensor, Tensor)> {
+    check_rank("hidden", hidden, 2)?;
+    check_rank("output_matrix", output_matrix, 2)?;
+    let (tokens, width) = hidden.size2()?;
+    let vocab = output_matrix.size()[0];
+    check_shape("output_matrix", output_matrix, "hidden", &[vocab, width])?;
+    check_shape("targets", targets, "hidden", &[tokens])?;
+    check_floating("hidden", hidden)?;
+    check_floating("output_matrix", output_matrix)?;
+    check_device("output_matrix", output_matrix, "hidden", hidden)?;
+    check_device("targets", targets, "hidden", hidden)?;
+    check_token_ids("targets", targets, vocab)?;
+    if !(temperature.is_finite() && temperature > 0.0) {
+        return Err(Error::Setting { name: "temperature", expected: "a positive number", got: temperature });
+    }
+    if chunk < 1 {
+        return Err(Error::Setting { name: "chunk", expected: "at least 1", got: chunk as f64 });
+    }
+    let matrix = output_matrix.f_tr()?;
+    let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    while start < tokens {
+        let size = chunk.min(tokens - start);
+        let logits = hidden.f_narrow(0, start, size)?.f_matmul(&matrix)?;
+        let logits = logits.f_to_kind(accumulation(logits.kind()))?.f_div_scalar(temperature)?;
+        logprobs.push(token_logprobs(&logits, &targets.f_narrow(0, start, size)?)?);
+        entropies.push(token_entropy(&logits)?);
+        start += size;
+    }
+    if logprobs.is_empty() {
+        let empty = hidden.f_sum_dim_intlist(1i64, false, accumulation(hidden.kind()))?;
+        return Ok((empty.shallow_clone(), empty));
+    }
+    Ok((Tensor::f_cat(&logprobs, 0)?, Tensor::f_cat(&entropies, 0)?))
+}
+
+/// The kind in which sums over a vocabulary are taken: f64 stays, all else becomes f32.
+fn accumulation(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
+}

@@ -1,0 +1,54 @@
+//! Token log-probabilities: the chunked form equals the plain one, in values and in gradients.
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use tch::{Kind, Tensor};
+use vr1_ops::{Error, chunked_logprobs, token_entropy, token_logprobs};
+
+const CPU: (Kind, tch::Device) = (Kind::Float, tch::Device::Cpu);
+
+fn distance(a: &Tensor, b: &Tensor) -> f64 {
+    (a - b).abs().max().double_value(&[])
+}
+
+#[test]
+fn chunked_equals_plain_in_values_and_gradients() {
+    tch::manual_seed(1);
+    let (n, d, v, temperature) = (23, 8, 31, 0.7);
+    let targets = Tensor::randint(v, [n], (Kind::Int64, tch::Device::Cpu));
+    let weights = [Tensor::randn([n], CPU), Tensor::randn([n], CPU)];
+    let leaves = || {
+        tch::manual_seed(2);
+        [Tensor::randn([n, d], CPU).set_requires_grad(true), Tensor::randn([v, d], CPU).set_requires_grad(true)]
+    };
+    let [h0, w0] = leaves();
+    let logits = h0.matmul(&w0.tr()) / temperature;
+    let plain = (token_logprobs(&logits, &targets).unwrap(), token_entropy(&logits).unwrap());
+    (&plain.0 * &weights[0] + &plain.1 * &weights[1]).sum(Kind::Float).backward();
+    for chunk in [1, 5, 23, 1000] {
+        let [h, w] = leaves();
+        let (logprobs, entropy) = chunked_logprobs(&h, &w, &targets, temperature, chunk).unwrap();
+        assert!(distance(&logprobs, &plain.0) < 1e-5 && distance(&entropy, &plain.1) < 1e-5);
+        (&logprobs * &weights[0] + &entropy * &weights[1]).sum(Kind::Float).backward();
+        assert!(distance(&h.grad(), &h0.grad()) < 1e-5, "chunk {chunk}");
+        assert!(distance(&w.grad(), &w0.grad()) < 1e-5, "chunk {chunk}");
+    }
+}
+
+#[test]
+fn an_impossible_token_has_no_entropy_and_no_nan() {
+    let logits = Tensor::from_slice2(&[[0f32, f32::NEG_INFINITY]]);
+    assert_eq!(token_entropy(&logits).unwrap().double_value(&[0]), 0.0);
+}
+
+#[test]
+fn bad_input_is_named() {
+    let (h, w) = (Tensor::zeros([3, 4], CPU), Tensor::zeros([7, 5], CPU));
+    let ids = Tensor::from_slice(&[0i64, 1, 2]);
+    assert!(matches!(chunked_logprobs(&h, &w, &ids, 1.0, 8), Err(Error::Shape { name: "output_matrix", .. })));
+    let w = Tensor::zeros([2, 4], CPU);
+    assert!(matches!(chunked_logprobs(&h, &w, &ids, 1.0, 8), Err(Error::TokenOutOfRange { id: 2, vocab: 2, .. })));
+    let w = Tensor::zeros([7, 4], CPU);
+    assert!(matches!(chunked_logprobs(&h, &w, &ids, 0.0, 8), Err(Error::Setting { name: "temperature", .. })));
+    assert!(matches!(chunked_logprobs(&h, &w, &ids, 1.0, 0), Err(Error::Setting { name: "chunk", .. })));
+    assert!(matches!(token_logprobs(&h, &ids.slice(0, 0, 2, 1)), Err(Error::Shape { name: "ids", .. })));
+}
