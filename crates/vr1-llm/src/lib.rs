@@ -1,1 +1,5 @@
-//! Language-model backbones.
+#![doc = include_str!("../README.md")]
+
+mod qwen2;
+
+pub use qwen2::{Qwen2, Qwen2Config, RopeParameters};

@@ -1,0 +1,63 @@
+//! `B` sequences, `T` tokens, `D` hidden, `V` vocabulary.
+
+use tch::{Device, Tensor};
+use vr1_nn::{Context, Embedding, Init, MultimodalRotary, Path, Result, RmsNorm};
+
+use super::Qwen2Config;
+use super::layer::Layer;
+
+/// A Qwen2 decoder with its embedding and output matrix.
+#[derive(Debug)]
+pub struct Qwen2 {
+    embed_tokens: Embedding,
+    layers: Vec<Layer>,
+    norm: RmsNorm,
+    lm_head: Tensor,
+    rotary: MultimodalRotary,
+}
+
+impl Qwen2 {
+    /// A decoder whose parameters are at `root` by their published names, `model.…` and `lm_head.weight`.
+    ///
+    /// # Errors
+    /// If the config is impossible.
+    pub fn new(root: &Path<'_>, config: &Qwen2Config, device: Device) -> Result<Self> {
+        let (path, hidden) = (root.sub("model"), config.hidden_size);
+        let embed_tokens = Embedding::new(&path.sub("embed_tokens"), config.vocab_size, hidden);
+        let layers = path.sub("layers");
+        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(&layers.sub(i), config)).collect::<Result<_>>()?;
+        let lm_head = if config.tie_word_embeddings {
+            embed_tokens.weight().shallow_clone()
+        } else {
+            root.sub("lm_head").get("weight", &[config.vocab_size, hidden], Init::Normal(0.02))
+        };
+        let norm = RmsNorm::new(&path.sub("norm"), hidden, config.rms_norm_eps);
+        let rotary = MultimodalRotary::new(config.heads()?.dim, config.theta(), &config.sections()?, device)?;
+        Ok(Self { embed_tokens, layers, norm, lm_head, rotary })
+    }
+
+    /// Ids `[B, T]` to embeddings `[B, T, D]`.
+    pub fn embed(&self, input_ids: &Tensor) -> Tensor {
+        self.embed_tokens.forward(input_ids)
+    }
+
+    /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`.
+    pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, context: &mut Context<'_>) -> Tensor {
+        let rotation = self.rotary.rotation(position_ids, embeds.kind());
+        let mut x = embeds.shallow_clone();
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&x, &rotation, context, index);
+        }
+        self.norm.forward(&x)
+    }
+
+    /// Hidden states `[…, D]` to logits `[…, V]`.
+    pub fn logits(&self, hidden: &Tensor) -> Tensor {
+        hidden.linear(&self.lm_head, None::<&Tensor>)
+    }
+
+    /// The output matrix, `[V, D]`.
+    pub fn lm_head(&self) -> &Tensor {
+        &self.lm_head
+    }
+}

@@ -1,0 +1,125 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+use tch::{Kind, Tensor};
+use vr1_torch::MappedFile;
+
+use crate::{Error, Result};
+
+/// The weights of a model directory: one safetensors file, or several with an index, mapped into memory.
+///
+/// Names are given as published checkpoints have them: the `model.language_model.` and `model.visual.` prefixes that
+/// some versions of transformers write become `model.` and `visual.`.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    tensors: BTreeMap<String, Entry>,
+    files: Vec<MappedFile>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    file: usize,
+    start: usize,
+    end: usize,
+    dtype: Dtype,
+    shape: Vec<i64>,
+}
+
+impl Checkpoint {
+    /// Opens the weights in the directory `path` without reading the tensors yet.
+    ///
+    /// # Errors
+    /// If there are none, a shard is missing, or a file is cut short; the error names the file.
+    pub fn open(path: &Path) -> Result<Self> {
+        let mut checkpoint = Self { path: path.to_owned(), tensors: BTreeMap::new(), files: Vec::new() };
+        for file in shards(path)? {
+            checkpoint.add(&file)?;
+        }
+        Ok(checkpoint)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let file = MappedFile::open(path)?;
+        let bad = |reason: String| Error::Safetensors { path: path.to_owned(), reason };
+        let (header, metadata) = SafeTensors::read_metadata(&file).map_err(|e| bad(e.to_string()))?;
+        // The header is preceded by its length, eight bytes.
+        let data = header + 8;
+        for (name, info) in metadata.tensors() {
+            let (start, end) = (data + info.data_offsets.0, data + info.data_offsets.1);
+            if end > file.len() {
+                return Err(bad(format!("{name} ends at byte {end}, the file at {}", file.len())));
+            }
+            let shape = info.shape.iter().map(|&d| d as i64).collect();
+            let entry = Entry { file: self.files.len(), start, end, dtype: info.dtype, shape };
+            let name = published_name(&name);
+            if self.tensors.insert(name.clone(), entry).is_some() {
+                return Err(bad(format!("{name} is there twice")));
+            }
+        }
+        self.files.push(file);
+        Ok(())
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[i64]> {
+        self.tensors.get(name).map(|entry| entry.shape.as_slice())
+    }
+
+    /// Copies a tensor out of its file, in the kind it is stored in, onto the CPU.
+    ///
+    /// # Errors
+    /// `Ok(None)` if there is no such tensor; `Ok(Some(Err(dtype)))` if its kind is not a floating-point one.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<std::result::Result<Tensor, String>>> {
+        let Some(entry) = self.tensors.get(name) else { return Ok(None) };
+        let kind = match entry.dtype {
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            Dtype::F64 => Kind::Double,
+            other => return Ok(Some(Err(format!("{other:?}")))),
+        };
+        let bytes = &self.files[entry.file][entry.start..entry.end];
+        Ok(Some(Ok(Tensor::f_from_data_size(bytes, &entry.shape, kind)?)))
+    }
+}
+
+fn published_name(name: &str) -> String {
+    if let Some(rest) = name.strip_prefix("model.language_model.") {
+        format!("model.{rest}")
+    } else if let Some(rest) = name.strip_prefix("model.visual.") {
+        format!("visual.{rest}")
+    } else {
+        name.to_owned()
+    }
+}
+
+fn shards(path: &Path) -> Result<Vec<PathBuf>> {
+    let single = path.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let index = path.join("model.safetensors.index.json");
+    if !index.is_file() {
+        return Err(Error::NoWeights(path.to_owned()));
+    }
+    let text = std::fs::read_to_string(&index).map_err(|source| Error::Io { path: index.clone(), source })?;
+    let bad = |reason: String| Error::Index { path: index.clone(), reason };
+    let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
+    let map = json["weight_map"].as_object().ok_or_else(|| bad("no object `weight_map`".to_owned()))?;
+    let mut names: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names.into_iter().map(|name| path.join(name)).collect())
+}

@@ -1,0 +1,48 @@
+use tch::{Kind, Tensor};
+
+use crate::{Init, Path};
+
+/// `x / √(mean(x²) + ε) · w` (Zhang & Sennrich, [arXiv:1910.07467](https://arxiv.org/abs/1910.07467)), computed in f32.
+#[derive(Debug)]
+pub struct RmsNorm {
+    weight: Tensor,
+    epsilon: f64,
+}
+
+impl RmsNorm {
+    /// A norm over the last dimension with `weight` `[size]` at `path`.
+    pub fn new(path: &Path<'_>, size: i64, epsilon: f64) -> Self {
+        Self { weight: path.get("weight", &[size], Init::Ones), epsilon }
+    }
+
+    /// `[…, size]` to the same shape.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        if x.kind() == Kind::Float {
+            return x.rms_norm(self.weight.size(), Some(&self.weight), self.epsilon);
+        }
+        let wide = x.to_kind(Kind::Float);
+        let scale = (wide.square().mean_dim(-1, true, Kind::Float) + self.epsilon).rsqrt();
+        (wide * scale).to_kind(x.kind()) * &self.weight
+    }
+}
+
+/// `(x − mean) / √(var + ε) · w + b` (Ba et al., [arXiv:1607.06450](https://arxiv.org/abs/1607.06450)).
+#[derive(Debug)]
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: f64,
+}
+
+impl LayerNorm {
+    /// A norm over the last dimension with `weight` and `bias` `[size]` at `path`.
+    pub fn new(path: &Path<'_>, size: i64, epsilon: f64) -> Self {
+        let weight = path.get("weight", &[size], Init::Ones);
+        Self { weight, bias: path.get("bias", &[size], Init::Zeros), epsilon }
+    }
+
+    /// `[…, size]` to the same shape.
+    pub fn forward(&self, x: &Tensor) -> Tensor {
+        x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, false)
+    }
+}

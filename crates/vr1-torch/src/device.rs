@@ -1,0 +1,51 @@
+use std::sync::OnceLock;
+
+use tch::{Cuda, Device};
+
+use crate::{Error, Result};
+
+/// The device that `spec` names: `cpu`, `cuda` (the first GPU) or `cuda:N`.
+///
+/// # Errors
+/// If the name is unknown, or it names a GPU that this machine or this libtorch does not have; the error says which.
+///
+/// # Example
+/// ```
+/// assert_eq!(vr1_torch::device("cpu")?, tch::Device::Cpu);
+/// assert!(vr1_torch::device("gpu").unwrap_err().to_string().contains("expected `cpu`, `cuda` or `cuda:N`"));
+/// # Ok::<(), vr1_torch::Error>(())
+/// ```
+pub fn device(spec: &str) -> Result<Device> {
+    let unknown = || Error::UnknownDevice(spec.to_owned());
+    let index = match spec.split_once(':') {
+        None if spec == "cpu" => return Ok(Device::Cpu),
+        None if spec == "cuda" => 0,
+        Some(("cuda", index)) => index.parse::<usize>().map_err(|_| unknown())?,
+        _ => return Err(unknown()),
+    };
+    let no_cuda = |reason: String| Error::NoCuda { device: spec.to_owned(), reason };
+    load_cuda().as_ref().map_err(|reason| no_cuda(reason.clone()))?;
+    if !Cuda::is_available() {
+        return Err(no_cuda("libtorch finds no CUDA driver or no GPU; use `cpu`".to_owned()));
+    }
+    let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
+    if index >= count {
+        return Err(no_cuda(format!("this machine has {count} CUDA device(s), numbered from 0")));
+    }
+    Ok(Device::Cuda(index))
+}
+
+/// Loads `libtorch_cuda`, once, and keeps it for the life of the process.
+fn load_cuda() -> &'static Result<(), String> {
+    static LOADED: OnceLock<Result<(), String>> = OnceLock::new();
+    LOADED.get_or_init(|| {
+        // SAFETY: running the initialisers of libtorch's own CUDA library is what linking against it would have done.
+        match unsafe { libloading::Library::new("libtorch_cuda.so") } {
+            Ok(library) => {
+                std::mem::forget(library);
+                Ok(())
+            }
+            Err(error) => Err(format!("this libtorch has no CUDA part ({error}); use `cpu`")),
+        }
+    })
+}
