@@ -1,1 +1,59 @@
-fn main() {}
+//! `cargo xtask`: set-up, the main job, the tests, the lints and the data sets, each one command.
+//!
+//! Nothing here needs libtorch: this program is what fetches it. So it depends on little and builds in seconds.
+
+mod arrows;
+mod checkout;
+mod demo;
+mod fetch;
+mod install;
+mod libtorch;
+mod lint;
+mod pip;
+mod process;
+mod python;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use checkout::Checkout;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+  demo [ARG…]       set up, then run the main job: `visualthinker_sat`, release build (ARGs go to it)
+  test              set up, then run every test and the smoke run of every example
+  setup             libtorch 2.11.0 for plain cargo: from LIBTORCH, from python3, or installed by pip
+  lint [STEP…]      what CI checks: fmt, arrows, clippy, doc, deny (default: all of them)
+  fmt               format the code
+  fetch easy-vqa    the easy-VQA data set, into data/easy-vqa/";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match dispatch(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[&str]) -> Result<()> {
+    let checkout = Checkout::find()?;
+    match args {
+        ["help" | "-h" | "--help"] => println!("{USAGE}"),
+        ["demo", rest @ ..] => demo::demo(&checkout, rest)?,
+        ["test"] => test::test(&checkout)?,
+        ["setup"] => setup::setup(&checkout)?,
+        ["lint", steps @ ..] => lint::lint(&checkout, steps)?,
+        ["fmt"] => lint::fmt(&checkout)?,
+        ["fetch", "easy-vqa"] => fetch::easy_vqa(&checkout)?,
+        ["fetch", other @ ..] => bail!("nothing is known as `{}`; `cargo xtask fetch easy-vqa` is", other.join(" ")),
+        [] => bail!("no command\n{USAGE}"),
+        unknown => bail!("`{}` is no command\n{USAGE}", unknown.join(" ")),
+    }
+    Ok(())
+}

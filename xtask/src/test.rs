@@ -1,0 +1,52 @@
+//! Every test of the workspace, and every example for a minute.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::checkout::Checkout;
+use crate::{process, setup};
+
+/// The examples that reproduce a system; each has a `--smoke` that asserts a number within a minute.
+const EXAMPLES: [&str; 4] = ["visualthinker_sat", "vlm_r1_rec", "r1v_counting", "llamav_o1_curriculum"];
+
+/// Sets up, runs the tests and then the smoke runs; one that fails does not hide the ones after it.
+pub(crate) fn test(checkout: &Checkout) -> Result<()> {
+    setup::setup(checkout)?;
+    let mut ends =
+        vec![timed("tests", || process::run(&mut process::cargo(checkout, ["test", "--workspace", "--no-fail-fast"])))];
+    let build = ["build", "--release", "-p", "vr1"].into_iter();
+    let build = build.chain(EXAMPLES.iter().flat_map(|name| ["--example", name]));
+    ends.push(timed("examples", || process::run(&mut process::cargo(checkout, build))));
+    for name in EXAMPLES {
+        let smoke = ["run", "--release", "--quiet", "-p", "vr1", "--example", name, "--", "--smoke"];
+        ends.push(timed(&format!("smoke run of {name}"), || process::run(&mut process::cargo(checkout, smoke))));
+    }
+    report(&ends)
+}
+
+/// One thing done: its name, its seconds, and what went wrong.
+struct End {
+    what: String,
+    seconds: f64,
+    error: Option<anyhow::Error>,
+}
+
+fn timed(what: &str, work: impl FnOnce() -> Result<()>) -> End {
+    let start = Instant::now();
+    let error = work().err();
+    End { what: what.into(), seconds: start.elapsed().as_secs_f64(), error }
+}
+
+fn report(ends: &[End]) -> Result<()> {
+    eprintln!();
+    for End { what, seconds, error } in ends {
+        eprintln!("{:>7.1} s  {}  {what}", seconds, if error.is_some() { "FAILED" } else { "passed" });
+    }
+    let failed: Vec<String> =
+        ends.iter().filter_map(|end| end.error.as_ref()).map(|error| format!("{error:#}")).collect();
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n       "));
+    }
+    Ok(())
+}
