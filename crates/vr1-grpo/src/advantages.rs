@@ -1,0 +1,248 @@
+use crate::{Error, Result};
+
+/// By what a centred reward is divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Scale {
+    /// By σ + ε of its own group (GRPO, [arXiv:2402.03300](https://arxiv.org/abs/2402.03300)).
+    #[default]
+    Group,
+    /// By σ + ε of all rewards of the batch ([arXiv:2508.08221](https://arxiv.org/abs/2508.08221)).
+    Batch,
+    /// By nothing (Dr. GRPO, [arXiv:2503.20783](https://arxiv.org/abs/2503.20783)).
+    None,
+}
+
+/// What is subtracted from a reward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum Baseline {
+    /// The mean of its group (GRPO).
+    #[default]
+    GroupMean,
+    /// The mean of the other completions of its group (RLOO, [arXiv:2402.14740](https://arxiv.org/abs/2402.14740)).
+    LeaveOneOut,
+    /// The mean of the batch (REINFORCE with a global baseline).
+    BatchMean,
+    /// Nothing (REINFORCE).
+    None,
+}
+
+/// What a group of one completion gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum GroupOfOne {
+    /// An error, where a spread or another completion is needed.
+    #[default]
+    Refused,
+    /// Its reward, unchanged (verl takes mean 0 and σ 1).
+    RawReward,
+}
+
+/// How rewards become advantages.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields, rename_all = "snake_case")
+)]
+pub struct AdvantageConfig {
+    /// What is subtracted. Default: the group's mean.
+    pub baseline: Baseline,
+    /// By what the difference is divided. Default: the group's σ.
+    pub scale: Scale,
+    /// ε, added to σ. Default: 1e-4, as TRL and the systems derived from it; verl and EasyR1 take 1e-6.
+    pub epsilon: f64,
+    /// What a group of one gets. Default: refused.
+    pub group_of_one: GroupOfOne,
+}
+
+impl Default for AdvantageConfig {
+    fn default() -> Self {
+        Self { baseline: Baseline::GroupMean, scale: Scale::Group, epsilon: 1e-4, group_of_one: GroupOfOne::Refused }
+    }
+}
+
+impl AdvantageConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the field and its range.
+    ///
+    /// # Example
+    /// ```
+    /// let config = vr1_grpo::AdvantageConfig { epsilon: -1.0, ..Default::default() };
+    /// assert_eq!(config.validate().unwrap_err().to_string(), "`epsilon` must be a finite number ≥ 0, but it is -1");
+    /// ```
+    pub fn validate(&self) -> Result<()> {
+        if self.epsilon.is_finite() && self.epsilon >= 0.0 {
+            return Ok(());
+        }
+        Err(Error::Setting { field: "epsilon", expected: "a finite number ≥ 0", got: self.epsilon })
+    }
+}
+
+/// The advantage of every completion over its group.
+///
+/// ```text
+/// A_i = (r_i − mean(r)) / (σ(r) + 1e-4)
+/// ```
+///
+/// with σ of the group (ddof = 1), of the batch, or no division. Rewards of one prompt stand side by side. A group whose
+/// rewards are all equal gets exactly 0, decided before any arithmetic: a mean of equal floats rounds, and dividing the
+/// residue by a tiny σ would push all completions of the group in one direction. A NaN reward says that none applies: it
+/// takes part in no mean or σ, and its advantage is 0.
+///
+/// Sums are taken in f64. Paper: DeepSeekMath, [arXiv:2402.03300](https://arxiv.org/abs/2402.03300), section 4.1.
+///
+/// # Shapes
+/// `rewards [B]` with `B = prompts · group_size` → `[B]`.
+///
+/// # Errors
+/// [`Error::GroupSize`] if the groups do not divide the rewards, [`Error::GroupOfOne`] if `group_size` is 1 with
+/// [`Scale::Group`], [`Error::InfiniteReward`].
+///
+/// # Example
+/// The first group has mean ½ and σ = √(1/3) = 0.577 35; the second is all equal.
+/// ```
+/// use vr1_grpo::{Scale, group_advantages};
+/// let rewards = [1.0, 1.0, 0.0, 0.0, 0.9, 0.9, 0.9, 0.9];
+/// let advantages = group_advantages(&rewards, 4, Scale::Group)?;
+/// assert!((advantages[0] - 0.5 / (0.577_35 + 1e-4)).abs() < 1e-5);
+/// assert_eq!(advantages[2], -advantages[0]);
+/// assert_eq!(advantages[4..], [0.0; 4]);
+/// assert_eq!(group_advantages(&rewards, 4, Scale::None)?[..4], [0.5, 0.5, -0.5, -0.5]);
+/// # Ok::<(), vr1_grpo::Error>(())
+/// ```
+pub fn group_advantages(rewards: &[f32], group_size: usize, scale: Scale) -> Result<Vec<f32>> {
+    advantages(rewards, group_size, &AdvantageConfig { scale, ..AdvantageConfig::default() })
+}
+
+/// Advantages under any baseline and scale.
+///
+/// ```text
+/// A_i = (r_i − baseline_i) / (σ + ε)
+/// ```
+///
+/// The rules for equal groups, NaN rewards and σ are those of [`group_advantages`]. With [`Baseline::BatchMean`] or
+/// [`Baseline::None`] a group of equal rewards still differs from the baseline, so it does get an advantage; there only a
+/// batch that is equal throughout is 0 ([`Baseline::BatchMean`]), or nothing is ([`Baseline::None`]).
+///
+/// # Shapes
+/// `rewards [B]` → `[B]`.
+///
+/// # Errors
+/// As [`group_advantages`]; [`Error::GroupOfOne`] also for [`Baseline::LeaveOneOut`]; a setting out of range.
+///
+/// # Example
+/// Leave-one-out: the other three of the first completion have mean 1.
+/// ```
+/// use vr1_grpo::{AdvantageConfig, Baseline, Scale, advantages};
+/// let config = AdvantageConfig { baseline: Baseline::LeaveOneOut, scale: Scale::None, ..Default::default() };
+/// assert_eq!(advantages(&[4.0, 0.0, 1.0, 2.0], 4, &config)?[0], 3.0);
+/// # Ok::<(), vr1_grpo::Error>(())
+/// ```
+pub fn advantages(rewards: &[f32], group_size: usize, config: &AdvantageConfig) -> Result<Vec<f32>> {
+    config.validate()?;
+    check_groups(rewards, group_size)?;
+    if group_size == 1 {
+        if config.group_of_one == GroupOfOne::RawReward {
+            return Ok(rewards.iter().map(|&r| if r.is_nan() { 0.0 } else { r }).collect());
+        }
+        if config.scale == Scale::Group {
+            return Err(Error::GroupOfOne { needs: "`Scale::Group` divides by the spread of a group" });
+        }
+        if config.baseline == Baseline::LeaveOneOut {
+            return Err(Error::GroupOfOne { needs: "`Baseline::LeaveOneOut` compares with the others of a group" });
+        }
+    }
+    let batch = Moments::of(rewards);
+    let mut out = Vec::with_capacity(rewards.len());
+    for group in rewards.chunks_exact(group_size) {
+        let moments = Moments::of(group);
+        let relative = match config.baseline {
+            Baseline::GroupMean | Baseline::LeaveOneOut => Some(&moments),
+            Baseline::BatchMean => Some(&batch),
+            Baseline::None => None,
+        };
+        if relative.is_some_and(Moments::is_flat) {
+            out.extend(std::iter::repeat_n(0.0, group_size));
+            continue;
+        }
+        let divisor = match config.scale {
+            Scale::Group => moments.deviation + config.epsilon,
+            Scale::Batch => batch.deviation + config.epsilon,
+            Scale::None => 1.0,
+        };
+        out.extend(group.iter().map(|&reward| {
+            if reward.is_nan() {
+                return 0.0;
+            }
+            let reward = f64::from(reward);
+            let centred = match config.baseline {
+                Baseline::GroupMean => reward - moments.mean,
+                Baseline::LeaveOneOut => (reward - moments.mean) * moments.count / (moments.count - 1.0),
+                Baseline::BatchMean => reward - batch.mean,
+                Baseline::None => reward,
+            };
+            (if divisor > 0.0 { centred / divisor } else { 0.0 }) as f32
+        }));
+    }
+    Ok(out)
+}
+
+/// Whether a group can teach nothing: all its rewards are equal, or none applies.
+///
+/// ```text
+/// max r = min r   over the rewards that are not NaN
+/// ```
+///
+/// It is the very predicate by which [`group_advantages`] gives zeros, so a filter that drops such groups (DAPO's dynamic
+/// sampling, [arXiv:2503.14476](https://arxiv.org/abs/2503.14476)) never keeps a group without a gradient.
+///
+/// # Example
+/// ```
+/// use vr1_grpo::teaches_nothing;
+/// assert!(teaches_nothing(&[0.9; 8]));
+/// assert!(teaches_nothing(&[f32::NAN, 1.0]));
+/// assert!(!teaches_nothing(&[0.0, 1.0]));
+/// ```
+pub fn teaches_nothing(group: &[f32]) -> bool {
+    let valid = || group.iter().filter(|reward| !reward.is_nan());
+    valid().all(|reward| Some(reward) == valid().next())
+}
+
+/// Groups must divide the rewards, and no reward may be infinite.
+pub(crate) fn check_groups(rewards: &[f32], group_size: usize) -> Result<()> {
+    if group_size == 0 || !rewards.len().is_multiple_of(group_size) {
+        return Err(Error::GroupSize { rewards: rewards.len(), group_size });
+    }
+    match rewards.iter().position(|reward| reward.is_infinite()) {
+        Some(index) => Err(Error::InfiniteReward { index, value: rewards[index] }),
+        None => Ok(()),
+    }
+}
+
+/// Mean and deviation (ddof = 1) of the values that are not NaN, in f64.
+#[derive(Debug)]
+pub(crate) struct Moments {
+    pub(crate) count: f64,
+    pub(crate) mean: f64,
+    pub(crate) deviation: f64,
+    flat: bool,
+}
+
+impl Moments {
+    pub(crate) fn of(values: &[f32]) -> Self {
+        let valid = || values.iter().filter(|value| !value.is_nan()).map(|&value| f64::from(value));
+        let count = valid().count() as f64;
+        let mean = if count > 0.0 { valid().sum::<f64>() / count } else { 0.0 };
+        let squares: f64 = valid().map(|value| (value - mean).powi(2)).sum();
+        let deviation = if count > 1.0 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
+        Self { count, mean, deviation, flat: teaches_nothing(values) }
+    }
+
+    pub(crate) fn is_flat(&self) -> bool {
+        self.flat
+    }
+}

@@ -1,0 +1,147 @@
+use tch::{Kind, Reduction, Tensor, no_grad};
+use vr1_ops::{check_device, check_floating, check_rank, check_shape, check_token_ids};
+
+use crate::config::{Alignment, IGNORED, Normalizer, Objective, SftConfig};
+use crate::{Error, Result};
+
+/// What a supervised loss says about its batch; plain numbers without gradient.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SftStats {
+    /// The loss itself.
+    pub loss: f64,
+    /// The mean of `−log p` over the labels, whatever the objective and the weights.
+    pub nll: f64,
+    /// The share of labels that are the likeliest token.
+    pub accuracy: f64,
+    /// How many labels were counted.
+    pub tokens: i64,
+}
+
+/// The supervised loss of a batch of sequences.
+///
+/// ```text
+/// loss = Σ_{i,t} ℓ(p_{i,t}) / N,   p_{i,t} = softmax(logits_{i,t−1})[labels_{i,t}],   ℓ(p) = −log p
+/// ```
+///
+/// over the `N` labels that are not −100. As in Hugging Face, the shift is made inside: hand in the labels at their own tokens
+/// ([`Alignment::Aligned`] when the shift has been made). Logits at positions without a label may hold anything, NaN included.
+/// Half-precision logits are raised to f32.
+///
+/// # Shapes
+/// `logits [B, T, V]`, `labels [B, T]` (ids, or −100) → a scalar.
+///
+/// # Errors
+/// A setting out of range, shapes that do not go together, a label outside `0..V` that is not −100, no label at all (unless
+/// [`Normalizer::Global`] says that the batch is only a part), a loss that is not finite.
+///
+/// # Example
+/// Two tokens with logits ln 1 and ln 3 have probabilities ¼ and ¾; the first position predicts the label 1, the last predicts nothing.
+/// ```
+/// use tch::Tensor;
+/// use vr1_sft::{SftConfig, sft_loss};
+/// let logits = Tensor::from_slice(&[1f64.ln(), 3f64.ln(), 0.0, f64::NAN]).view([1, 2, 2]);
+/// let labels = Tensor::from_slice2(&[[-100i64, 1]]);
+/// let (loss, stats) = sft_loss(&logits, &labels, &SftConfig::default())?;
+/// assert!((loss.double_value(&[]) - (4f64 / 3.0).ln()).abs() < 1e-12);
+/// assert_eq!((stats.tokens, stats.accuracy), (1, 1.0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn sft_loss(logits: &Tensor, labels: &Tensor, config: &SftConfig) -> Result<(Tensor, SftStats)> {
+    weighted_sft_loss(logits, labels, None, config)
+}
+
+/// [`sft_loss`] with a weight for every sequence.
+///
+/// ```text
+/// loss = Σ_i w_i Σ_t ℓ_{i,t} / Σ_i w_i N_i
+/// ```
+///
+/// It is a weighted mean: weights that are all equal change nothing.
+///
+/// # Shapes
+/// `logits [B, T, V]`, `labels [B, T]`, `weights [B]` → a scalar.
+///
+/// # Errors
+/// Those of [`sft_loss`]; a negative or non-finite weight.
+///
+/// # Example
+/// ```
+/// use tch::Tensor;
+/// use vr1_sft::{Alignment, SftConfig, weighted_sft_loss};
+/// let logits = Tensor::from_slice(&[1f64.ln(), 3f64.ln(), 0.0, 0.0]).view([2, 1, 2]);
+/// let (labels, weights) = (Tensor::from_slice(&[1i64, 0]).view([2, 1]), Tensor::from_slice(&[3f64, 1.0]));
+/// let config = SftConfig { alignment: Alignment::Aligned, ..Default::default() };
+/// let (loss, _) = weighted_sft_loss(&logits, &labels, Some(&weights), &config)?;
+/// assert!((loss.double_value(&[]) - (3.0 * (4f64 / 3.0).ln() + 2f64.ln()) / 4.0).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn weighted_sft_loss(
+    logits: &Tensor,
+    labels: &Tensor,
+    weights: Option<&Tensor>,
+    config: &SftConfig,
+) -> Result<(Tensor, SftStats)> {
+    config.validate()?;
+    check_rank("logits", logits, 3)?;
+    check_floating("logits", logits)?;
+    let (batch, tokens, vocab) = logits.size3()?;
+    check_shape("labels", labels, "logits", &[batch, tokens])?;
+    check_device("labels", labels, "logits", logits)?;
+    let kind = if logits.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+    let (logits, labels) = match config.alignment {
+        Alignment::Aligned => (logits.shallow_clone(), labels.shallow_clone()),
+        Alignment::NextToken if tokens == 0 => (logits.shallow_clone(), labels.shallow_clone()),
+        Alignment::NextToken => (logits.narrow(1, 0, tokens - 1), labels.narrow(1, 1, tokens - 1)),
+    };
+    let keep = labels.ne(IGNORED); // [B, T]
+    let counted = keep.to_kind(kind);
+    let weight = match weights {
+        Some(weights) => {
+            check_shape("weights", weights, "logits", &[batch])?;
+            check_device("weights", weights, "logits", &logits)?;
+            let smallest = if batch > 0 { weights.min().double_value(&[]) } else { 0.0 };
+            if !(smallest >= 0.0 && weights.isfinite().all().int64_value(&[]) != 0) {
+                return Err(Error::Setting { field: "weights", expected: "finite numbers ≥ 0", got: smallest });
+            }
+            counted * weights.detach().to_kind(kind).unsqueeze(1)
+        }
+        None => counted,
+    };
+
+    // Only the rows that have a label are looked at: [N, V].
+    let rows = keep.flatten(0, -1).nonzero().squeeze_dim(-1);
+    let n = rows.size()[0];
+    if n == 0 && config.normalizer == Normalizer::Local {
+        return Err(Error::NoLabels);
+    }
+    let targets = labels.flatten(0, -1).index_select(0, &rows).to_kind(Kind::Int64); // [N]
+    check_token_ids("labels", &targets, vocab)?;
+    let weight = weight.flatten(0, -1).index_select(0, &rows); // [N]
+    let logits = logits.reshape([-1, vocab]).index_select(0, &rows).to_kind(kind); // [N, V]
+    let nll = token_loss(&logits, &targets, 0.0);
+    let loss = match config.objective {
+        Objective::CrossEntropy if config.label_smoothing == 0.0 => nll.shallow_clone(),
+        Objective::CrossEntropy => token_loss(&logits, &targets, config.label_smoothing),
+        Objective::Dft => &nll * (-nll.detach()).exp(),
+    };
+    let total = (loss * &weight).sum(kind);
+    let loss = match config.normalizer {
+        Normalizer::Local => total / weight.sum(kind),
+        Normalizer::Global(tokens) => total / tokens,
+    };
+    let stats = no_grad(|| {
+        let n = (n as f64).max(1.0);
+        let hits = logits.argmax(-1, false).eq_tensor(&targets).sum(Kind::Double) / n;
+        let values = [loss.to_kind(Kind::Double), nll.sum(Kind::Double) / n, hits];
+        Vec::<f64>::try_from(Tensor::stack(&values, 0))
+    })?;
+    if !stats[0].is_finite() {
+        return Err(Error::NonFinite { name: "logits" });
+    }
+    Ok((loss, SftStats { loss: stats[0], nll: stats[1], accuracy: stats[2], tokens: n }))
+}
+
+/// `(1 − ε)·nll + ε·mean_v(−log p_v)` per row, `[N]`.
+fn token_loss(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tensor {
+    logits.cross_entropy_loss::<Tensor>(targets, None, Reduction::None, IGNORED, smoothing)
+}
