@@ -1,0 +1,255 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::RgbImage;
+use vr1_data::{Media, Picture, Sample};
+use vr1_vision::{ImageProcessor, Patches};
+
+use crate::prompt::Ingredients;
+use crate::rendered::Rendered;
+use crate::{ChatTemplate, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer};
+
+/// How a conversation becomes text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Layout {
+    /// By the checkpoint's chat template, with the assistant's turn opened at the end.
+    #[default]
+    Chat,
+    /// Without roles: the images first, each between `<|vision_start|>` and `<|vision_end|>`, then the words as they
+    /// are. VisualThinker prompts a base model this way.
+    Raw,
+}
+
+/// What a prompt is to be made of.
+#[derive(Debug, Clone)]
+pub struct PromptRequest<'a> {
+    /// Names the sample in errors and records.
+    pub sample: &'a str,
+    /// The conversation; one message in the raw layout.
+    pub messages: &'a [Message],
+    /// How it becomes text.
+    pub layout: Layout,
+    /// Words put into the assistant's mouth, after everything else.
+    pub prefill: &'a str,
+}
+
+/// Samples to prompts, with the tokenizer, chat template and image settings of a checkpoint.
+#[derive(Debug, Clone)]
+pub struct Processor {
+    tokenizer: Tokenizer,
+    template: Option<ChatTemplate>,
+    images: Option<ImageProcessor>,
+    origin: PathBuf,
+}
+
+impl Processor {
+    /// Reads a checkpoint directory. Chat template and image settings may be absent: then a chat, or an image, is an
+    /// error when it comes.
+    ///
+    /// # Errors
+    /// When a file is broken, when there is no tokenizer, or when it lacks the tokens that images need.
+    pub fn from_dir(dir: &Path) -> Result<Self> {
+        let tokenizer = Tokenizer::from_dir(dir)?;
+        let template = ChatTemplate::from_dir(dir)?;
+        let images = match ImageProcessor::from_dir(dir) {
+            Ok(images) => Some(images),
+            Err(vr1_vision::Error::NoImageProcessor { .. }) => None,
+            Err(other) => return Err(other.into()),
+        };
+        Self::new(tokenizer, template, images, dir)
+    }
+
+    /// Joins parts made elsewhere; `origin` names them in errors.
+    ///
+    /// # Errors
+    /// When there are image settings and the tokenizer lacks the tokens that images need.
+    pub fn new(
+        tokenizer: Tokenizer,
+        template: Option<ChatTemplate>,
+        images: Option<ImageProcessor>,
+        origin: &Path,
+    ) -> Result<Self> {
+        if images.is_some() {
+            for token in ["<|image_pad|>", "<|vision_start|>", "<|vision_end|>"] {
+                tokenizer.require(token, "an image")?;
+            }
+        }
+        Ok(Self { tokenizer, template, images, origin: origin.to_path_buf() })
+    }
+
+    /// Writes tokenizer, chat template and image settings so that transformers' `AutoProcessor` loads them.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn save(&self, dir: &Path) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, source))?;
+        self.tokenizer.save(dir)?;
+        self.template.as_ref().map_or(Ok(()), |template| template.save(dir))?;
+        Ok(self.images.as_ref().map_or(Ok(()), |images| images.save(dir))?)
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The image settings, where the checkpoint has some.
+    pub fn images(&self) -> Option<&ImageProcessor> {
+        self.images.as_ref()
+    }
+
+    /// The chat template.
+    ///
+    /// # Errors
+    /// When the checkpoint has none.
+    pub fn template(&self) -> Result<&ChatTemplate> {
+        self.template.as_ref().ok_or_else(|| Error::NoTemplate { origin: self.origin.display().to_string() })
+    }
+
+    /// A prompt: text, ids, patches and positions, made together.
+    ///
+    /// # Errors
+    /// When the template refuses the conversation, an image cannot be read or processed, or placeholders and images
+    /// are not as many.
+    pub fn prompt(&self, request: &PromptRequest<'_>) -> Result<Prompt> {
+        let mut rendered = self.render(request)?;
+        rendered.push_words(request.prefill, &self.tokenizer);
+        let mut ids = match request.layout {
+            Layout::Chat => Vec::new(),
+            Layout::Raw => self.tokenizer.leading_ids()?,
+        };
+        ids.extend(self.tokenizer.encode(&rendered)?);
+        self.assemble(request.sample, rendered.text(), ids, request.messages)
+    }
+
+    /// A prompt of one user turn, media first and then `text`, as `vr1 generate` asks a question.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt).
+    pub fn sample(&self, sample: &Sample, text: &str, layout: Layout, prefill: &str) -> Result<Prompt> {
+        let messages = [Message::user(pictures(sample), text)];
+        self.prompt(&PromptRequest { sample: &sample.id, messages: &messages, layout, prefill })
+    }
+
+    /// The prompt of the next turn: what was sampled, as it is, then the end of the assistant's turn where the model
+    /// did not end it itself, then the new messages and the opening of the assistant's next turn.
+    ///
+    /// In the raw layout the new messages' words follow the sampled tokens directly. `request.messages` are the new
+    /// messages alone.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt), and when a media token is among the sampled ones.
+    pub fn next_turn(&self, prompt: &Prompt, sampled: &[i64], request: &PromptRequest<'_>) -> Result<Prompt> {
+        let mut so_far = prompt.extend(sampled, &self.tokenizer.decode(sampled, Specials::Keep)?)?;
+        let mut rendered = match request.layout {
+            Layout::Raw => self.render(request)?,
+            Layout::Chat => self.render_further(request.messages)?,
+        };
+        if request.layout == Layout::Chat {
+            let ended = sampled.last().filter(|id| self.tokenizer.is_special(**id));
+            let ending = ended.and_then(|&id| self.tokenizer.token(id));
+            if let Some(rest) = ending.filter(|ending| rendered.text().starts_with(ending.as_str())) {
+                rendered = rendered.slice(rest.len()..rendered.text().len());
+            }
+        }
+        rendered.push_words(request.prefill, &self.tokenizer);
+        let ids = self.tokenizer.encode(&rendered)?;
+        let more = self.assemble(request.sample, rendered.text(), ids, request.messages)?;
+        so_far = so_far.followed_by(&more);
+        Ok(so_far)
+    }
+
+    /// A conversation as text, without prefill.
+    fn render(&self, request: &PromptRequest<'_>) -> Result<Rendered> {
+        match request.layout {
+            Layout::Chat => self.template()?.render(request.messages, Ending::Open, &self.tokenizer),
+            Layout::Raw => self.render_raw(request.sample, request.messages),
+        }
+    }
+
+    fn render_raw(&self, sample: &str, messages: &[Message]) -> Result<Rendered> {
+        let [message] = messages else {
+            let reason = format!("the raw layout takes one message, not {}", messages.len());
+            return Err(Error::Conversation { sample: sample.into(), reason });
+        };
+        let mut rendered = Rendered::default();
+        for _ in message.images() {
+            rendered.push_markup("<|vision_start|><|image_pad|><|vision_end|>");
+        }
+        rendered.push_words(&message.words(), &self.tokenizer);
+        Ok(rendered)
+    }
+
+    /// What the template writes after an assistant's answer when these messages follow: the end of that turn, the
+    /// messages, and the opening of the next.
+    fn render_further(&self, messages: &[Message]) -> Result<Rendered> {
+        const ANSWER: &str = "AnswerBefore";
+        let template = self.template()?;
+        let mut conversation =
+            vec![Message::text(Role::User, "QuestionBefore"), Message::text(Role::Assistant, ANSWER)];
+        conversation.extend_from_slice(messages);
+        let rendered = template.render(&conversation, Ending::Open, &self.tokenizer)?;
+        match rendered.text().find(ANSWER) {
+            Some(at) => Ok(rendered.slice(at + ANSWER.len()..rendered.text().len())),
+            None => Err(Error::Template {
+                origin: self.origin.display().to_string(),
+                reason: "it leaves an earlier answer out, so a further turn cannot be put after sampled tokens".into(),
+            }),
+        }
+    }
+
+    pub(crate) fn assemble(&self, sample: &str, text: &str, ids: Vec<i64>, messages: &[Message]) -> Result<Prompt> {
+        Prompt::new(Ingredients {
+            sample: sample.into(),
+            text: text.into(),
+            ids,
+            image_pad: self.tokenizer.image_pad(),
+            patches: self.patches(sample, messages)?,
+            merge_size: self.images.as_ref().map_or(1, |images| images.merge_size),
+            media_ids: self.tokenizer.media_ids().into(),
+        })
+    }
+
+    /// Reads and processes the images of a conversation.
+    fn patches(&self, sample: &str, messages: &[Message]) -> Result<Vec<Arc<Patches>>> {
+        let pictures: Vec<&Picture> = messages.iter().flat_map(Message::images).collect();
+        let Some(images) = &self.images else {
+            return match pictures.len() {
+                0 => Ok(Vec::new()),
+                count => Err(Error::NoImages {
+                    sample: sample.into(),
+                    images: count,
+                    reason: vr1_vision::Error::NoImageProcessor { dir: self.origin.clone() }.to_string(),
+                }),
+            };
+        };
+        let wrong = |index: usize, reason: String| Error::Image { sample: sample.into(), index, reason };
+        let process = |(index, picture): (usize, &&Picture)| {
+            let pixels = picture.load().map_err(|e| wrong(index, e.to_string()))?;
+            let patches = images.process(&pixels as &RgbImage).map_err(|e| wrong(index, e.to_string()))?;
+            Ok(Arc::new(patches))
+        };
+        pictures.iter().enumerate().map(process).collect()
+    }
+}
+
+/// The pictures of a sample, in order.
+pub(crate) fn pictures(sample: &Sample) -> Vec<Picture> {
+    sample
+        .media
+        .iter()
+        .filter_map(|media| match media {
+            Media::Image(picture) => Some(picture.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// A message's part as a picture of it, for callers that hold parts.
+impl From<Picture> for Part {
+    fn from(picture: Picture) -> Self {
+        Self::Image(picture)
+    }
+}

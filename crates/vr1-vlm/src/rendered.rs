@@ -1,0 +1,75 @@
+use std::ops::Range;
+
+use crate::Tokenizer;
+
+/// A prompt as text, with the places where a user's words spell a special token.
+///
+/// Tokenised, those places are plain text; a special token elsewhere was put there by a chat template or by a part
+/// of another kind, and is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rendered {
+    text: String,
+    literals: Vec<Range<usize>>,
+}
+
+impl Rendered {
+    /// The whole text, readable.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Byte ranges of the text in which a user spelt a special token, in order.
+    pub fn literals(&self) -> &[Range<usize>] {
+        &self.literals
+    }
+
+    /// Adds text whose special tokens are meant.
+    pub(crate) fn push_markup(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// Adds a user's words.
+    pub(crate) fn push_words(&mut self, text: &str, tokenizer: &Tokenizer) {
+        let offset = self.text.len();
+        self.literals
+            .extend(tokenizer.literals(text).into_iter().map(|range| range.start + offset..range.end + offset));
+        self.text.push_str(text);
+    }
+
+    pub(crate) fn push_literal(&mut self, text: &str) {
+        self.literals.push(self.text.len()..self.text.len() + text.len());
+        self.text.push_str(text);
+    }
+
+    /// The part of the text in a byte range; a literal must lie inside or outside of it.
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        let inside = |literal: &&Range<usize>| range.start <= literal.start && literal.end <= range.end;
+        let shift = |literal: &Range<usize>| literal.start - range.start..literal.end - range.start;
+        Self {
+            text: self.text[range.clone()].into(),
+            literals: self.literals.iter().filter(inside).map(shift).collect(),
+        }
+    }
+
+    /// Runs of text in order, each with whether it is a literal.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = (&str, Run)> {
+        let mut cuts = Vec::with_capacity(2 * self.literals.len() + 1);
+        let mut at = 0;
+        for literal in &self.literals {
+            cuts.push((at..literal.start, Run::Text));
+            cuts.push((literal.clone(), Run::Literal));
+            at = literal.end;
+        }
+        cuts.push((at..self.text.len(), Run::Text));
+        cuts.into_iter().filter(|(range, _)| !range.is_empty()).map(|(range, run)| (&self.text[range], run))
+    }
+}
+
+/// How a run of rendered text is tokenised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Run {
+    /// As the tokenizer does it, special tokens recognised.
+    Text,
+    /// As plain text throughout.
+    Literal,
+}
