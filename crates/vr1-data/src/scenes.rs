@@ -1,4 +1,20 @@
+mod attributes;
+mod caption;
+mod chance;
+mod counting;
+mod draw;
+mod object;
+mod posed;
+mod referring;
+mod scene;
+mod spatial;
+mod staged;
+
 use serde::{Deserialize, Serialize};
+
+use crate::dataset::check_index;
+use crate::{Dataset, Error, Media, Picture, Result, Sample};
+use scene::{Canvas, Style};
 
 /// What a synthetic scene is asked about, each after a dataset that a reproduced system trains on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -53,4 +69,80 @@ pub struct Scenes {
 
 fn default_size() -> u32 {
     112
+}
+
+/// The sizes that [`Scenes`] can draw: below, small shapes are no longer what they are called.
+const SIZES: std::ops::RangeInclusive<u32> = 56..=2048;
+
+impl Task {
+    /// The task's name, as in a recipe.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Spatial => "spatial",
+            Self::Counting => "counting",
+            Self::Referring => "referring",
+            Self::Staged => "staged",
+            Self::Attributes => "attributes",
+            Self::Caption => "caption",
+        }
+    }
+}
+
+impl Split {
+    /// The split's name, as in a recipe.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pretrain => "pretrain",
+            Self::Train => "train",
+            Self::InDomain => "in_domain",
+            Self::OutOfDomain => "out_of_domain",
+        }
+    }
+}
+
+impl Scenes {
+    /// `len` scenes of 112 x 112 pixels.
+    #[must_use]
+    pub fn new(task: Task, split: Split, seed: u64, len: usize) -> Self {
+        Self { task, split, seed, size: default_size(), len }
+    }
+}
+
+impl Dataset for Scenes {
+    fn name(&self) -> &str {
+        self.task.name()
+    }
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        check_index(self, index)?;
+        if !SIZES.contains(&self.size) {
+            let (low, high) = SIZES.into_inner();
+            let reason = format!("{} pixels, should be from {low} to {high}", self.size);
+            return Err(Error::setting("scenes: size", reason));
+        }
+        let mut rng = chance::stream(self, index);
+        let canvas = Canvas { size: self.size, split: self.split, style: Style::Rich };
+        let posed = match self.task {
+            Task::Spatial => spatial::pose(&mut rng, canvas),
+            Task::Counting => counting::pose(&mut rng, canvas),
+            Task::Referring => referring::pose(&mut rng, canvas),
+            Task::Staged => staged::pose(&mut rng, canvas),
+            Task::Attributes => attributes::pose(&mut rng, canvas),
+            Task::Caption => caption::pose(&mut rng, canvas),
+        };
+        Ok(Sample {
+            id: format!("{}-{}-{}-{index}", self.task.name(), self.split.name(), self.seed),
+            media: vec![Media::Image(Picture::from(posed.scene.draw(&mut rng)))],
+            question: posed.question.clone(),
+            solution: posed.solution.clone(),
+            fields: posed.fields(),
+            turns: posed.turns,
+        })
+    }
 }

@@ -1,0 +1,101 @@
+//! A scene with a question about it, and every text that goes with them.
+
+use serde_json::{Value, json};
+
+use super::chance::{Stream, pick};
+use super::object::Look;
+use super::scene::Scene;
+use crate::{Fields, Turn};
+
+/// What a task makes of a stream of random numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Posed {
+    pub(crate) scene: Scene,
+    /// The kind of question, such as `closest`.
+    pub(crate) kind: &'static str,
+    /// The question without instructions and options.
+    pub(crate) stem: String,
+    /// The question as it is asked.
+    pub(crate) question: String,
+    /// The answers to choose from; empty when any text may be an answer.
+    pub(crate) choices: Vec<String>,
+    pub(crate) solution: String,
+    /// What will be looked at, before looking.
+    pub(crate) plan: String,
+    /// What is seen, and what follows from it.
+    pub(crate) thought: String,
+    /// An answer drawn without looking.
+    pub(crate) guess: String,
+    /// A thought that would lead to the guess.
+    pub(crate) guess_thought: String,
+    pub(crate) turns: Vec<Turn>,
+    /// The box that is asked for, where one is.
+    pub(crate) target: Option<[i64; 4]>,
+}
+
+impl Posed {
+    pub(crate) fn fields(&self) -> Fields {
+        let mut fields = Fields::new();
+        let mut put = |name: &str, value: Value| fields.insert(name.to_owned(), value);
+        put("kind", json!(self.kind));
+        put("question", json!(self.question));
+        put("stem", json!(self.stem));
+        put("choices", json!(self.choices));
+        put("choices_text", json!(or_list(&self.choices)));
+        put("solution", json!(self.solution));
+        put("plan", json!(self.plan));
+        put("thought", json!(self.thought));
+        put("guess", json!(self.guess));
+        put("guess_thought", json!(self.guess_thought));
+        put("caption", json!(self.scene.caption()));
+        put("objects", self.scene.objects.iter().map(super::object::Object::json).collect());
+        if let Some(target) = self.target {
+            put("box", json!(target));
+        }
+        fields
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`
+pub(crate) fn or_list(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
+
+/// `a red circle`, `an orange star`
+pub(crate) fn with_article(name: &str) -> String {
+    let vowel = name.starts_with(['a', 'e', 'i', 'o', 'u']);
+    format!("{} {name}", if vowel { "an" } else { "a" })
+}
+
+/// Puts names into the places of a phrasing: `{a}` and `{b}`.
+pub(crate) fn fill(phrase: &str, a: &str, b: &str) -> String {
+    phrase.replace("{a}", a).replace("{b}", b)
+}
+
+/// Any of `choices`, without regard to which is right.
+pub(crate) fn guess(rng: &mut Stream, choices: &[String]) -> String {
+    let all: Vec<&String> = choices.iter().collect();
+    pick(rng, &all).clone()
+}
+
+pub(crate) fn strings(items: &[&str]) -> Vec<String> {
+    items.iter().map(|&s| s.to_owned()).collect()
+}
+
+/// `the red circle`
+pub(crate) fn the(look: Look) -> String {
+    format!("the {}", look.name())
+}
+
+/// `text` with a capital letter at its head; all texts here are ASCII.
+pub(crate) fn capital(text: &str) -> String {
+    let mut text = text.to_owned();
+    if let Some(head) = text.get_mut(..1) {
+        head.make_ascii_uppercase();
+    }
+    text
+}
