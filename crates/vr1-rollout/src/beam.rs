@@ -1,0 +1,137 @@
+//! `K` beams, `V` vocabulary.
+
+use tch::{Kind, Tensor};
+use vr1_nn::GrowingCache;
+use vr1_vlm::Prompt;
+
+use crate::{Completion, LocalEngine, Result, Sampling, uniform};
+
+/// How beam search goes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Beam {
+    /// How many beams are kept, `K`.
+    pub beams: usize,
+    /// A hypothesis of `n` tokens scores its summed log-probability over `n^length_penalty`.
+    pub length_penalty: f64,
+    /// With a temperature above 0, the `2K` successors are drawn at random in proportion to their likelihood
+    /// (transformers' beam-sample); at 0 the best are taken.
+    pub sampling: Sampling,
+}
+
+impl Default for Beam {
+    fn default() -> Self {
+        Self { beams: 4, length_penalty: 1.0, sampling: Sampling::greedy(256) }
+    }
+}
+
+/// The best completion of `prompt` that beam search finds.
+///
+/// Each step extends every beam by every token and keeps the best `K` that go on; an ended one joins the finished
+/// hypotheses. The search ends when `K` are finished and none that goes on can beat the worst of them, or there is no
+/// more room. Beams share the prompt's keys and values as a group of completions does.
+///
+/// # Errors
+/// If the settings are out of range.
+pub fn beam_search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
+    beam.sampling.validate()?;
+    tch::no_grad(|| search(engine, prompt, beam))
+}
+
+#[derive(Clone, Default)]
+struct Hypothesis {
+    ids: Vec<i64>,
+    logprobs: Vec<f32>,
+    total: f64,
+}
+
+impl Hypothesis {
+    fn extended(&self, id: i64, logprob: f64) -> Self {
+        let mut next = self.clone();
+        next.ids.push(id);
+        next.logprobs.push(logprob as f32);
+        next.total += logprob;
+        next
+    }
+
+    fn score(&self, penalty: f64) -> f64 {
+        self.total / (self.ids.len().max(1) as f64).powf(penalty)
+    }
+}
+
+fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
+    let (model, tokenizer) = (engine.model(), engine.tokenizer());
+    let (count, limit, penalty) = (beam.beams.max(1), beam.sampling.max_completion_tokens, beam.length_penalty);
+    let batch = model.embed(&[prompt]);
+    let (hidden, prefix) = model.prefill(&batch);
+    let mut cache = GrowingCache::new(&prefix, count as i64, limit as i64);
+    let mut last = hidden.select(1, -1).expand([count as i64, -1], false);
+    let mut live = vec![Hypothesis::default()];
+    let mut finished: Vec<Hypothesis> = Vec::new();
+    for position in 0..limit {
+        let logprobs = engine.sampling_logits(&last).log_softmax(-1, Kind::Float);
+        let candidates = candidates(&logprobs, &live, prompt, position, beam)?;
+        let mut next = Vec::with_capacity(count);
+        for (rank, (parent, id, logprob)) in candidates.into_iter().enumerate() {
+            let hypothesis = live[parent].extended(id, logprob);
+            if tokenizer.eos().contains(&id) {
+                // As in transformers, an end counts only among the best K candidates.
+                if rank < count {
+                    finished.push(hypothesis);
+                }
+            } else if next.len() < count {
+                next.push((parent, hypothesis));
+            }
+        }
+        finished.sort_by(|a, b| b.score(penalty).total_cmp(&a.score(penalty)));
+        finished.truncate(count);
+        let best_open = next.iter().map(|(_, h)| h.score(penalty)).fold(f64::NEG_INFINITY, f64::max);
+        let settled = finished.len() == count && finished.last().is_some_and(|worst| worst.score(penalty) >= best_open);
+        if settled || next.is_empty() || position + 1 == limit {
+            live = next.into_iter().map(|(_, hypothesis)| hypothesis).collect();
+            break;
+        }
+        // The cache always holds K rows; a short list is filled up with copies that no candidate is taken from.
+        let row = |i: usize| &next[i.min(next.len() - 1)];
+        let parents: Vec<i64> = (0..count).map(|i| row(i).0 as i64).collect();
+        let ids: Vec<i64> = (0..count).map(|i| row(i).1.ids.last().copied().unwrap_or_default()).collect();
+        cache.reorder(&Tensor::from_slice(&parents).to_device(model.device()).unsqueeze(0));
+        last = model.step(&batch, &prefix, &mut cache, &Tensor::from_slice(&ids).to_device(model.device()));
+        live = next.into_iter().map(|(_, hypothesis)| hypothesis).collect();
+    }
+    let best = |list: Vec<Hypothesis>| list.into_iter().max_by(|a, b| a.score(penalty).total_cmp(&b.score(penalty)));
+    let winner = if finished.is_empty() { best(live) } else { best(finished) }.unwrap_or_default();
+    engine.completion(winner.ids, winner.logprobs)
+}
+
+/// The `2K` successors to consider, best first: `(beam, id, log-probability)`.
+fn candidates(
+    logprobs: &Tensor,
+    live: &[Hypothesis],
+    prompt: &Prompt,
+    position: usize,
+    beam: &Beam,
+) -> Result<Vec<(usize, i64, f64)>> {
+    let vocabulary = logprobs.size()[1];
+    let logprobs = logprobs.narrow(0, 0, live.len() as i64);
+    let totals: Vec<f32> = live.iter().map(|h| h.total as f32).collect();
+    let scores = (&logprobs + Tensor::from_slice(&totals).to_device(logprobs.device()).unsqueeze(1)).flatten(0, 1);
+    let wanted = (2 * beam.beams.max(1) as i64).min(scores.size()[0]);
+    let temperature = beam.sampling.temperature;
+    let keys = if temperature > 0.0 {
+        // Gumbel noise on the scores draws without replacement in proportion to their exponentials.
+        let noise: Vec<f32> = (0..scores.size()[0] as usize)
+            .map(|i| -(-(uniform(beam.sampling.seed, prompt.sample(), i, position).max(1e-300)).ln()).ln() as f32)
+            .collect();
+        &scores / temperature + Tensor::from_slice(&noise).to_device(scores.device())
+    } else {
+        scores.shallow_clone()
+    };
+    let places = keys.topk(wanted, -1, true, true).1;
+    let mut flat = Vec::<i64>::try_from(&places)?;
+    let values = Vec::<f32>::try_from(&scores.index_select(0, &places))?;
+    let mut order: Vec<usize> = (0..flat.len()).filter(|&i| values[i].is_finite()).collect();
+    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+    flat = order.into_iter().map(|i| flat[i]).collect();
+    let value = |place: i64| logprobs.double_value(&[place / vocabulary, place % vocabulary]);
+    Ok(flat.into_iter().map(|place| ((place / vocabulary) as usize, place % vocabulary, value(place))).collect())
+}
