@@ -1,0 +1,174 @@
+use crate::{Error, Result};
+
+/// The loss of a pair. `c = log π(y_w) − log π_ref(y_w)`, `r` the same of the rejected completion, `s = f'(exp ·)` of them under the configured
+/// [`Divergence`] (`s = c` for the usual one), `Δ = s_c − s_r`, `σ` the logistic function, `ε` = `label_smoothing`, `|y|` a number of tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum DpoLoss {
+    /// `−(1 − ε)·log σ(βΔ) − ε·log σ(−βΔ)` (DPO, [arXiv:2305.18290](https://arxiv.org/abs/2305.18290), equation 7; with `ε > 0` cDPO,
+    /// [Mitchell 2023](https://ericmitchell.ai/cdpo.pdf)).
+    #[default]
+    Sigmoid,
+    /// `−log σ(β(s_c/|y_w| − s_r/|y_l|))`: length-normalised DPO ([arXiv:2411.15124](https://arxiv.org/abs/2411.15124), equation 6). Needs
+    /// token counts.
+    SigmoidNorm,
+    /// `max(0, 1 − βΔ)` (SLiC, [arXiv:2305.10425](https://arxiv.org/abs/2305.10425); RSO, [arXiv:2309.06657](https://arxiv.org/abs/2309.06657)).
+    Hinge,
+    /// `(s_c/|y_w| − s_r/|y_l| − 1/(2β))²` (IPO, [arXiv:2310.12036](https://arxiv.org/abs/2310.12036), equation 17, per token as its authors
+    /// meant). Without token counts, `|y| = 1`: the equation as printed.
+    Ipo,
+    /// `q_w(log q_w − log(1 − ε)) + q_l(log q_l − log ε)`, `q_w = σ(βΔ)`, `q_l = σ(−βΔ)` (EXO, [arXiv:2402.00856](https://arxiv.org/abs/2402.00856),
+    /// equation 16). Needs `ε > 0`.
+    Exo,
+    /// `−log σ(βc) − ½·log σ(−βc) − ½·log σ(−βr)` (NCA, [arXiv:2402.05369](https://arxiv.org/abs/2402.05369)).
+    Nca,
+    /// `[−(1 − ε)·log σ(βΔ) + ε·log σ(−βΔ)] / (1 − 2ε)` (robust DPO, [arXiv:2403.00409](https://arxiv.org/abs/2403.00409)). Needs `ε < ½`.
+    Robust,
+    /// `−log σ(βc − δ) − log σ(−(βr − δ))` (BCO, [arXiv:2404.04656](https://arxiv.org/abs/2404.04656), δ: the mean reward so far; TRL takes 0).
+    Bco {
+        /// δ, in units of reward.
+        shift: f64,
+    },
+    /// `(c − 1/(2β))² + (r + 1/(2β))²` (SPPO with hard labels, [arXiv:2405.00675](https://arxiv.org/abs/2405.00675), equation 4.7).
+    Sppo,
+    /// `sort(log π_w − log π_l) − sort(the same of the reference)` in place of Δ of [`DpoLoss::Sigmoid`], sorted over the batch (AOT,
+    /// [arXiv:2406.05882](https://arxiv.org/abs/2406.05882)).
+    Aot,
+    /// `sort(c) − sort(r)` in place of Δ (unpaired AOT).
+    AotUnpaired,
+    /// `1 − σ(βc) + σ(βr)` (APO-zero, [arXiv:2408.06266](https://arxiv.org/abs/2408.06266), equation 7): the chosen completions are better than the
+    /// model.
+    ApoZero,
+    /// `σ(βc) + 1 − σ(β(c − r))` (APO-down, equation 8): the model is better than the chosen completions.
+    ApoDown,
+    /// `(1 − m)·(−log σ(βΔ)) + m·exp(−βΔ)`, `m = σ(βΔ/τ)` (DiscoPOP, [arXiv:2406.08414](https://arxiv.org/abs/2406.08414)).
+    DiscoPop {
+        /// τ; the paper takes 0.05.
+        temperature: f64,
+    },
+    /// `−Σ log π(y_w) / Σ |y_w|`, over the batch: the likelihood of the chosen completions, as a term of a mixture (RPO, MPO). Needs the
+    /// chosen token counts.
+    ChosenNll,
+    /// `−log π(y_w) / |y_w|`, averaged over pairs: the same with every pair weighing alike (RPO, [arXiv:2404.19733](https://arxiv.org/abs/2404.19733)).
+    /// Needs the chosen token counts.
+    ChosenNllPerPair,
+}
+
+/// The f-divergence that the implied reward is regularised by ([arXiv:2309.16240](https://arxiv.org/abs/2309.16240)), as the score `f'(t)` of
+/// a log-ratio `x = log t`. For sigmoid, normalised sigmoid, hinge, IPO, EXO, robust and DiscoPOP.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Divergence {
+    /// `x`.
+    #[default]
+    ReverseKl,
+    /// `1 − exp(−x)`.
+    ForwardKl,
+    /// `log 2 + log σ(x)`.
+    JensenShannon,
+    /// `(exp((α − 1)x) − 1) / (α − 1)`; α = 1 is the reverse KL. The exponent is held at 80 in f32.
+    Alpha(f64),
+}
+
+/// By what the sums are divided.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Normalizer {
+    /// The pairs (and chosen tokens) of the tensors handed in.
+    #[default]
+    Local,
+    /// Those of a batch of which the tensors handed in are a part: the losses of the parts add up to the loss of the whole, and so do
+    /// their gradients. (AOT sorts its batch, so its parts do not add up.)
+    Global {
+        /// Pairs of the whole batch.
+        pairs: f64,
+        /// Tokens of all chosen completions of the whole batch; used by [`DpoLoss::ChosenNll`].
+        chosen_tokens: f64,
+    },
+}
+
+/// The settings of [`dpo_loss`](crate::dpo_loss).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DpoConfig {
+    /// The loss of a pair. Default: sigmoid.
+    pub loss: DpoLoss,
+    /// β, how closely the policy stays by its reference. Default: 0.1.
+    pub beta: f64,
+    /// ε, the share of preferences believed to be the wrong way round. Default: 0.
+    pub label_smoothing: f64,
+    /// The f-divergence. Default: reverse KL.
+    pub divergence: Divergence,
+    /// By what the sums are divided. Default: the pairs handed in.
+    pub normalizer: Normalizer,
+}
+
+impl Default for DpoConfig {
+    fn default() -> Self {
+        Self {
+            loss: DpoLoss::Sigmoid,
+            beta: 0.1,
+            label_smoothing: 0.0,
+            divergence: Divergence::ReverseKl,
+            normalizer: Normalizer::Local,
+        }
+    }
+}
+
+impl DpoConfig {
+    /// Checks every setting against its range, and that the settings go together.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the field, its range and its value; [`Error::Unused`] a setting that this loss has no place for.
+    ///
+    /// # Example
+    /// ```
+    /// use vr1_dpo::{DpoConfig, DpoLoss};
+    /// let config = DpoConfig { loss: DpoLoss::Exo, ..Default::default() };
+    /// assert_eq!(config.validate().unwrap_err().to_string(), "`label_smoothing` must be in (0, 0.5) for EXO, but it is 0");
+    /// ```
+    pub fn validate(&self) -> Result<()> {
+        let check = |field, expected, got: f64, valid: bool| {
+            if valid { Ok(()) } else { Err(Error::Setting { field, expected, got }) }
+        };
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        check("beta", "a positive number", self.beta, positive(self.beta))?;
+        let smoothing = self.label_smoothing;
+        match self.loss {
+            DpoLoss::Exo => {
+                check("label_smoothing", "in (0, 0.5) for EXO", smoothing, smoothing > 0.0 && smoothing < 0.5)?;
+            }
+            _ => check("label_smoothing", "in [0, 0.5)", smoothing, (0.0..0.5).contains(&smoothing))?,
+        }
+        let smooths = matches!(
+            self.loss,
+            DpoLoss::Sigmoid | DpoLoss::Exo | DpoLoss::Robust | DpoLoss::Aot | DpoLoss::AotUnpaired
+        );
+        if smoothing != 0.0 && !smooths {
+            return Err(Error::Unused { field: "label_smoothing", loss: self.loss });
+        }
+        if let DpoLoss::DiscoPop { temperature } = self.loss {
+            check("loss.temperature", "a positive number", temperature, positive(temperature))?;
+        }
+        if let DpoLoss::Bco { shift } = self.loss {
+            check("loss.shift", "a finite number", shift, shift.is_finite())?;
+        }
+        if let Divergence::Alpha(alpha) = self.divergence {
+            check("divergence.alpha", "a finite number", alpha, alpha.is_finite())?;
+        }
+        let scored = matches!(
+            self.loss,
+            DpoLoss::Sigmoid
+                | DpoLoss::SigmoidNorm
+                | DpoLoss::Hinge
+                | DpoLoss::Ipo
+                | DpoLoss::Exo
+                | DpoLoss::Robust
+                | DpoLoss::DiscoPop { .. }
+        );
+        if self.divergence != Divergence::ReverseKl && !scored {
+            return Err(Error::Unused { field: "divergence", loss: self.loss });
+        }
+        if let Normalizer::Global { pairs, chosen_tokens } = self.normalizer {
+            check("normalizer.pairs", "a positive number", pairs, positive(pairs))?;
+            check("normalizer.chosen_tokens", "a positive number", chosen_tokens, positive(chosen_tokens))?;
+        }
+        Ok(())
+    }
+}
