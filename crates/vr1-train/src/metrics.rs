@@ -1,0 +1,104 @@
+//! The numbers of a run: a row for each step, and a summary of the whole.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::RunError;
+
+/// One line of `metrics.jsonl`: the step, and numbers by name.
+///
+/// The names are the field's, and anything else may stand beside them:
+///
+/// | name | meaning |
+/// |---|---|
+/// | `reward`, `reward_std` | mean over the step's completions; mean over its groups of the standard deviation within the group |
+/// | `rewards/<term>` | mean of one term of the reward |
+/// | `completion_length` | mean number of sampled tokens |
+/// | `kl` | mean estimated divergence from the reference policy, nats a token |
+/// | `loss`, `grad_norm`, `learning_rate` | of the update |
+/// | `clip_ratio` | share of tokens whose importance ratio was clipped |
+/// | `entropy` | mean entropy of the sampling distribution, nats a token |
+/// | `tokens_per_second`, `seconds` | sampled tokens over the step's wall time; that time |
+///
+/// A number that is not finite is written as `null`, for JSON has no other way, and read back as NaN.
+///
+/// # Example
+/// ```
+/// let metrics = vr1_train::StepMetrics::new(3).with("reward", 0.5).with("kl", f64::NAN);
+/// assert_eq!(serde_json::to_string(&metrics)?, r#"{"step":3,"kl":null,"reward":0.5}"#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StepMetrics {
+    /// The step, from 1.
+    pub step: u64,
+    /// The numbers.
+    #[serde(flatten, deserialize_with = "nullable")]
+    pub values: BTreeMap<String, f64>,
+}
+
+fn nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, f64>, D::Error> {
+    let values = BTreeMap::<String, Option<f64>>::deserialize(deserializer)?;
+    Ok(values.into_iter().map(|(name, value)| (name, value.unwrap_or(f64::NAN))).collect())
+}
+
+impl StepMetrics {
+    /// A row without numbers.
+    #[must_use]
+    pub fn new(step: u64) -> Self {
+        Self { step, values: BTreeMap::new() }
+    }
+
+    /// The row with one more number.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: f64) -> Self {
+        self.set(name, value);
+        self
+    }
+
+    /// Sets a number.
+    pub fn set(&mut self, name: &str, value: f64) {
+        self.values.insert(name.to_owned(), value);
+    }
+
+    /// A number by name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<f64> {
+        self.values.get(name).copied()
+    }
+}
+
+/// `summary.json`: a run's scores on held-out samples before and after training, and what it took.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Scores before the first step, by name (`accuracy`, `accuracy_out_of_domain`, …).
+    pub before: BTreeMap<String, f64>,
+    /// The same scores after the last step.
+    pub after: BTreeMap<String, f64>,
+    /// Steps taken.
+    pub steps: u64,
+    /// Wall time of the run.
+    pub seconds: f64,
+}
+
+/// The rows of a `metrics.jsonl`, none if the file is not there yet. A last line cut short by a kill is passed over.
+///
+/// # Errors
+/// The file cannot be read, or a line before the last is not a row of metrics.
+pub fn read_metrics(path: &Path) -> Result<Vec<StepMetrics>, RunError> {
+    let text = match fs::read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(RunError::io("read", path)(error)),
+    };
+    let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
+    let row = |(index, line)| {
+        serde_json::from_str(line).map_err(|error| RunError::Broken {
+            path: path.to_owned(),
+            line: index + 1,
+            reason: format!("not a row of metrics: {error}"),
+        })
+    };
+    whole.lines().enumerate().map(row).collect()
+}

@@ -1,0 +1,314 @@
+//! A run's folder. Whatever stands in it under its final name is whole: a file or checkpoint is written aside and
+//! renamed, so that a kill at any moment leaves the one before it or the new one, never half of either.
+
+use std::{
+    error::Error,
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use crate::{RunError, StepMetrics, Summary};
+
+/// A run's folder, held for writing: `config.yaml`, `metrics.jsonl`, `summary.json`, `rollouts/step-N.jsonl` and
+/// `checkpoints/step-N/`. One process at a time holds it.
+///
+/// # Example
+/// ```
+/// use vr1_train::{RunFolder, StepMetrics};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let dir = folder.path().join("run");
+/// let mut run = RunFolder::create(&dir)?;
+/// run.write_config(&std::collections::BTreeMap::from([("steps", 2)]))?;
+/// run.append_metrics(&StepMetrics::new(1).with("reward", 0.25))?;
+/// run.checkpoint(1, |aside| std::fs::write(aside.join("model.safetensors"), [0; 8]))?;
+/// assert_eq!(run.latest_checkpoint()?, Some((1, dir.join("checkpoints/step-1"))));
+/// # Ok::<(), vr1_train::RunError>(())
+/// ```
+#[derive(Debug)]
+pub struct RunFolder {
+    dir: PathBuf,
+    metrics: File,
+    /// Locked for as long as the folder is held; the system unlocks it whatever way the process ends.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Makes a folder for a new run.
+    ///
+    /// # Errors
+    /// The folder holds a run already, is a file, lies under one, cannot be written, or is held by another process.
+    pub fn create(dir: &Path) -> Result<Self, RunError> {
+        if let Some(file) = dir.ancestors().find(|path| path.is_file()) {
+            return Err(RunError::NotAFolder(file.to_owned()));
+        }
+        if dir.join(CONFIG).exists() || dir.join(CHECKPOINTS).exists() {
+            return Err(RunError::Occupied(dir.to_owned()));
+        }
+        fs::create_dir_all(dir).map_err(RunError::io("create the folder", dir))?;
+        let run = Self::hold(dir)?;
+        run.metrics.set_len(0).map_err(RunError::io("write", dir.join(METRICS)))?;
+        Ok(run)
+    }
+
+    /// Takes up a run again. What a kill left aside is cleared away first.
+    ///
+    /// # Errors
+    /// The folder holds no run, cannot be written, or is held by another process.
+    pub fn open(dir: &Path) -> Result<Self, RunError> {
+        if dir.is_file() {
+            return Err(RunError::NotAFolder(dir.to_owned()));
+        }
+        if !dir.join(CONFIG).is_file() {
+            return Err(RunError::NoRun(dir.to_owned()));
+        }
+        let run = Self::hold(dir)?;
+        run.recover()?;
+        Ok(run)
+    }
+
+    fn hold(dir: &Path) -> Result<Self, RunError> {
+        let open = |path: PathBuf| {
+            let file = OpenOptions::new().create(true).append(true).open(&path);
+            file.map_err(RunError::io("write", path))
+        };
+        let lock = open(dir.join(LOCK))?;
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(RunError::InUse(dir.to_owned())),
+            // A file system without locks is no reason not to train.
+            Ok(()) | Err(TryLockError::Error(_)) => {}
+        }
+        Ok(Self { metrics: open(dir.join(METRICS))?, dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes `config.yaml`: the recipe as it was understood, every default filled in.
+    ///
+    /// # Errors
+    /// The value has no YAML form, or the file cannot be written.
+    pub fn write_config(&self, config: &impl Serialize) -> Result<(), RunError> {
+        let path = self.dir.join(CONFIG);
+        let text = serde_yaml::to_string(config).map_err(encode(&path))?;
+        write_aside(&path, text.as_bytes())
+    }
+
+    /// Adds a line to `metrics.jsonl`, in one write.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn append_metrics(&mut self, metrics: &StepMetrics) -> Result<(), RunError> {
+        let path = self.dir.join(METRICS);
+        let mut line = serde_json::to_vec(metrics).map_err(encode(&path))?;
+        line.push(b'\n');
+        self.metrics.write_all(&line).map_err(RunError::io("write", path))
+    }
+
+    /// Writes `rollouts/step-N.jsonl`, one line a rollout.
+    ///
+    /// # Errors
+    /// A rollout has no JSON form, or the file cannot be written.
+    pub fn write_rollouts(
+        &self,
+        step: u64,
+        rollouts: impl IntoIterator<Item = impl Serialize>,
+    ) -> Result<PathBuf, RunError> {
+        let path = self.dir.join(ROLLOUTS).join(format!("step-{step}.jsonl"));
+        let mut text = Vec::new();
+        for rollout in rollouts {
+            serde_json::to_writer(&mut text, &rollout).map_err(encode(&path))?;
+            text.push(b'\n');
+        }
+        make(&self.dir.join(ROLLOUTS))?;
+        write_aside(&path, &text)?;
+        Ok(path)
+    }
+
+    /// Writes `summary.json`.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_summary(&self, summary: &Summary) -> Result<(), RunError> {
+        let path = self.dir.join(SUMMARY);
+        let text = serde_json::to_vec_pretty(summary).map_err(encode(&path))?;
+        write_aside(&path, &text)
+    }
+
+    /// Makes `checkpoints/step-N`: `write` fills a folder aside, which is brought to disk and then takes its name. A
+    /// checkpoint of the same step is replaced; should `write` fail, everything is as it was.
+    ///
+    /// # Errors
+    /// What `write` said, or the folder cannot be made or renamed.
+    pub fn checkpoint<E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        step: u64,
+        write: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, RunError> {
+        let all = self.dir.join(CHECKPOINTS);
+        let path = all.join(format!("step-{step}"));
+        let (aside, old) = (all.join(format!(".step-{step}.tmp")), all.join(format!(".step-{step}.old")));
+        make(&all)?;
+        remove(&aside)?;
+        make(&aside)?;
+        if let Err(error) = write(&aside) {
+            remove(&aside)?;
+            return Err(RunError::Checkpoint { path, source: error.into() });
+        }
+        sync(&aside).map_err(RunError::io("bring to disk", &aside))?;
+        if path.exists() {
+            remove(&old)?;
+            rename(&path, &old)?;
+        }
+        rename(&aside, &path)?;
+        remove(&old)?;
+        Ok(path)
+    }
+
+    /// The checkpoints by step, the latest last.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn checkpoints(&self) -> Result<Vec<(u64, PathBuf)>, RunError> {
+        steps_in(&self.dir.join(CHECKPOINTS), "")
+    }
+
+    /// The checkpoint to resume from.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn latest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>, RunError> {
+        Ok(self.checkpoints()?.pop())
+    }
+
+    /// Removes all checkpoints but the latest `keep`; the last one is never removed.
+    ///
+    /// # Errors
+    /// The folder cannot be read, or a checkpoint cannot be removed.
+    pub fn prune_checkpoints(&self, keep: usize) -> Result<(), RunError> {
+        let checkpoints = self.checkpoints()?;
+        for (step, path) in &checkpoints[..checkpoints.len().saturating_sub(keep.max(1))] {
+            // Under its name it is whole until it is gone.
+            let aside = path.with_file_name(format!(".step-{step}.tmp"));
+            remove(&aside)?;
+            rename(path, &aside)?;
+            remove(&aside)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets metrics and rollouts after `step`: a run resumed from a checkpoint takes those steps again.
+    ///
+    /// # Errors
+    /// The metrics cannot be read, or a file cannot be written or removed.
+    pub fn rewind(&mut self, step: u64) -> Result<(), RunError> {
+        let path = self.dir.join(METRICS);
+        let mut text = Vec::new();
+        for row in crate::read_metrics(&path)?.iter().filter(|row| row.step <= step) {
+            serde_json::to_writer(&mut text, row).map_err(encode(&path))?;
+            text.push(b'\n');
+        }
+        write_aside(&path, &text)?;
+        self.metrics = OpenOptions::new().append(true).open(&path).map_err(RunError::io("write", &path))?;
+        for (later, path) in steps_in(&self.dir.join(ROLLOUTS), ".jsonl")? {
+            if later > step {
+                remove(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts in order what a kill left behind: aside files go, a checkpoint caught between two names gets its own back,
+    /// and a torn last line of the metrics is cut off.
+    fn recover(&self) -> Result<(), RunError> {
+        for folder in ["", ROLLOUTS, CHECKPOINTS].map(|name| self.dir.join(name)) {
+            for (name, path) in entries(&folder)? {
+                if let Some(whole) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".old")) {
+                    let whole = folder.join(whole);
+                    if whole.exists() { remove(&path)? } else { rename(&path, &whole)? }
+                } else if name.starts_with('.') && name.ends_with(".tmp") {
+                    remove(&path)?;
+                }
+            }
+        }
+        let path = self.dir.join(METRICS);
+        let bytes = fs::read(&path).map_err(RunError::io("read", &path))?;
+        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        self.metrics.set_len(whole as u64).map_err(RunError::io("write", path))
+    }
+}
+
+pub(crate) const CONFIG: &str = "config.yaml";
+pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const SUMMARY: &str = "summary.json";
+pub(crate) const ROLLOUTS: &str = "rollouts";
+const CHECKPOINTS: &str = "checkpoints";
+const LOCK: &str = ".lock";
+
+/// A file that is there whole or not at all.
+pub(crate) fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!(".{name}.tmp"));
+    let write = || {
+        let mut file = File::create(&aside)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    write().map_err(RunError::io("write", path))?;
+    rename(&aside, path)
+}
+
+pub(crate) fn make(dir: &Path) -> Result<(), RunError> {
+    fs::create_dir_all(dir).map_err(RunError::io("create the folder", dir))
+}
+
+/// The `step-N` entries of a folder that may not be there, by step.
+pub(crate) fn steps_in(folder: &Path, suffix: &str) -> Result<Vec<(u64, PathBuf)>, RunError> {
+    let step = |name: &str| name.strip_prefix("step-")?.strip_suffix(suffix)?.parse().ok();
+    let mut found: Vec<_> =
+        entries(folder)?.into_iter().filter_map(|(name, path)| Some((step(&name)?, path))).collect();
+    found.sort();
+    Ok(found)
+}
+
+fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, RunError> {
+    let list = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        list => list.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(RunError::io("read", folder))?,
+    };
+    Ok(list.into_iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
+}
+
+fn remove(path: &Path) -> Result<(), RunError> {
+    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RunError::io("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Renames, and brings the new name itself to disk.
+fn rename(from: &Path, to: &Path) -> Result<(), RunError> {
+    let parent = to.parent().unwrap_or(to);
+    fs::rename(from, to).and_then(|()| File::open(parent)?.sync_all()).map_err(RunError::io("rename a file to", to))
+}
+
+/// Brings a folder and all in it to disk.
+fn sync(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        for entry in fs::read_dir(path)? {
+            sync(&entry?.path())?;
+        }
+    }
+    File::open(path)?.sync_all()
+}
+
+fn encode<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> RunError {
+    let path = path.to_owned();
+    move |error| RunError::Encode { path, reason: error.to_string() }
+}
