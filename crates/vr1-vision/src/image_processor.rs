@@ -21,8 +21,7 @@ const TYPES: [&str; 5] = [
 ///
 /// `value = (level * rescale_factor - image_mean[c]) / image_std[c]`, computed in the folded form
 /// `(level - mean / rescale_factor) / (std / rescale_factor)` of transformers' default (torchvision) processor, so
-/// that where no resizing happens the values are equal to its to the last bit. Where it does, a value differs by at
-/// most one grey level.
+/// that the values are equal to its to the last bit.
 ///
 /// # Example
 /// ```

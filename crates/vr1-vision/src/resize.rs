@@ -90,8 +90,9 @@ impl Resample {
 
 /// The image at another size, antialiased: where it shrinks, the filter widens by the ratio of the sizes.
 ///
-/// The arithmetic is integer on 8-bit values, first along rows and then along columns, as Pillow and torchvision do
-/// it; a value differs from theirs by at most one or two grey levels where weights are rounded differently.
+/// The arithmetic is integer on 8-bit values with weights of 16 bits, first along rows and then along columns. That is
+/// what torchvision does, transformers' default, and the result is equal to its; Pillow's weights have more bits, and
+/// its values differ in under 1 % of the places, by 1 or 2.
 ///
 /// # Errors
 /// When the image or the new size has no pixels.
@@ -111,10 +112,15 @@ pub fn resize(image: &RgbImage, height: u32, width: u32, resample: Resample) -> 
         Resample::Bicubic => FilterType::CatmullRom,
     };
     let refused = |reason: String| Error::Resize { height, width, reason };
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
+    // The library goes down columns first. Between the two directions values are cut to 0..=255, so on sharp edges
+    // the order shows, by several grey levels: the directions are therefore asked for one by one.
     let source = ImageRef::new(image.width(), image.height(), image.as_raw(), PixelType::U8x3)
         .map_err(|e| refused(e.to_string()))?;
+    let mut along_rows = Image::new(width, image.height(), PixelType::U8x3);
+    let mut resizer = Resizer::new();
+    resizer.resize(&source, &mut along_rows, &options).map_err(|e| refused(e.to_string()))?;
     let mut resized = Image::new(width, height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
-    Resizer::new().resize(&source, &mut resized, &options).map_err(|e| refused(e.to_string()))?;
+    resizer.resize(&along_rows, &mut resized, &options).map_err(|e| refused(e.to_string()))?;
     RgbImage::from_raw(width, height, resized.into_vec()).ok_or_else(|| refused("buffer of another length".into()))
 }
