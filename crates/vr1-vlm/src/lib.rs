@@ -1,1 +1,28 @@
-//! A checkpoint directory made into a model: towers joined, tokenizer, chat template, processor.
+#![doc = include_str!("../README.md")]
+
+mod chat_template;
+mod config;
+mod error;
+mod hub;
+mod json_text;
+mod message;
+mod model;
+mod positions;
+mod processor;
+mod prompt;
+mod rendered;
+mod supervised;
+mod tokenizer;
+mod training;
+
+pub use chat_template::{ChatTemplate, Ending};
+pub use config::ModelConfig;
+pub use error::{Error, Result};
+pub use hub::resolve;
+pub use message::{Message, Part, Role};
+pub use model::{Embedded, Model};
+pub use processor::{Layout, Processor, PromptRequest, pictures};
+pub use prompt::{MediaSpan, Prompt, TokenType};
+pub use rendered::Rendered;
+pub use supervised::{IGNORED, Mask, Supervised};
+pub use tokenizer::{Specials, Tokenizer};

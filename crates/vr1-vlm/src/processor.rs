@@ -236,7 +236,7 @@ impl Processor {
 }
 
 /// The pictures of a sample, in order.
-pub(crate) fn pictures(sample: &Sample) -> Vec<Picture> {
+pub fn pictures(sample: &Sample) -> Vec<Picture> {
     sample
         .media
         .iter()
