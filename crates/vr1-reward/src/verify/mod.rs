@@ -1,0 +1,34 @@
+//! The verifiers of the reproduced systems, by name. Each is registered with its types and what it does with a
+//! missing answer; each scores 0 to 1 unless its signature says otherwise.
+
+mod boxes;
+mod choice;
+mod exact;
+mod format;
+mod math;
+mod number;
+
+pub use boxes::{IouRule, box_iou};
+pub(crate) use boxes::{first_box, labelled_boxes};
+pub(crate) use number::{numbers_in, only_number};
+
+use crate::Registry;
+
+pub(crate) fn register_all(registry: &mut Registry) {
+    boxes::register(registry);
+    choice::register(registry);
+    exact::register(registry);
+    format::register(registry);
+    math::register(registry);
+    number::register(registry);
+}
+
+/// 1 for true.
+fn score(holds: bool) -> f32 {
+    if holds { 1.0 } else { 0.0 }
+}
+
+/// The reference answer of a solution: what its last `<answer>` tag holds, or all of it; trimmed.
+fn reference(solution: &str) -> &str {
+    crate::last_tagged(solution, "answer").unwrap_or(solution).trim()
+}
