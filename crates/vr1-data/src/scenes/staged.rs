@@ -37,7 +37,8 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         1 if out => counting::count(rng, canvas, 3, 6),
         1 => counting::count(rng, canvas, 1, 4),
         _ => {
-            let count = if out { rng.random_range(3..=5) } else { rng.random_range(1..=4) };
+            // Out of domain, five objects that share nothing may not exist: three new shapes, four new colours.
+            let count = if out { rng.random_range(3..=4) } else { rng.random_range(1..=4) };
             attributes::color(rng, canvas, count)
         }
     };
