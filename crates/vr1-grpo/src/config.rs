@@ -164,6 +164,18 @@ pub enum KlWeight {
     Ratio,
 }
 
+/// Whose gradient the KL term has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
+pub enum KlGradient {
+    /// That of the estimator itself.
+    #[default]
+    Own,
+    /// That of [`KlEstimator::K2`], straight through: its expectation is the gradient of the KL divergence on-policy, which that of k1 and k3
+    /// is not (verl's `k1+`, `k3+`; [arXiv:2510.01555](https://arxiv.org/abs/2510.01555)).
+    K2,
+}
+
 /// Which tokens carry the policy loss, by the entropy of the policy there (80/20 rule,
 /// [arXiv:2506.01939](https://arxiv.org/abs/2506.01939)). The KL term and the divisor keep all tokens, as in TRL.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -257,9 +269,11 @@ pub struct GrpoConfig {
     pub kl: KlEstimator,
     /// The weight of the KL term. Default: [`KlWeight::One`].
     pub kl_weight: KlWeight,
-    /// Bounds ±b on `log π_ref − log π` before the KL estimate. Default: none; verl takes 20.
+    /// Whose gradient the KL term has. Default: [`KlGradient::Own`].
+    pub kl_gradient: KlGradient,
+    /// Bounds ±b on `log π_ref − log π` before the KL estimate. Default: none; verl takes 20, for k3 alone.
     pub kl_log_ratio_bound: Option<f64>,
-    /// Bounds ±b on the KL estimate of a token. Default: none; verl takes 10.
+    /// Bounds ±b on the KL estimate of a token. Default: none; verl takes 10, for k3 alone.
     pub kl_bound: Option<f64>,
     /// Bounds ±b on `log π − log π_old` before its exponential. Default: none; verl takes 20.
     pub log_ratio_bound: Option<f64>,
@@ -289,6 +303,7 @@ impl Default for GrpoConfig {
             empty_rows: EmptyRows::Counted,
             kl: KlEstimator::K3,
             kl_weight: KlWeight::One,
+            kl_gradient: KlGradient::Own,
             kl_log_ratio_bound: None,
             kl_bound: None,
             log_ratio_bound: None,

@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod advantages;
+mod compat;
 mod config;
 mod error;
 #[cfg(feature = "tch")]
 mod loss;
+mod many_rewards;
 #[cfg(feature = "tch")]
 mod masks;
 #[cfg(feature = "tch")]
@@ -13,13 +15,15 @@ mod policy;
 mod stats;
 
 pub use advantages::{AdvantageConfig, Baseline, GroupOfOne, Scale, advantages, group_advantages, teaches_nothing};
+pub use compat::Compat;
 pub use config::{
-    Aggregation, CispoCap, EmptyRows, EntropyMask, GrpoConfig, Importance, KlEstimator, KlWeight, Normalizer,
-    Objective, SamplerCorrection,
+    Aggregation, CispoCap, EmptyRows, EntropyMask, GrpoConfig, Importance, KlEstimator, KlGradient, KlWeight,
+    Normalizer, Objective, SamplerCorrection,
 };
 pub use error::{Error, Result};
 #[cfg(feature = "tch")]
 pub use loss::{Extras, grpo_loss, grpo_loss_with};
+pub use many_rewards::{per_reward_advantages, returns_to_go, weighted_rewards, whiten_by_tokens};
 #[cfg(feature = "tch")]
 pub use masks::{entropy_threshold, mask_truncated};
 #[cfg(feature = "tch")]

@@ -3,7 +3,7 @@
 
 use tch::{Kind, Tensor};
 
-use crate::config::{CispoCap, GrpoConfig, Importance, KlEstimator, Level, Objective, Outside};
+use crate::config::{CispoCap, GrpoConfig, Importance, KlEstimator, KlGradient, Level, Objective, Outside};
 
 /// `log π − log π_old` per token `[B, T]`, and the importance ratio, `[B, T]` or `[B, 1]`.
 pub(crate) fn importance(
@@ -95,7 +95,14 @@ pub(crate) fn kl(logprobs: &Tensor, ref_logprobs: &Tensor, config: &GrpoConfig) 
         KlEstimator::K3 => d.exp() - &d - 1.0,
         KlEstimator::Absolute => d.abs(),
     };
-    bounded(kl, config.kl_bound)
+    let kl = bounded(kl, config.kl_bound);
+    match config.kl_gradient {
+        KlGradient::Own => kl,
+        KlGradient::K2 => {
+            let carrier = (logprobs - ref_logprobs).square() * 0.5;
+            &carrier - carrier.detach() + kl.detach()
+        }
+    }
 }
 
 /// The detached factor that corrects for the sampler's log-probabilities, `[B, T]` or `[B, 1]`.
