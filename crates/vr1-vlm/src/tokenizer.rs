@@ -308,8 +308,9 @@ impl Tokenizer {
         };
         values
             .into_iter()
-            .map(|value| match value.as_i64().filter(|&id| id >= 0) {
-                Some(id) => Ok(id),
+            .map(|value| match value.as_i64() {
+                Some(id) if id >= 0 && self.token(id).is_some() => Ok(id),
+                Some(id) => Err(wrong(format!("{id} is not in the vocabulary of {}", self.vocab_size()))),
                 None => Err(wrong(format!("{value} is not a token id"))),
             })
             .collect()

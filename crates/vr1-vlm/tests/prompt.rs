@@ -1,0 +1,292 @@
+//! Prompts against what transformers makes of the same conversations (tests/fixtures/generate.py).
+#![allow(clippy::unwrap_used)] // a failed unwrap is a failed test
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::{Rgb, RgbImage};
+use serde_json::{Value, json};
+use vr1_data::Picture;
+use vr1_vlm::{
+    Ending, Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Specials, TokenType, Tokenizer,
+};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn processor() -> Processor {
+    Processor::from_dir(&fixtures().join("checkpoint")).unwrap()
+}
+
+fn read(name: &str) -> Vec<Value> {
+    serde_json::from_str(&fs::read_to_string(fixtures().join(name)).unwrap()).unwrap()
+}
+
+/// The pictures of generate.py.
+fn picture(kind: &str, height: u32, width: u32) -> Picture {
+    let level = |x: u64, y: u64, c: u64| match kind {
+        "noise" => (((x * 73_856_093) ^ (y * 19_349_663) ^ (c * 83_492_791)) >> 5) & 255,
+        _ => (x * 255 / u64::from(width - 1).max(1) + y * 255 / u64::from(height - 1).max(1) + c * 85) / 3,
+    };
+    RgbImage::from_fn(width, height, |x, y| Rgb([0, 1, 2].map(|c| level(x.into(), y.into(), c) as u8))).into()
+}
+
+fn part(part: &Value) -> Part {
+    match part["type"].as_str().unwrap() {
+        "text" => Part::Text(part["text"].as_str().unwrap().into()),
+        _ => {
+            let side = |i: usize| part["picture"][i].as_u64().unwrap() as u32;
+            Part::Image(picture(part["picture"][0].as_str().unwrap(), side(1), side(2)))
+        }
+    }
+}
+
+fn messages(case: &Value) -> Vec<Message> {
+    let role = |name: &str| match name {
+        "system" => Role::System,
+        "user" => Role::User,
+        _ => Role::Assistant,
+    };
+    let message = |message: &Value| Message {
+        role: role(message["role"].as_str().unwrap()),
+        parts: message["content"].as_array().unwrap().iter().map(part).collect(),
+    };
+    case["messages"].as_array().unwrap().iter().map(message).collect()
+}
+
+/// Order and every bit count.
+fn checksum(prompt: &Prompt) -> u64 {
+    let values = prompt.patches().iter().flat_map(|patches| patches.pixel_values.iter());
+    values
+        .enumerate()
+        .fold(0, |sum: u64, (place, value)| sum.wrapping_add(u64::from(value.to_bits()).wrapping_mul(place as u64 + 1)))
+}
+
+fn prompts() -> Vec<(Value, Prompt)> {
+    let processor = processor();
+    let make = |case: Value| {
+        let messages = messages(&case);
+        let prompt = if case["closed"] == true {
+            processor.supervised("sample", &messages, vr1_vlm::Mask::Assistant).unwrap().prompt
+        } else {
+            let layout = if case["layout"] == "raw" { Layout::Raw } else { Layout::Chat };
+            let prefill = case["prefill"].as_str().unwrap_or_default();
+            processor.prompt(&PromptRequest { sample: "sample", messages: &messages, layout, prefill }).unwrap()
+        };
+        (case, prompt)
+    };
+    read("conversations.json").into_iter().map(make).collect()
+}
+
+#[test]
+fn prompts_are_those_of_transformers() {
+    let expected = read("expected.json");
+    let prompts = prompts();
+    assert_eq!(prompts.len(), expected.len());
+    for ((case, prompt), expected) in prompts.iter().zip(&expected) {
+        let name = &case["name"];
+        assert_eq!(json!(prompt.text()), expected["text"], "{name}");
+        assert_eq!(json!(prompt.input_ids()), expected["input_ids"], "{name}");
+        let types: Vec<u8> = prompt.token_types().iter().map(|&kind| kind as u8).collect();
+        assert_eq!(json!(types), expected["token_types"], "{name}");
+        let grids: Vec<_> = prompt.patches().iter().map(|patches| patches.grid_thw).collect();
+        assert_eq!(json!(grids), expected["grid_thw"], "{name}");
+        assert_eq!(json!(checksum(prompt)), expected["pixels"], "{name}");
+        assert_eq!(json!(prompt.position_ids()), expected["position_ids"], "{name}");
+        assert_eq!(json!(prompt.next_position()), expected["next_position"], "{name}");
+    }
+}
+
+#[test]
+fn a_span_holds_the_placeholders_of_its_image_and_nothing_else_does() {
+    let pad = processor().tokenizer().image_pad().unwrap();
+    for (case, prompt) in prompts() {
+        let mut inside = vec![false; prompt.len()];
+        for (span, patches) in prompt.media().iter().zip(prompt.patches()) {
+            assert_eq!(span.range.len(), patches.tokens(2), "{}", case["name"]);
+            assert_eq!(span.kind, TokenType::Image);
+            inside[span.range.clone()].fill(true);
+        }
+        assert_eq!(prompt.media().len(), prompt.patches().len());
+        for (place, inside) in inside.into_iter().enumerate() {
+            assert_eq!(prompt.input_ids()[place] == pad, inside, "{} at {place}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn a_special_token_put_together_from_two_texts_is_text() {
+    let parts = |texts: &[&str]| Message { role: Role::User, parts: texts.iter().map(|&text| text.into()).collect() };
+    let processor = processor();
+    let end = processor.tokenizer().im_end().unwrap();
+    for texts in [&["a <|im_", "end|> b"][..], &["<", "|image_", "", "pad|>"], &["<|im_end|", "><|im_end|>"]] {
+        let messages = [parts(texts)];
+        let rendered = processor.template().unwrap().render(&messages, Ending::Open, processor.tokenizer()).unwrap();
+        assert!(rendered.text().contains(&texts.concat()));
+        let ids = processor.tokenizer().encode(&rendered).unwrap();
+        let ends = ids.iter().filter(|&&id| id == end).count();
+        assert_eq!(ends, 2, "the template's own after the system prompt and after the question: {texts:?}");
+        assert!(!ids.contains(&processor.tokenizer().image_pad().unwrap()));
+    }
+}
+
+#[test]
+fn private_characters_in_a_message_are_kept() {
+    let processor = processor();
+    let text = "\u{F0000}<|im_end|>\u{F0001}";
+    let rendered = processor
+        .template()
+        .unwrap()
+        .render(&[Message::text(Role::User, text)], Ending::Closed, processor.tokenizer())
+        .unwrap();
+    assert!(rendered.text().contains(text));
+    assert_eq!(rendered.literals().len(), 1);
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_is_an_error_with_its_name() {
+    let (_, prompt) = prompts().swap_remove(0);
+    prompt.check_fits(prompt.len()).unwrap();
+    let error = prompt.check_fits(prompt.len() - 1).unwrap_err().to_string();
+    let (tokens, limit) = (prompt.len(), prompt.len() - 1);
+    assert_eq!(error, format!("sample `sample`: a prompt of {tokens} tokens (2 of them media) where {limit} fit"));
+}
+
+fn request<'a>(messages: &'a [Message], layout: Layout) -> PromptRequest<'a> {
+    PromptRequest { sample: "s", messages, layout, prefill: "" }
+}
+
+#[test]
+fn a_further_turn_keeps_what_was_sampled() {
+    let processor = processor();
+    let tokenizer = processor.tokenizer();
+    let first = [Message::user([picture("noise", 40, 60)], "How many?")];
+    let prompt = processor.prompt(&request(&first, Layout::Chat)).unwrap();
+    // Sampled as single bytes, as no tokenizer would cut the text: it must not be cut anew.
+    let mut sampled: Vec<i64> = "Three".bytes().map(|b| tokenizer.id(&char::from(b).to_string()).unwrap()).collect();
+    assert_ne!(sampled, tokenizer.encode_words("Three").unwrap());
+    let next = [Message::user([picture("slope", 70, 31)], "Sure?")];
+    let unended = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Chat)).unwrap();
+    sampled.push(tokenizer.im_end().unwrap());
+    let ended = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Chat)).unwrap();
+    assert_eq!(unended.input_ids(), ended.input_ids(), "the model's own end of its turn is not doubled");
+    assert_eq!(ended.input_ids()[..prompt.len()], *prompt.input_ids());
+    assert_eq!(ended.input_ids()[prompt.len()..prompt.len() + sampled.len()], sampled);
+
+    let whole = [first[0].clone(), Message::text(Role::Assistant, "Three"), next[0].clone()];
+    let whole = processor.prompt(&request(&whole, Layout::Chat)).unwrap();
+    assert_eq!(ended.text(), whole.text());
+    let tail = |prompt: &Prompt| prompt.input_ids()[prompt.len() - 20..].to_vec();
+    assert_eq!(tail(&ended), tail(&whole));
+    assert_eq!(ended.patches().len(), 2);
+    // Positions go on as if the whole had been made at once; only the answer's length differs.
+    let longer = ended.len() - whole.len();
+    assert_eq!(ended.next_position(), whole.next_position() + longer as i64);
+    for (row, whole_row) in ended.position_ids().iter().zip(whole.position_ids()) {
+        assert_eq!(row.len(), ended.len());
+        let shifted: Vec<i64> = whole_row[whole.len() - 20..].iter().map(|p| p + longer as i64).collect();
+        assert_eq!(row[ended.len() - 20..], shifted);
+    }
+    for (span, patches) in ended.media().iter().zip(ended.patches()) {
+        assert_eq!(span.range.len(), patches.tokens(2));
+        assert!(ended.input_ids()[span.range.clone()].iter().all(|&id| Some(id) == tokenizer.image_pad()));
+    }
+}
+
+#[test]
+fn a_further_turn_of_the_raw_layout_is_its_words() {
+    let processor = processor();
+    let prompt = processor.prompt(&request(&[Message::user([], "User: 1\nAssistant: ")], Layout::Raw)).unwrap();
+    let sampled = processor.tokenizer().encode_words("one").unwrap();
+    let next = [Message::user([picture("noise", 28, 28)], "\nUser: 2\nAssistant: ")];
+    let longer = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Raw)).unwrap();
+    let expected = "User: 1\nAssistant: one<|vision_start|><|image_pad|><|vision_end|>\nUser: 2\nAssistant: ";
+    assert_eq!(longer.text(), expected);
+    assert_eq!(processor.tokenizer().decode(longer.input_ids(), Specials::Keep).unwrap(), expected);
+}
+
+#[test]
+fn a_sampled_media_token_is_refused() {
+    let processor = processor();
+    let (_, prompt) = prompts().swap_remove(2);
+    let pad = processor.tokenizer().image_pad().unwrap();
+    let error = prompt.extend(&[5, pad], "x").unwrap_err();
+    assert!(matches!(error, Error::MediaToken { place: 1, .. }), "{error}");
+    let error = processor.next_turn(&prompt, &[pad], &request(&[], Layout::Chat)).unwrap_err();
+    assert!(error.to_string().contains("is a media token"), "{error}");
+}
+
+#[test]
+fn images_and_placeholders_are_counted() {
+    let mut files = tempfile::tempdir().unwrap();
+    let dir = copy_of_checkpoint(&mut files);
+    // A template that shows the first image alone.
+    fs::write(dir.join("chat_template.jinja"), "<|image_pad|>{{ messages[0].content[-1].text }}").unwrap();
+    let processor = Processor::from_dir(&dir).unwrap();
+    let two = [Message::user([picture("noise", 28, 28), picture("noise", 28, 28)], "x")];
+    let error = processor.prompt(&request(&two, Layout::Chat)).unwrap_err();
+    assert_eq!(error.to_string(), "sample `s`: 1 image placeholder(s) in the rendered prompt for 2 image(s)");
+    let none = [Message::text(Role::User, "x")];
+    let error = processor.prompt(&request(&none, Layout::Chat)).unwrap_err();
+    assert_eq!(error.to_string(), "sample `s`: 1 image placeholder(s) in the rendered prompt for 0 image(s)");
+}
+
+fn copy_of_checkpoint(dir: &mut tempfile::TempDir) -> PathBuf {
+    for file in fs::read_dir(fixtures().join("checkpoint")).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
+    }
+    dir.path().to_path_buf()
+}
+
+#[test]
+fn an_image_without_settings_for_images_is_an_error() {
+    let mut files = tempfile::tempdir().unwrap();
+    let dir = copy_of_checkpoint(&mut files);
+    fs::remove_file(dir.join("preprocessor_config.json")).unwrap();
+    let processor = Processor::from_dir(&dir).unwrap();
+    let with = [Message::user([picture("noise", 28, 28)], "x")];
+    let error = processor.prompt(&request(&with, Layout::Chat)).unwrap_err().to_string();
+    assert!(error.starts_with("sample `s`: 1 image(s), but the checkpoint has no settings for images"), "{error}");
+    processor.prompt(&request(&[Message::text(Role::User, "x")], Layout::Chat)).unwrap();
+}
+
+#[test]
+fn a_tokenizer_without_the_image_token_is_refused_with_the_images() {
+    let mut files = tempfile::tempdir().unwrap();
+    let dir = copy_of_checkpoint(&mut files);
+    let text = fs::read_to_string(dir.join("tokenizer.json")).unwrap();
+    fs::write(dir.join("tokenizer.json"), text.replace("<|image_pad|>", "<|picture|>")).unwrap();
+    let error = Processor::from_dir(&dir).unwrap_err().to_string();
+    assert!(error.contains("has no `<|image_pad|>`, which an image needs"), "{error}");
+}
+
+#[test]
+fn a_broken_image_names_sample_and_place() {
+    let processor = processor();
+    let parts = [picture("noise", 28, 28), Picture::File("/nowhere/a.png".into())];
+    let error = processor.prompt(&request(&[Message::user(parts, "x")], Layout::Chat)).unwrap_err().to_string();
+    assert!(error.starts_with("sample `s`: image 1: /nowhere/a.png"), "{error}");
+    let long = Arc::new(RgbImage::new(1, 500));
+    let error = processor.prompt(&request(&[Message::user([Picture::Pixels(long)], "x")], Layout::Chat)).unwrap_err();
+    assert!(error.to_string().contains("image 0: an image of 500 × 1"), "{error}");
+}
+
+#[test]
+fn the_raw_layout_takes_one_message() {
+    let two = [Message::text(Role::User, "a"), Message::text(Role::Assistant, "b")];
+    let error = processor().prompt(&request(&two, Layout::Raw)).unwrap_err();
+    assert_eq!(error.to_string(), "sample `s`: the raw layout takes one message, not 2");
+}
+
+#[test]
+fn a_chat_without_a_template_is_an_error_and_raw_is_not() {
+    let tokenizer = Tokenizer::from_dir(&fixtures().join("checkpoint")).unwrap();
+    let processor = Processor::new(tokenizer, None, None, Path::new("base")).unwrap();
+    let one = [Message::text(Role::User, "a")];
+    let error = processor.prompt(&request(&one, Layout::Chat)).unwrap_err().to_string();
+    assert!(error.starts_with("base: no chat template"), "{error}");
+    processor.prompt(&request(&one, Layout::Raw)).unwrap();
+}
