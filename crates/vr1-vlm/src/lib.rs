@@ -18,7 +18,7 @@ mod training;
 pub use chat_template::{ChatTemplate, Ending};
 pub use config::ModelConfig;
 pub use error::{Error, Result};
-pub use hub::resolve;
+pub use hub::{Hub, Network, resolve};
 pub use message::{Message, Part, Role};
 pub use model::{Embedded, Model};
 pub use processor::{Layout, Processor, PromptRequest, pictures};
