@@ -136,11 +136,7 @@ impl DpoConfig {
             }
             _ => check("label_smoothing", "in [0, 0.5)", smoothing, (0.0..0.5).contains(&smoothing))?,
         }
-        let smooths = matches!(
-            self.loss,
-            DpoLoss::Sigmoid | DpoLoss::Exo | DpoLoss::Robust | DpoLoss::Aot | DpoLoss::AotUnpaired
-        );
-        if smoothing != 0.0 && !smooths {
+        if smoothing != 0.0 && !self.smooths() {
             return Err(Error::Unused { field: "label_smoothing", loss: self.loss });
         }
         if let DpoLoss::DiscoPop { temperature } = self.loss {
@@ -152,17 +148,7 @@ impl DpoConfig {
         if let Divergence::Alpha(alpha) = self.divergence {
             check("divergence.alpha", "a finite number", alpha, alpha.is_finite())?;
         }
-        let scored = matches!(
-            self.loss,
-            DpoLoss::Sigmoid
-                | DpoLoss::SigmoidNorm
-                | DpoLoss::Hinge
-                | DpoLoss::Ipo
-                | DpoLoss::Exo
-                | DpoLoss::Robust
-                | DpoLoss::DiscoPop { .. }
-        );
-        if self.divergence != Divergence::ReverseKl && !scored {
+        if self.divergence != Divergence::ReverseKl && !self.scores() {
             return Err(Error::Unused { field: "divergence", loss: self.loss });
         }
         if let Normalizer::Global { pairs, chosen_tokens } = self.normalizer {
@@ -170,5 +156,17 @@ impl DpoConfig {
             check("normalizer.chosen_tokens", "a positive number", chosen_tokens, positive(chosen_tokens))?;
         }
         Ok(())
+    }
+
+    /// Whether the loss has a place for label smoothing.
+    pub(crate) fn smooths(&self) -> bool {
+        use DpoLoss::{Aot, AotUnpaired, Exo, Robust, Sigmoid};
+        matches!(self.loss, Sigmoid | Exo | Robust | Aot | AotUnpaired)
+    }
+
+    /// Whether the loss has a place for a divergence.
+    pub(crate) fn scores(&self) -> bool {
+        use DpoLoss::{DiscoPop, Exo, Hinge, Ipo, Robust, Sigmoid, SigmoidNorm};
+        matches!(self.loss, Sigmoid | SigmoidNorm | Hinge | Ipo | Exo | Robust | DiscoPop { .. })
     }
 }

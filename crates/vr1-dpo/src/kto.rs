@@ -1,0 +1,195 @@
+use tch::{Kind, Tensor, no_grad};
+use vr1_ops::{check_alike, check_floating, check_rank};
+
+use crate::{Error, Result};
+
+/// The loss of a completion that someone liked (`x = log π − log π_ref`) or disliked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KtoLoss {
+    /// Liked: `1 − σ(β(x − z))`, disliked: `1 − σ(β(z − x))`, with `z` the KL divergence (KTO, [arXiv:2402.01306](https://arxiv.org/abs/2402.01306),
+    /// equation 8).
+    #[default]
+    Kto,
+    /// Liked: `1 − σ(βx)`, disliked: `σ(βx)` (unpaired APO-zero, [arXiv:2408.06266](https://arxiv.org/abs/2408.06266)).
+    ApoZero,
+}
+
+/// The settings of [`kto_loss`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KtoConfig {
+    /// The loss of a completion. Default: KTO.
+    pub loss: KtoLoss,
+    /// β. Default: 0.1.
+    pub beta: f64,
+    /// The weight of what was liked. Default: 1.
+    pub desirable_weight: f64,
+    /// The weight of what was disliked. Default: 1.
+    pub undesirable_weight: f64,
+    /// By how many completions the sum is divided; `None` = those handed in. For micro-batches: those of the whole batch.
+    pub completions: Option<f64>,
+}
+
+impl Default for KtoConfig {
+    fn default() -> Self {
+        Self { loss: KtoLoss::Kto, beta: 0.1, desirable_weight: 1.0, undesirable_weight: 1.0, completions: None }
+    }
+}
+
+impl KtoConfig {
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] names the field, its range and its value.
+    ///
+    /// # Example
+    /// ```
+    /// assert!(vr1_dpo::KtoConfig { beta: 0.0, ..Default::default() }.validate().is_err());
+    /// ```
+    pub fn validate(&self) -> Result<()> {
+        let check = |field, expected, got: f64, valid: bool| {
+            if valid { Ok(()) } else { Err(Error::Setting { field, expected, got }) }
+        };
+        check("beta", "a positive number", self.beta, self.beta.is_finite() && self.beta > 0.0)?;
+        for (field, weight) in
+            [("desirable_weight", self.desirable_weight), ("undesirable_weight", self.undesirable_weight)]
+        {
+            check(field, "a finite number ≥ 0", weight, weight.is_finite() && weight >= 0.0)?;
+        }
+        match self.completions {
+            Some(n) => check("completions", "a positive number", n, n.is_finite() && n > 0.0),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a KTO loss says about its batch; plain numbers without gradient. A mean over no completion is NaN.
+#[derive(Clone, Copy, Debug)]
+pub struct KtoStats {
+    /// The loss itself.
+    pub loss: f64,
+    /// The KL divergence that was used.
+    pub kl: f64,
+    /// The mean implied reward `β·x` of what was liked.
+    pub desirable_reward: f64,
+    /// The mean implied reward of what was disliked.
+    pub undesirable_reward: f64,
+    /// How many were liked.
+    pub desirable: i64,
+    /// How many were disliked.
+    pub undesirable: i64,
+}
+
+/// The KL divergence of [`kto_loss`], from completions that belong to other prompts.
+///
+/// ```text
+/// z = max(0, mean(log π(y'|x) − log π_ref(y'|x)))
+/// ```
+///
+/// Micro-batches must share one `z`, so it is handed in as a number. Ranks average the means before the maximum.
+///
+/// # Shapes
+/// `logprobs [N]`, `ref_logprobs [N]` → a number.
+///
+/// # Errors
+/// Shapes that do not go together, no completion, or values that are not finite.
+///
+/// # Example
+/// ```
+/// use tch::Tensor;
+/// let (logprobs, reference) = (Tensor::from_slice(&[-4f32, -6.0]), Tensor::from_slice(&[-5f32, -6.0]));
+/// assert_eq!(vr1_dpo::kto_kl(&logprobs, &reference)?, 0.5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn kto_kl(logprobs: &Tensor, ref_logprobs: &Tensor) -> Result<f64> {
+    check_rank("logprobs", logprobs, 1)?;
+    check_alike("ref_logprobs", ref_logprobs, "logprobs", logprobs)?;
+    if logprobs.numel() == 0 {
+        return Err(Error::EmptyBatch);
+    }
+    let mean = no_grad(|| (logprobs.to_kind(Kind::Double) - ref_logprobs.to_kind(Kind::Double)).mean(Kind::Double));
+    let mean = mean.double_value(&[]);
+    if mean.is_finite() { Ok(mean.max(0.0)) } else { Err(Error::NonFinite { name: "logprobs", count: 1 }) }
+}
+
+/// The loss of completions that were liked or disliked one by one, without pairs.
+///
+/// ```text
+/// x    = log π(y) − log π_ref(y)
+/// loss = mean( λ_D · (1 − σ(β(x − z)))  liked,   λ_U · (1 − σ(β(z − x)))  disliked )
+/// ```
+///
+/// Paper: KTO, [arXiv:2402.01306](https://arxiv.org/abs/2402.01306). Gradient flows through `logprobs` alone; `kl` is [`kto_kl`].
+///
+/// # Shapes
+/// `logprobs`, `ref_logprobs`, `desirable` `[N]` (`desirable` ≠ 0: liked) → a scalar.
+///
+/// # Errors
+/// A setting out of range, shapes, kinds or devices that do not go together, NaN or ±∞, an empty batch, a negative `kl`.
+///
+/// # Example
+/// A policy that is still its reference pays ½ for each:
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{KtoConfig, kto_loss};
+/// let (logprobs, desirable) = (Tensor::from_slice(&[-4f64, -6.0]), Tensor::from_slice(&[1i64, 0]));
+/// let (loss, stats) = kto_loss(&logprobs, &logprobs, &desirable, 0.0, &KtoConfig::default())?;
+/// assert_eq!(loss.double_value(&[]), 0.5);
+/// assert_eq!((stats.desirable, stats.undesirable), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn kto_loss(
+    logprobs: &Tensor,
+    ref_logprobs: &Tensor,
+    desirable: &Tensor,
+    kl: f64,
+    config: &KtoConfig,
+) -> Result<(Tensor, KtoStats)> {
+    config.validate()?;
+    check_rank("logprobs", logprobs, 1)?;
+    check_floating("logprobs", logprobs)?;
+    check_alike("ref_logprobs", ref_logprobs, "logprobs", logprobs)?;
+    check_alike("desirable", desirable, "logprobs", logprobs)?;
+    if logprobs.numel() == 0 {
+        return Err(Error::EmptyBatch);
+    }
+    if !(kl.is_finite() && kl >= 0.0) {
+        return Err(Error::Setting { field: "kl", expected: "a finite number ≥ 0", got: kl });
+    }
+    let kind = if logprobs.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+    let x = logprobs.to_kind(kind) - ref_logprobs.detach().to_kind(kind); // [N]
+    let liked = desirable.ne(0);
+    let z = if config.loss == KtoLoss::Kto { kl } else { 0.0 };
+    // 1 − σ(u) = σ(−u)
+    let up = ((&x - z) * -config.beta).sigmoid() * config.desirable_weight;
+    let down = ((&x - z) * config.beta).sigmoid() * config.undesirable_weight;
+    let total = up.where_self(&liked, &down).sum(kind);
+    let loss = total / config.completions.unwrap_or(logprobs.numel() as f64);
+    let v = no_grad(|| {
+        let rewards = x.to_kind(Kind::Double) * config.beta;
+        let likes = liked.to_kind(Kind::Double);
+        let values = [
+            loss.to_kind(Kind::Double),
+            (&rewards * &likes).sum(Kind::Double),
+            rewards.sum(Kind::Double),
+            likes.sum(Kind::Double),
+            logprobs.isfinite().logical_not().sum(Kind::Double),
+            ref_logprobs.isfinite().logical_not().sum(Kind::Double),
+        ];
+        Vec::<f64>::try_from(Tensor::stack(&values, 0))
+    })?;
+    for (name, count) in [("logprobs", v[4]), ("ref_logprobs", v[5])] {
+        if count > 0.0 {
+            return Err(Error::NonFinite { name, count: count as i64 });
+        }
+    }
+    let others = logprobs.numel() as f64 - v[3];
+    let stats = KtoStats {
+        loss: v[0],
+        kl,
+        desirable_reward: v[1] / v[3],
+        undesirable_reward: (v[2] - v[1]) / others,
+        desirable: v[3] as i64,
+        undesirable: others as i64,
+    };
+    Ok((loss, stats))
+}

@@ -1,0 +1,83 @@
+use crate::{Error, Result};
+
+/// Two completions of one group, by their places in the flat list of completions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// The better one.
+    pub chosen: usize,
+    /// The worse one.
+    pub rejected: usize,
+    /// By how much its score is better.
+    pub margin: f32,
+}
+
+/// Which pairs a group gives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PairRule {
+    /// The best against the worst; of equals the first.
+    #[default]
+    BestWorst,
+    /// Every two completions whose scores differ.
+    All,
+}
+
+/// Pairs of preference out of scored groups: what an iteration of iterative DPO trains on.
+///
+/// ```text
+/// chosen = argmax score,   rejected = argmin score,   kept if max − min ≥ margin and max ≠ min
+/// ```
+///
+/// Ties never make a pair, whatever the margin. A NaN score says that there is none; such a completion is in no pair. Insight-V
+/// ([arXiv:2411.14432](https://arxiv.org/abs/2411.14432)) trains three rounds so, each on samples of the model before.
+///
+/// # Shapes
+/// `scores [prompts · group_size]`, the completions of a prompt side by side → at most one pair a group ([`PairRule::BestWorst`]).
+///
+/// # Errors
+/// [`Error::Setting`] for a group size that is 0 or does not divide the scores, or a margin that is negative or not finite.
+///
+/// # Example
+/// ```
+/// use vr1_dpo::{Pair, PairRule, preference_pairs};
+/// let scores = [0.0, 1.0, 0.5, 1.0, 1.0, 1.0, 0.2, f32::NAN, 0.3];
+/// let pairs = preference_pairs(&scores, 3, 0.25, PairRule::BestWorst)?;
+/// assert_eq!(pairs, [Pair { chosen: 1, rejected: 0, margin: 1.0 }]); // a tie and a margin of 0.1 are dropped
+/// assert_eq!(preference_pairs(&scores, 3, 0.25, PairRule::All)?.len(), 3);
+/// # Ok::<(), vr1_dpo::Error>(())
+/// ```
+pub fn preference_pairs(scores: &[f32], group_size: usize, margin: f32, rule: PairRule) -> Result<Vec<Pair>> {
+    if group_size == 0 || !scores.len().is_multiple_of(group_size) {
+        let expected = "a positive divisor of the number of scores";
+        return Err(Error::Setting { field: "group_size", expected, got: group_size as f64 });
+    }
+    if !(margin.is_finite() && margin >= 0.0) {
+        return Err(Error::Setting { field: "margin", expected: "a finite number ≥ 0", got: f64::from(margin) });
+    }
+    let mut pairs = Vec::new();
+    let mut push = |a: usize, b: usize| {
+        let (chosen, rejected) = if scores[a] >= scores[b] { (a, b) } else { (b, a) };
+        let gap = scores[chosen] - scores[rejected];
+        if scores[chosen] > scores[rejected] && gap >= margin {
+            pairs.push(Pair { chosen, rejected, margin: gap });
+        }
+    };
+    for group in 0..scores.len() / group_size {
+        let valid: Vec<usize> =
+            (group * group_size..(group + 1) * group_size).filter(|&i| !scores[i].is_nan()).collect();
+        match rule {
+            PairRule::BestWorst => {
+                let best = valid.iter().copied().reduce(|a, b| if scores[b] > scores[a] { b } else { a });
+                let worst = valid.iter().copied().reduce(|a, b| if scores[b] < scores[a] { b } else { a });
+                if let (Some(best), Some(worst)) = (best, worst) {
+                    push(best, worst);
+                }
+            }
+            PairRule::All => {
+                for (place, &a) in valid.iter().enumerate() {
+                    valid[place + 1..].iter().for_each(|&b| push(a, b));
+                }
+            }
+        }
+    }
+    Ok(pairs)
+}
