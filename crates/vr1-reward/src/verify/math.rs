@@ -1,10 +1,16 @@
 use super::{reference, score};
+use crate::math::{MathConfig, answer_equal, math_equal};
 use crate::{Param, Registry, Signature, Type};
 
 pub(super) fn register(registry: &mut Registry) {
     let signature = Signature::new(
-        "1 where answer and solution are mathematically the same.",
-        vec![Param::answer("answer", Type::Any), Param::required("solution", Type::Any)],
+        "1 where answer and solution are mathematically the same, as Math-Verify judges it. `within='answer'` takes the \
+         text for the answer itself, `'prose'` looks for the answer in it.",
+        vec![
+            Param::answer("answer", Type::Any),
+            Param::required("solution", Type::Any),
+            Param::choice("within", &["answer", "prose"]),
+        ],
     );
     registry.register_typed("math", signature, |args| {
         let (answer, gold) = (args.value(0).to_text(), args.value(1).to_text());
@@ -13,7 +19,12 @@ pub(super) fn register(registry: &mut Registry) {
         if answer == gold {
             return Ok(score(!gold.is_empty()));
         }
-        let pair = (super::only_number(answer), super::only_number(gold));
-        Ok(score(matches!(pair, (Some(a), Some(b)) if a == b)))
+        // Plain numbers, by far the most common, need no parser.
+        if let (Ok(a), Ok(b)) = (answer.parse::<i64>(), gold.parse::<i64>()) {
+            return Ok(score(a == b));
+        }
+        args.budget().spend(2_000, "math")?;
+        let prose = args.text(2)? == "prose";
+        Ok(score(if prose { math_equal(gold, answer, MathConfig::default()) } else { answer_equal(gold, answer) }))
     });
 }

@@ -1,0 +1,180 @@
+//! LaTeX to tokens.
+
+/// A mark of LaTeX, spaces left out.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Token {
+    /// Digits, with at most one decimal point.
+    Number(String),
+    Letter(char),
+    /// `\name`.
+    Command(String),
+    /// `\text{…}` and its kin, with what is inside.
+    Text(String),
+    Symbol(char),
+    /// `\\`, the end of a matrix row.
+    Row,
+}
+
+/// More than this is no answer.
+pub(crate) const MAX_TOKENS: usize = 4096;
+
+/// Commands that only place or size what follows.
+const LAYOUT: [&str; 25] = [
+    "left",
+    "right",
+    "mleft",
+    "mright",
+    "middle",
+    "big",
+    "Big",
+    "bigg",
+    "Bigg",
+    "bigl",
+    "bigr",
+    "Bigl",
+    "Bigr",
+    "displaystyle",
+    "textstyle",
+    "limits",
+    "nolimits",
+    "mathrm",
+    "mathbf",
+    "mathit",
+    "mathsf",
+    "rm",
+    "bf",
+    "hfill",
+    "boldsymbol",
+];
+
+const TEXTS: [&str; 9] =
+    ["text", "textbf", "textit", "textrm", "textnormal", "mbox", "textsf", "texttt", "operatorname"];
+
+pub(crate) fn tokens(latex: &str) -> Option<Vec<Token>> {
+    let chars: Vec<char> = latex.chars().collect();
+    let mut out = Vec::new();
+    let mut at = 0;
+    while let Some(&c) = chars.get(at) {
+        if out.len() > MAX_TOKENS {
+            return None;
+        }
+        at += 1;
+        match c {
+            c if c.is_whitespace() || c == '~' => {}
+            '0'..='9' => {
+                let start = at - 1;
+                while chars.get(at).is_some_and(char::is_ascii_digit) {
+                    at += 1;
+                }
+                if chars.get(at) == Some(&'.') && chars.get(at + 1).is_some_and(char::is_ascii_digit) {
+                    at += 1;
+                    while chars.get(at).is_some_and(char::is_ascii_digit) {
+                        at += 1;
+                    }
+                }
+                out.push(Token::Number(chars[start..at].iter().collect()));
+            }
+            '.' if chars.get(at).is_some_and(char::is_ascii_digit) => {
+                let start = at;
+                while chars.get(at).is_some_and(char::is_ascii_digit) {
+                    at += 1;
+                }
+                let digits: String = chars[start..at].iter().collect();
+                out.push(Token::Number(format!("0.{digits}")));
+            }
+            '\\' => at = command(&chars, at, &mut out)?,
+            '\'' | '"' => {}
+            c => out.extend(plain(c)),
+        }
+    }
+    Some(out)
+}
+
+fn command(chars: &[char], mut at: usize, out: &mut Vec<Token>) -> Option<usize> {
+    let Some(&first) = chars.get(at) else { return Some(at) };
+    if !first.is_ascii_alphabetic() {
+        match first {
+            '\\' => out.push(Token::Row),
+            '{' => out.push(Token::Command("{".into())),
+            '}' => out.push(Token::Command("}".into())),
+            '|' => out.push(Token::Command("|".into())),
+            '%' => out.push(Token::Symbol('%')),
+            '(' | ')' | '[' | ']' | ',' | ';' | ':' | '!' | ' ' | '>' | '$' => {}
+            other => out.extend(plain(other)),
+        }
+        return Some(at + 1);
+    }
+    let start = at;
+    while chars.get(at).is_some_and(char::is_ascii_alphabetic) {
+        at += 1;
+    }
+    let name: String = chars[start..at].iter().collect();
+    // `\quadx` is a space that ran into a letter.
+    if let Some(space) = ["qquad", "quad"].iter().find(|space| name.starts_with(**space)) {
+        return Some(start + space.len());
+    }
+    if TEXTS.contains(&name.as_str()) {
+        let mut open = at;
+        while chars.get(open).is_some_and(|c| c.is_whitespace()) {
+            open += 1;
+        }
+        if chars.get(open) == Some(&'{') {
+            let close = closing(chars, open)?;
+            out.push(Token::Text(chars[open + 1..close].iter().collect()));
+            return Some(close + 1);
+        }
+        return Some(at);
+    }
+    if !LAYOUT.contains(&name.as_str()) {
+        out.push(Token::Command(name));
+    }
+    Some(at)
+}
+
+/// The brace that closes the one at `open`.
+fn closing(chars: &[char], open: usize) -> Option<usize> {
+    let mut depth = 0_usize;
+    for (at, c) in chars.iter().enumerate().skip(open) {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// One character, Unicode's mathematical signs as the commands they stand for.
+fn plain(c: char) -> Vec<Token> {
+    let command = |name: &str| vec![Token::Command(name.into())];
+    match c {
+        'π' => command("pi"),
+        '√' => command("sqrt"),
+        '×' | '·' | '⋅' | '∗' => command("times"),
+        '÷' => command("div"),
+        '≤' | '⩽' => command("le"),
+        '≥' | '⩾' => command("ge"),
+        '≠' => command("ne"),
+        '≈' => command("approx"),
+        '∞' => command("infty"),
+        '∪' => command("cup"),
+        '∩' => command("cap"),
+        '∈' => command("in"),
+        '±' => command("pm"),
+        '∅' => command("emptyset"),
+        'ℝ' | 'ℤ' | 'ℕ' | 'ℚ' | 'ℂ' => vec![Token::Command("mathbb".into()), Token::Symbol(c)],
+        '⌊' => command("lfloor"),
+        '⌋' => command("rfloor"),
+        '⌈' => command("lceil"),
+        '⌉' => command("rceil"),
+        '−' | '–' => vec![Token::Symbol('-')],
+        '°' => vec![Token::Symbol('^'), Token::Command("circ".into())],
+        '²' => vec![Token::Symbol('^'), Token::Number("2".into())],
+        '³' => vec![Token::Symbol('^'), Token::Number("3".into())],
+        c if c.is_alphabetic() => vec![Token::Letter(c)],
+        c => vec![Token::Symbol(c)],
+    }
+}

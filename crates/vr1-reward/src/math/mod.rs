@@ -1,0 +1,120 @@
+//! Mathematical answers: found in a text, read, and compared, as Math-Verify 0.9 does.
+
+mod equal;
+mod expr;
+mod extract;
+mod lexer;
+mod normalise;
+mod numeric;
+mod parser;
+
+use equal::{Rules, same};
+use expr::Answer;
+pub use extract::MathKinds;
+use extract::{Found, find};
+use numeric::Work;
+
+/// How [`math_equal`] finds and compares answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MathConfig {
+    /// What may be an answer in the reference.
+    pub gold: MathKinds,
+    /// What may be an answer in the completion.
+    pub answer: MathKinds,
+    /// Decimal places that must agree where one side is written as a decimal.
+    pub decimals: u32,
+    /// How a set and a relation compare.
+    pub sets: SetRule,
+}
+
+/// Whether `1 < x < 2` is the interval (1, 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SetRule {
+    /// Where the reference is the relation and the answer the set.
+    #[default]
+    AnswerMayBeSet,
+    /// The other way round too.
+    EitherMayBeSet,
+}
+
+impl Default for MathConfig {
+    /// Six decimal places.
+    fn default() -> Self {
+        Self { gold: MathKinds::Both, answer: MathKinds::Both, decimals: 6, sets: SetRule::default() }
+    }
+}
+
+/// The steps one comparison may take; each is some ten nanoseconds to a microsecond.
+const STEPS: u32 = 20_000;
+
+/// Whether the answer a text gives is mathematically the reference.
+///
+/// Both texts may hold prose: the answer is what stands in the last box, after "the final answer is", or the last
+/// formula or number. Two numbers are compared exactly, unless one is written as a decimal; expressions that are
+/// rational functions modulo a prime (exactly, but for a chance of one in 10¹⁸), all others at nine points to ten digits.
+/// The reference and the answer do not play the same part: `x = 3` answers `3`, and `2x + z = 1` is not answered by `1`.
+///
+/// # Example
+/// ```
+/// use vr1_reward::{math_equal, MathConfig};
+/// let same = |gold, answer| math_equal(gold, answer, MathConfig::default());
+/// assert!(same(r"$\frac{1}{2}$", "so it is 0.5"));
+/// assert!(same("7425000", "That makes 7,425,000 in all."));
+/// assert!(same(r"$x^2/4 + y^2/3 = 1$", r"$x^2/16 + y^2/12 = 1/4$"));
+/// assert!(same(r"$\{1, 2\}$", r"\boxed{2} and \boxed{1}"));
+/// assert!(!same("$4$", r"$4\sqrt{2}$"));
+/// ```
+#[must_use]
+pub fn math_equal(gold: &str, answer: &str, config: MathConfig) -> bool {
+    let (gold, answer) = (find(gold, config.gold), find(answer, config.answer));
+    verify(&gold, &answer, config)
+}
+
+fn verify(gold: &Found, answer: &Found, config: MathConfig) -> bool {
+    let text = |found: &Found| found.text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
+    if let (Some(a), Some(b)) = (text(gold), text(answer))
+        && a == b
+    {
+        return true;
+    }
+    let rules = Rules { decimals: config.decimals, relation_for_set: config.sets == SetRule::EitherMayBeSet };
+    match (&gold.answer, &answer.answer) {
+        (Some(gold), Some(answer)) => same(gold, answer, rules, &Work::new(STEPS)),
+        _ => false,
+    }
+}
+
+/// Whether a short answer without prose around it, such as the text of an answer tag, is the reference.
+///
+/// What is not in a formula is read as one; only where it cannot be, as prose.
+#[must_use]
+pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
+    let whole = |text: &str| -> Option<Answer> {
+        if text.len() > 256 || text.contains(['$', '\n']) || text.contains("\\boxed") || text.contains("\\(") {
+            return None;
+        }
+        parser::parse(&normalise::normalised(text, normalise::Boxes::All))
+    };
+    // A word is a word, and not a product of its letters.
+    let word =
+        |text: &str| text.chars().all(|c| c.is_alphabetic() || c.is_whitespace() || matches!(c, '-' | '.' | '(' | ')'));
+    if word(gold) {
+        let words = |text: &str| {
+            let plain = text.to_lowercase().replace(['(', ')', '.'], " ");
+            plain.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        if word(answer) {
+            return words(gold) == words(answer);
+        }
+    }
+    let (a, b) = (whole(gold), whole(answer));
+    if let (Some(a), Some(b)) = (&a, &b) {
+        let rules = Rules { decimals: 6, relation_for_set: false };
+        return same(a, b, rules, &Work::new(STEPS));
+    }
+    let found = |known: Option<Answer>, text: &str| match known {
+        Some(answer) => Found { answer: Some(answer), text: Some(text.to_owned()) },
+        None => find(text, MathKinds::Both),
+    };
+    verify(&found(a, gold), &found(b, answer), MathConfig::default())
+}
