@@ -69,6 +69,17 @@ fn the_arrows_as_drawn_pass_and_are_counted() {
 }
 
 #[test]
+fn a_crate_may_use_what_its_own_arrows_lead_to_and_nothing_beside_them() {
+    let along =
+        Workspace::new().with("vr1-data", "").with("vr1-rollout", "[dependencies]\nvr1-data.path = \"../vr1-data\"\n");
+    along.check().unwrap();
+    let beside = Workspace::new()
+        .with("vr1-reward", "")
+        .with("vr1-rollout", "[dependencies]\nvr1-reward.path = \"../vr1-reward\"\n");
+    assert!(beside.check().unwrap_err().contains("vr1-rollout depends on vr1-reward"));
+}
+
+#[test]
 fn an_arrow_that_points_back_is_a_fault_even_behind_a_feature() {
     let workspace = Workspace::new()
         .with("vr1-nn", "[dependencies]\nvr1-llm = { path = \"../vr1-llm\", optional = true }\n")
