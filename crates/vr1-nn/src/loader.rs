@@ -36,6 +36,7 @@ pub struct Loader {
 enum Source {
     Files(Checkpoint),
     Random { seed: u64 },
+    Copies(BTreeMap<String, Tensor>),
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +52,12 @@ impl Loader {
         Self { source: Source::Files(checkpoint), device, kind, state: RefCell::default() }
     }
 
+    /// A loader that copies `parameters`.
+    pub fn from_parameters(parameters: &Parameters, device: Device, kind: Kind) -> Self {
+        let copies = parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.detach().copy())).collect();
+        Self { source: Source::Copies(copies), device, kind, state: RefCell::default() }
+    }
+
     /// A loader that draws every tensor from its [`Init`]; a tensor depends on `seed` and its own name alone.
     pub fn random(seed: u64, device: Device, kind: Kind) -> Self {
         Self { source: Source::Random { seed }, device, kind, state: RefCell::default() }
@@ -64,14 +71,6 @@ impl Loader {
     /// The device that tensors are put on.
     pub fn device(&self) -> Device {
         self.device
-    }
-
-    /// Whether the checkpoint has a tensor `name`; a random model has whatever it is asked for.
-    pub fn has(&self, name: &str) -> bool {
-        match &self.source {
-            Source::Files(checkpoint) => checkpoint.shape(name).is_some(),
-            Source::Random { .. } => true,
-        }
     }
 
     /// All parameters that modules asked for; tensors in the files whose names are in `ignored` may go unused.
@@ -100,6 +99,8 @@ impl Loader {
         }
         let tensor = match &self.source {
             Source::Random { seed } => random(*seed, &name, shape, init),
+            // The same architecture asks for the same names.
+            Source::Copies(tensors) => tensors.get(&name).map(Tensor::shallow_clone),
             Source::Files(checkpoint) => match checkpoint.shape(&name) {
                 Some(found) if found != shape => {
                     state.problems.misshapen.push((name.clone(), shape.to_vec(), found.to_vec()));

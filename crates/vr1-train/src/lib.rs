@@ -1,1 +1,46 @@
-//! Policies, the update step, recipes, checkpoints, metrics and reports.
+#![doc = include_str!("../README.md")]
+
+mod charts;
+mod document;
+mod error;
+mod evaluate;
+mod grpo;
+mod interrupt;
+mod metrics;
+mod optimizer;
+mod plot;
+mod policy;
+mod progress;
+mod recipe;
+mod report;
+mod run;
+mod run_error;
+mod schedule;
+mod sft;
+mod source;
+mod table;
+mod template;
+mod tensorboard;
+mod trainer;
+mod yaml;
+
+pub use charts::write_plots;
+pub use document::DocumentConfig;
+pub use error::{Error, Result};
+pub use interrupt::Interrupt;
+pub use metrics::{StepMetrics, Summary, read_metrics};
+pub use optimizer::{Optimizer, OptimizerConfig};
+pub use plot::{Series, Stroke, plot, plot_svg};
+pub use policy::{GroupLogprobs, ModelPolicy, Policy};
+pub use progress::{Progress, Show};
+pub use recipe::{EvaluationConfig, GrpoObjective, Objective, PromptConfig, Recipe, SftObjective};
+pub use report::report;
+pub use run::RunFolder;
+pub use run_error::RunError;
+pub use schedule::Schedule;
+pub use source::{EasyVqaSplit, Source};
+pub use table::{Row, Unit, before_after_table, summary_rows};
+pub use template::Template;
+pub use tensorboard::EventWriter;
+pub use trainer::{RunOptions, Trainer, words};
+pub use yaml::{Document, Place, YamlError, from_str, load};

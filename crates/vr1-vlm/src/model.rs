@@ -51,6 +51,15 @@ impl Model {
         Self::build(config, Loader::random(seed, device, kind), kind)
     }
 
+    /// A model of the same weights that shares none of them: a reference that training does not move.
+    ///
+    /// # Errors
+    /// If libtorch has no room for it.
+    pub fn copy(&self) -> Result<Self> {
+        let loader = Loader::from_parameters(&self.parameters, self.device, self.kind);
+        Self::build(self.config.clone(), loader, self.kind)
+    }
+
     fn build(config: ModelConfig, loader: Loader, kind: Kind) -> Result<Self> {
         let device = loader.device();
         let visual = Qwen2VlVision::new(&loader.root().sub("visual"), &config.vision)?;

@@ -1,0 +1,118 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vr1_data::{Dataset, Sample, Turn};
+use vr1_vlm::{Layout, Mask, Message, Processor, PromptRequest, Role, Supervised};
+
+use crate::{Error, Result, Source, Template};
+
+/// A kind of text to imitate: samples, and how each becomes a prompt and the words that should follow it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentConfig {
+    /// The stage of the curriculum that it belongs to, from 0.
+    #[serde(default)]
+    pub stage: usize,
+    /// How often it is drawn, relative to the others of its stage.
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Where its samples come from.
+    pub source: Source,
+    /// By the chat template, or as it is.
+    #[serde(default)]
+    pub layout: Layout,
+    /// One question: a template of the user's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// A template of the words to learn.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// Instead of one question, these of the sample's own turns, in one conversation about its media (chat layout).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<String>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// A [`DocumentConfig`] with its samples open and its templates parsed.
+pub(crate) struct Document {
+    pub(crate) stage: usize,
+    pub(crate) weight: f64,
+    pub(crate) samples: Arc<dyn Dataset>,
+    layout: Layout,
+    form: Form,
+}
+
+enum Form {
+    Answer { text: Box<Template>, target: Box<Template> },
+    Turns(Vec<String>),
+}
+
+impl Document {
+    pub(crate) fn open(config: &DocumentConfig, seed: u64) -> Result<Self> {
+        let form = match (&config.text, &config.target, config.turns.as_slice()) {
+            (Some(text), Some(target), []) => {
+                Form::Answer { text: Box::new(Template::new(text)?), target: Box::new(Template::new(target)?) }
+            }
+            (None, None, turns @ [_, ..]) => Form::Turns(turns.to_vec()),
+            _ => {
+                let value = "mixed".to_owned();
+                return Err(Error::Setting { field: "documents", value, allowed: "`text` and `target`, or `turns` alone" });
+            }
+        };
+        let samples = config.source.open(seed)?;
+        Ok(Self { stage: config.stage, weight: config.weight, samples, layout: config.layout, form })
+    }
+
+    /// The prompt and the words, readable: what a tokenizer is trained on.
+    pub(crate) fn words(&self, index: usize) -> Result<Vec<String>> {
+        let sample = self.samples.get(index)?;
+        Ok(match &self.form {
+            Form::Answer { text, target } => vec![text.render(&sample)?, target.render(&sample)?],
+            Form::Turns(names) => {
+                turns(&sample, names)?.into_iter().flat_map(|turn| [turn.prompt.clone(), turn.answer.clone()]).collect()
+            }
+        })
+    }
+
+    /// The sample number `index` with its labels.
+    pub(crate) fn supervised(&self, index: usize, processor: &Processor) -> Result<Supervised> {
+        let sample = self.samples.get(index)?;
+        let pictures = vr1_vlm::pictures(&sample);
+        match &self.form {
+            Form::Answer { text, target } => {
+                let (text, target) = (text.render(&sample)?, target.render(&sample)?);
+                let mut messages = vec![Message::user(pictures, text)];
+                if self.layout == Layout::Raw {
+                    let request =
+                        PromptRequest { sample: &sample.id, messages: &messages, layout: self.layout, prefill: "" };
+                    return Ok(processor.supervised_target(&request, &target, Mask::Assistant)?);
+                }
+                messages.push(Message::text(Role::Assistant, target));
+                Ok(processor.supervised(&sample.id, &messages, Mask::Assistant)?)
+            }
+            Form::Turns(names) => {
+                let mut messages = Vec::new();
+                for (i, turn) in turns(&sample, names)?.into_iter().enumerate() {
+                    let pictures = if i == 0 { pictures.clone() } else { Vec::new() };
+                    messages.push(Message::user(pictures, &turn.prompt));
+                    messages.push(Message::text(Role::Assistant, &turn.answer));
+                }
+                Ok(processor.supervised(&sample.id, &messages, Mask::Assistant)?)
+            }
+        }
+    }
+}
+
+fn turns<'a>(sample: &'a Sample, names: &[String]) -> Result<Vec<&'a Turn>> {
+    let find = |name: &String| {
+        sample.turns.iter().find(|turn| turn.name == *name).ok_or_else(|| {
+            let known: Vec<&str> = sample.turns.iter().map(|turn| turn.name.as_str()).collect();
+            let reason = format!("it has no turn {name:?}; its turns are {known:?}");
+            Error::Field { sample: sample.id.clone(), reason }
+        })
+    };
+    names.iter().map(find).collect()
+}

@@ -1,0 +1,91 @@
+/// What can go wrong in a training run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting out of its range.
+    #[error("{field} is {value}, and must be {allowed}")]
+    Setting {
+        /// The setting's place in the recipe.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// Every parameter is frozen.
+    #[error("there is nothing to train: every parameter is frozen")]
+    NothingToTrain,
+    /// A gradient is NaN or infinite.
+    #[error("step {step}: the gradient of {name} is not finite; nothing was changed")]
+    GradientNotFinite {
+        /// The first such parameter.
+        name: String,
+        /// The step.
+        step: u64,
+    },
+    /// A text of the recipe is no template.
+    #[error("the text {text:?} is no template: {reason}")]
+    Template {
+        /// The text.
+        text: String,
+        /// Where and why.
+        reason: String,
+    },
+    /// A template asks for something a sample does not have.
+    #[error("sample `{sample}`: {reason}")]
+    Field {
+        /// The sample.
+        sample: String,
+        /// What is missing.
+        reason: String,
+    },
+    /// A recipe cannot be used in the way that was asked.
+    #[error("{0}")]
+    Recipe(String),
+    /// From a recipe's text.
+    #[error(transparent)]
+    Yaml(#[from] crate::YamlError),
+    /// From the run's folder.
+    #[error(transparent)]
+    Run(#[from] crate::RunError),
+    /// From scoring.
+    #[error(transparent)]
+    Eval(#[from] vr1_eval::Error),
+    /// From the curriculum.
+    #[error(transparent)]
+    Curriculum(#[from] vr1_curriculum::Error),
+    /// From samples and their files.
+    #[error(transparent)]
+    Data(#[from] vr1_data::Error),
+    /// From the model, its tokenizer or its processor.
+    #[error(transparent)]
+    Vlm(#[from] vr1_vlm::Error),
+    /// From layers and their weights.
+    #[error(transparent)]
+    Weights(#[from] vr1_nn::Error),
+    /// From sampling.
+    #[error(transparent)]
+    Rollout(#[from] vr1_rollout::Error),
+    /// From rewards.
+    #[error(transparent)]
+    Reward(#[from] vr1_reward::Error),
+    /// From the supervised loss.
+    #[error(transparent)]
+    Sft(#[from] vr1_sft::Error),
+    /// From the GRPO loss or its advantages.
+    #[error(transparent)]
+    Grpo(#[from] vr1_grpo::Error),
+    /// From shared tensor arithmetic.
+    #[error(transparent)]
+    Ops(#[from] vr1_ops::Error),
+    /// From the border to libtorch.
+    #[error(transparent)]
+    Torch(#[from] vr1_torch::Error),
+    /// From libtorch.
+    #[error("libtorch: {0}")]
+    Tch(#[from] tch::TchError),
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+

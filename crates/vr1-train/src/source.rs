@@ -1,0 +1,65 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vr1_data::{Dataset, Scenes, Split, Task};
+
+use crate::Result;
+
+/// Where samples come from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Source {
+    /// Scenes that are drawn, with exact answers.
+    Scenes {
+        /// What is asked about them.
+        task: Task,
+        /// Which of the disjoint streams.
+        split: Split,
+        /// How many there are.
+        #[serde(default = "many")]
+        samples: usize,
+    },
+    /// Rows as VLM-R1 writes them.
+    Jsonl {
+        /// The file.
+        path: PathBuf,
+        /// The folder that image paths are relative to; the file's own where none is given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        images: Option<PathBuf>,
+    },
+    /// The published easy-VQA set, as `cargo xtask fetch easy-vqa` unpacks it.
+    EasyVqa {
+        /// Its folder.
+        path: PathBuf,
+        /// Its own split.
+        split: EasyVqaSplit,
+    },
+}
+
+/// easy-VQA's own splits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EasyVqaSplit {
+    /// 4 000 images, 38 575 questions.
+    Train,
+    /// 1 000 images, 9 673 questions.
+    Test,
+}
+
+fn many() -> usize {
+    1_000_000
+}
+
+impl Source {
+    /// Opens the samples; drawn ones are a function of `seed`.
+    ///
+    /// # Errors
+    /// If a file is missing or a row broken.
+    pub fn open(&self, seed: u64) -> Result<Arc<dyn Dataset>> {
+        Ok(match self {
+            Self::Scenes { task, split, samples } => Arc::new(Scenes::new(*task, *split, seed, *samples)),
+            _ => unimplemented!(),
+        })
+    }
+}

@@ -1,0 +1,74 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use vr1_train::{Recipe, RunOptions, Show};
+
+/// The arguments of a run.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// Everything random follows from it; the recipe's own where it is not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// The run's folder; a new one under `runs/` where it is not given.
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// `cpu`, `cuda` or `cuda:N`.
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+    /// The kind of number that parameters are: `f32`, `bf16` or `f16`.
+    #[arg(long, default_value = "f32")]
+    pub dtype: String,
+    /// A model directory or a Hub id, instead of the recipe's.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Real samples instead of the recipe's: a JSONL file of VLM-R1's rows, or a folder of easy-VQA.
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// Another value for a key of the recipe: `steps=10`, `optimizer.learning_rate=1e-4`.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Show no progress.
+    #[arg(long)]
+    pub quiet: bool,
+}
+
+impl RunArgs {
+    /// The recipe in `path` with these arguments applied.
+    ///
+    /// # Errors
+    /// If the recipe cannot be read, a key is unknown, or the data is not there.
+    pub fn recipe(&self, path: &Path) -> Result<Recipe> {
+        let mut overrides = self.set.clone();
+        overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
+        overrides.extend(self.model.as_ref().map(|model| format!("model={}", serde_json::json!(model))));
+        let mut recipe = Recipe::load(path, &overrides)?;
+        if let Some(data) = &self.data {
+            recipe.use_data(data)?;
+        }
+        Ok(recipe)
+    }
+
+    /// Where and on what the run named `name` runs.
+    ///
+    /// # Errors
+    /// If the device or the kind of number is unknown or absent.
+    pub fn options(&self, name: &str) -> Result<RunOptions> {
+        let kind = match self.dtype.as_str() {
+            "f32" => tch::Kind::Float,
+            "bf16" => tch::Kind::BFloat16,
+            "f16" => tch::Kind::Half,
+            other => anyhow::bail!("unknown dtype {other:?}: expected `f32`, `bf16` or `f16`"),
+        };
+        let device = vr1_torch::device(&self.device)?;
+        let show = if self.quiet { Show::Quiet } else { Show::Auto };
+        let out = self.out.clone().unwrap_or_else(|| free_folder(name));
+        Ok(RunOptions { device, kind, show, ..RunOptions::new(out) })
+    }
+}
+
+/// `runs/NAME-1`, or the first number that no run has.
+fn free_folder(name: &str) -> PathBuf {
+    let folder = |n: u32| Path::new("runs").join(format!("{name}-{n}"));
+    (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(0))
+}

@@ -1,0 +1,87 @@
+//! The embedded model, from nothing.
+//!
+//! A Qwen2-VL of 1.8 million parameters (Wang et al., 2024, <https://arxiv.org/abs/2409.12191>) and its tokenizer are made
+//! from random weights by imitation of texts about drawn scenes. The result is a *base*: it sees and knows the formats,
+//! and mostly guesses when it is asked. The other examples start from it.
+//!
+//! ```text
+//! cargo run --release --example pretrain_tiny            # about half an hour on 2 cores
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use serde_json::json;
+use vr1::RunArgs;
+use vr1_train::{Objective, Recipe, Trainer, before_after_table, summary_rows, words};
+use vr1_vision::ImageProcessor;
+use vr1_vlm::{ChatTemplate, Model, ModelConfig, Processor, Tokenizer};
+
+const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/pretrain_tiny.yaml");
+const VOCABULARY: usize = 900;
+const DOCUMENTS_FOR_THE_TOKENIZER: usize = 20_000;
+
+#[derive(Parser)]
+struct Args {
+    #[command(flatten)]
+    run: RunArgs,
+    /// Where the checkpoint is put when it is done.
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny"))]
+    to: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let recipe = args.run.recipe(Path::new(RECIPE))?;
+    let mut options = args.run.options("pretrain_tiny")?;
+    options.registry = Default::default();
+    let processor = processor(&recipe)?;
+    let config = ModelConfig::from_json(config(processor.tokenizer()), Path::new("config.json"))?;
+    let model = Model::random(config, recipe.seed, options.device, options.kind)?;
+    eprintln!("{} parameters, {} ids", model.parameters().count(), processor.tokenizer().vocab_size());
+
+    let checkpoint = options.out.join(format!("checkpoints/step-{}", recipe.steps));
+    let summary = Trainer::with_model(recipe, model, processor, options)?.run()?;
+    print!("{}", before_after_table("pretrain_tiny", &summary_rows(&summary)));
+    let trained = Model::load(&checkpoint, tch::Device::Cpu, tch::Kind::Float)?;
+    let processor = Processor::from_dir(&checkpoint)?;
+    std::fs::create_dir_all(&args.to).with_context(|| args.to.display().to_string())?;
+    trained.save(&args.to, tch::Kind::BFloat16)?;
+    Ok(processor.save(&args.to)?)
+}
+
+/// A tokenizer trained on the recipe's own documents, Qwen2-VL's chat template, and 112 × 112 pixels an image.
+fn processor(recipe: &Recipe) -> Result<Processor> {
+    let Objective::Sft(sft) = &recipe.objective else { bail!("pretraining is imitation: `objective.kind: sft`") };
+    let texts = words(sft, recipe.seed, DOCUMENTS_FOR_THE_TOKENIZER)?;
+    let tokenizer = Tokenizer::train(texts.into_iter(), VOCABULARY)?;
+    let images = ImageProcessor { min_pixels: 112 * 112, max_pixels: 112 * 112, ..ImageProcessor::default() };
+    Ok(Processor::new(tokenizer, Some(ChatTemplate::qwen2_vl()?), Some(images), Path::new("pretrain_tiny"))?)
+}
+
+/// `config.json` with the keys of published Qwen2-VL checkpoints.
+fn config(tokenizer: &Tokenizer) -> serde_json::Map<String, serde_json::Value> {
+    let id = |token: &str| tokenizer.id(token);
+    let json = json!({
+        "architectures": ["Qwen2VLForConditionalGeneration"], "model_type": "qwen2_vl", "torch_dtype": "bfloat16",
+        "vocab_size": tokenizer.vocab_size(), "hidden_size": 128, "intermediate_size": 384, "hidden_act": "silu",
+        "num_hidden_layers": 5, "num_attention_heads": 4, "num_key_value_heads": 2,
+        "max_position_embeddings": 1024, "rms_norm_eps": 1e-6, "tie_word_embeddings": true, "use_cache": true,
+        "attention_dropout": 0.0, "initializer_range": 0.02, "rope_theta": 10000.0,
+        "rope_scaling": {"type": "mrope", "mrope_section": [4, 6, 6]},
+        "bos_token_id": id("<|endoftext|>"), "eos_token_id": id("<|im_end|>"),
+        "image_token_id": id("<|image_pad|>"), "video_token_id": id("<|video_pad|>"),
+        "vision_start_token_id": id("<|vision_start|>"), "vision_end_token_id": id("<|vision_end|>"),
+        "vision_token_id": id("<|vision_pad|>"),
+        "vision_config": {
+            "model_type": "qwen2_vl", "depth": 4, "embed_dim": 96, "hidden_size": 128, "mlp_ratio": 4, "num_heads": 3,
+            "in_channels": 3, "in_chans": 3, "patch_size": 14, "spatial_merge_size": 2, "spatial_patch_size": 14,
+            "temporal_patch_size": 2, "hidden_act": "quick_gelu"
+        }
+    });
+    match json {
+        serde_json::Value::Object(map) => map,
+        _ => unreachable!("the macro was given an object"),
+    }
+}
