@@ -185,15 +185,19 @@ impl ChatTemplate {
         Ok(Value::Array(parts.collect()))
     }
 
-    /// Parts, if a message of one text part renders its text and not the list it stands in.
+    /// Parts, unless a message of one part shows as the list it stands in, or not at all, while a string shows.
     fn wanted_content(&self) -> Content {
-        const PROBE: &str = "ProbeOfTheContent";
-        let message = json!({ "role": "user", "content": [{ "type": "text", "text": PROBE }] });
-        match self.run(&[message], &[], Ending::Open) {
-            Ok(text) if text.contains(PROBE) && !text.contains("\"type\"") && !text.contains("'type'") => {
-                Content::Parts
-            }
-            _ => Content::Words,
+        const PROBE: &str = "probeofthecontent";
+        let shows = |content: Value| {
+            let rendered = self.run(&[json!({ "role": "user", "content": content })], &[], Ending::Open);
+            rendered.is_ok_and(|text| {
+                let text = text.to_lowercase();
+                text.contains(PROBE) && !text.contains("\"type\"") && !text.contains("'type'")
+            })
+        };
+        match shows(json!([{ "type": "text", "text": PROBE }])) || !shows(PROBE.into()) {
+            true => Content::Parts,
+            false => Content::Words,
         }
     }
 
