@@ -26,7 +26,7 @@ fn losses(criterion: &mut Criterion) {
         tch::manual_seed(0);
         let f32 = (Kind::Float, Device::Cpu);
         let logprobs = [(); 2].map(|()| (-Tensor::rand([pairs, tokens], f32)).set_requires_grad(true));
-        let reference = [(); 2].map(|()| (Tensor::randn([pairs], f32) - f64::from(tokens as i32) / 2.0));
+        let reference = [(); 2].map(|()| Tensor::randn([pairs], f32) - f64::from(tokens as i32) / 2.0);
         let mask = Tensor::ones([pairs, tokens], (Kind::Int64, Device::Cpu));
         let counts = Tensor::full([pairs], tokens, f32);
         let mut group = criterion.benchmark_group(format!("B{pairs}_T{tokens}"));

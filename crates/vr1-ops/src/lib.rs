@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checks;
+mod chunked;
 mod error;
 mod logprobs;
 mod masked;

@@ -1,6 +1,7 @@
 use tch::{Kind, Tensor};
 
 use crate::checks::{check_device, check_floating, check_rank, check_shape, check_token_ids};
+use crate::chunked::chunked;
 use crate::{Error, Result};
 
 /// The log-probability that each row of `logits` gives to its token.
@@ -74,12 +75,20 @@ pub fn token_entropy(logits: &Tensor) -> Result<Tensor> {
 /// Token log-probabilities and entropies straight from hidden states and the output matrix, a chunk of tokens at a time.
 ///
 /// ```text
-/// z_n = hidden_n · output_matrixᵀ / temperature
+/// z_n = output_matrix · hidden_n / temperature
 /// logprobs_n = z_n[targets_n] − log Σ_v exp(z_n[v])
 /// entropy_n  = − Σ_v p_n[v] log p_n[v],   p_n = softmax(z_n)
 /// ```
 ///
-/// Gradients flow to `hidden` and to `output_matrix`.
+/// `[N, V]` never exists: the forward keeps two numbers a token, and the backward computes the logits of a chunk again,
+///
+/// ```text
+/// d logprobs_n / d z_n[v] = [v = targets_n] − p_n[v],    d entropy_n / d z_n[v] = −p_n[v] (log p_n[v] + entropy_n)
+/// ```
+///
+/// so that both hold two buffers of `chunk · V` numbers, beside the gradients themselves. One matrix product in four is the price.
+/// Gradients flow to `hidden` and to `output_matrix`, each where it asks for one; second derivatives do not exist. Sums over the
+/// vocabulary are f32 for half-precision input, and so is the sum of the matrix's gradient over chunks.
 ///
 /// # Shapes
 /// `hidden [N, D]`, `output_matrix [V, D]`, `targets [N]` → `([N], [N])`, in f32 (f64 for f64 input).
@@ -121,22 +130,9 @@ pub fn chunked_logprobs(
     if chunk < 1 {
         return Err(Error::Setting { name: "chunk", expected: "at least 1", got: chunk as f64 });
     }
-    let matrix = output_matrix.f_tr()?;
-    let (mut logprobs, mut entropies) = (Vec::new(), Vec::new());
-    let mut start = 0;
-    while start < tokens {
-        let size = chunk.min(tokens - start);
-        let logits = hidden.f_narrow(0, start, size)?.f_matmul(&matrix)?;
-        let logits = logits.f_to_kind(accumulation(logits.kind()))?.f_div_scalar(temperature)?;
-        logprobs.push(token_logprobs(&logits, &targets.f_narrow(0, start, size)?)?);
-        entropies.push(token_entropy(&logits)?);
-        start += size;
-    }
-    if logprobs.is_empty() {
-        let empty = hidden.f_sum_dim_intlist(1i64, false, accumulation(hidden.kind()))?;
-        return Ok((empty.shallow_clone(), empty));
-    }
-    Ok((Tensor::f_cat(&logprobs, 0)?, Tensor::f_cat(&entropies, 0)?))
+    let kind = if hidden.kind() == output_matrix.kind() { hidden.kind() } else { accumulation(hidden.kind()) };
+    let (hidden, matrix) = (hidden.f_to_kind(kind)?, output_matrix.f_to_kind(kind)?);
+    Ok(chunked(&hidden, &matrix, &targets.f_to_kind(Kind::Int64)?, temperature, chunk)?)
 }
 
 /// The kind in which sums over a vocabulary are taken: f64 stays, all else becomes f32.
