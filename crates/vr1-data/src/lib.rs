@@ -1,14 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 mod dataset;
+mod easy_vqa;
 mod error;
+mod faults;
+mod jsonl;
 mod mixture;
 mod picture;
 mod sample;
 mod scenes;
 
 pub use dataset::Dataset;
+pub use easy_vqa::{EasyVqa, EasyVqaSplit};
 pub use error::{Error, Result};
+pub use jsonl::JsonlDataset;
 pub use mixture::{Mixture, Part};
 pub use picture::{MAX_PIXELS, Picture};
 pub use sample::{Fields, Media, Sample, Turn};

@@ -38,3 +38,12 @@ pub enum Media {
     /// A still image.
     Image(Picture),
 }
+
+/// `a`, `a or b`, `a, b or c`
+pub(crate) fn or_list(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}

@@ -54,6 +54,17 @@ impl Object {
     }
 }
 
+impl Object {
+    fn place(&self) -> String {
+        let [column, row] = self.center().map(|v| (v / 112.0 * 3.0) as usize);
+        let (row, column) = (["top", "", "bottom"][row], ["left", "", "right"][column]);
+        match format!("{row} {column}").trim() {
+            "" => "in the middle".to_owned(),
+            place => format!("at the {place}"),
+        }
+    }
+}
+
 #[test]
 fn the_same_index_gives_the_same_sample() {
     for task in TASKS {
@@ -123,7 +134,7 @@ fn a_spatial_question_is_asked_as_visualthinker_asks_it() {
 #[test]
 fn a_guess_is_right_by_chance_only() {
     for task in [Task::Spatial, Task::Counting, Task::Attributes, Task::Staged] {
-        let all = samples(task, Split::Train, 3000);
+        let all = samples(task, Split::Train, 1000);
         let right = all.iter().filter(|s| text(s, "guess") == s.solution).count() as f64;
         let chances: Vec<f64> = all.iter().map(|s| 1.0 / choices(s).len() as f64).collect();
         let expected: f64 = chances.iter().sum();
@@ -147,7 +158,7 @@ fn the_answers_are_balanced() {
         (Task::Attributes, Split::InDomain),
     ] {
         let mut answers: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-        for sample in samples(task, split, 4000) {
+        for sample in samples(task, split, 1500) {
             let kind = match text(&sample, "kind") {
                 "closest" => continue, // its answers are names of objects
                 kind if kind.starts_with("count_") || kind == "total" => "count",
@@ -197,7 +208,8 @@ fn a_direction_is_what_the_boxes_say() {
                     assert_eq!(sample.solution, *nearest, "{stem}");
                 }
                 (_, [(_, first), (_, second)]) => {
-                    let from_b = ["In which", "Seen", "Looking", "Compared"].iter().any(|w| stem.starts_with(w));
+                    let from_b =
+                        ["On which", "In which", "Seen", "Looking", "Compared"].iter().any(|w| stem.starts_with(w));
                     let (a, b) = if from_b { (second, first) } else { (first, second) };
                     let (dx, dy) = (a.center()[0] - b.center()[0], a.center()[1] - b.center()[1]);
                     let (along, across) = match sample.solution.as_str() {
@@ -284,17 +296,13 @@ fn a_description_fits_its_box_alone() {
                     && stem.contains(&o.color)
                     && size.as_ref().is_none_or(|s| *s == o.size)
                     && material.is_none_or(|m| m == o.material)
-                    && place.is_none_or(|p| {
-                        let phrase = format!("a {} {} {} {} {p}", o.size, o.material, o.color, o.shape);
-                        text(&sample, "caption").split("; ").any(|c| c == phrase)
-                    })
+                    && place.is_none_or(|p| p == o.place())
             };
             let fitting: Vec<_> = objects.iter().filter(fits).collect();
             let boxes: Vec<_> = fitting.iter().map(|o| o.r#box).collect();
             let wanted: [i64; 4] = serde_json::from_value(sample.fields["box"].clone()).unwrap();
             assert_eq!(serde_json::from_str::<[i64; 4]>(&sample.solution).unwrap(), wanted);
             assert!(boxes.contains(&wanted), "{stem} {objects:?}");
-            // Two look-alikes at one place are told apart by the caption's phrase only where there is one of each.
             assert!(boxes.len() == 1, "{stem}: {fitting:?}");
         }
     }
@@ -315,7 +323,7 @@ fn a_staged_sample_has_the_four_stages() {
 #[test]
 fn out_of_domain_objects_are_never_seen_in_training() {
     let looks = |split| {
-        let all = TASKS.into_iter().flat_map(move |task| samples(task, split, 300));
+        let all = TASKS.into_iter().flat_map(move |task| samples(task, split, 150));
         all.flat_map(|s| objects(&s)).map(|o| (o.color, o.shape)).collect::<BTreeSet<_>>()
     };
     let (train, held_out, other) = (looks(Split::Train), looks(Split::InDomain), looks(Split::OutOfDomain));
@@ -357,31 +365,30 @@ fn few_words_say_everything() {
     }
 }
 
-/// The box is tight: drawing the same scene is not needed, the target's own colour reaches every side of it.
+/// On a background of one colour every other pixel is the object's; a corner that covers too little of its last pixel
+/// to change it may make the drawn box one pixel smaller.
 #[test]
 fn a_box_is_tight_around_the_pixels_of_its_object() {
+    let mut checked = 0;
     for split in [Split::Train, Split::OutOfDomain] {
-        for sample in samples(Task::Attributes, split, 300) {
-            let [object] = &objects(&sample)[..] else { continue };
-            let image = pixels(&sample);
-            let background = image.get_pixel(0, 0).0;
-            let saturated = |p: [u8; 3]| p.iter().zip(background).any(|(&a, b)| a.abs_diff(b) > 60);
-            let inside: Vec<(i64, i64)> = image
-                .enumerate_pixels()
-                .filter(|(_, _, p)| saturated(p.0))
-                .map(|(x, y, _)| (i64::from(x), i64::from(y)))
-                .collect();
-            let found = [
-                inside.iter().map(|p| p.0).min().unwrap(),
-                inside.iter().map(|p| p.1).min().unwrap(),
-                inside.iter().map(|p| p.0).max().unwrap() + 1,
-                inside.iter().map(|p| p.1).max().unwrap() + 1,
-            ];
-            for (said, seen) in object.r#box.into_iter().zip(found) {
-                assert!((said - seen).abs() <= 2, "{}: box {:?}, pixels {found:?}", sample.id, object.r#box);
+        for sample in samples(Task::Attributes, split, 400) {
+            let ([object], image) = (&objects(&sample)[..], pixels(&sample)) else { continue };
+            let background = *image.get_pixel(0, 0);
+            if (0..112).any(|i| *image.get_pixel(i, 0) != background || *image.get_pixel(0, i) != background) {
+                continue;
             }
+            let drawn = image.enumerate_pixels().filter(|(_, _, p)| **p != background);
+            let drawn: Vec<[i64; 2]> = drawn.map(|(x, y, _)| [x, y].map(i64::from)).collect();
+            let edge = |axis: usize| drawn.iter().map(move |p| p[axis]);
+            let [x1, y1] = [0, 1].map(|axis| edge(axis).min().unwrap());
+            let [x2, y2] = [0, 1].map(|axis| edge(axis).max().unwrap() + 1);
+            for (said, seen) in object.r#box.into_iter().zip([x1, y1, x2, y2]) {
+                assert!((said - seen).abs() <= 1, "{}: {object:?}, pixels {:?}", sample.id, [x1, y1, x2, y2]);
+            }
+            checked += 1;
         }
     }
+    assert!(checked > 100, "only {checked} images have one object on one colour");
 }
 
 /// Within the box of an object that nothing hides, its colour is the nearest of all colours for most of the pixels

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::chance::{Stream, pick};
 use super::object::Look;
 use super::scene::Scene;
+use crate::sample::or_list;
 use crate::{Fields, Turn};
 
 /// What a task makes of a stream of random numbers.
@@ -53,15 +54,6 @@ impl Posed {
             put("box", json!(target));
         }
         fields
-    }
-}
-
-/// `a`, `a or b`, `a, b or c`
-pub(crate) fn or_list(items: &[String]) -> String {
-    match items {
-        [] => String::new(),
-        [only] => only.clone(),
-        [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
 

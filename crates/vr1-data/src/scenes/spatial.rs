@@ -5,8 +5,9 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, pick, shuffle};
 use super::object::Object;
-use super::posed::{Posed, capital, fill, guess, or_list, strings, the};
+use super::posed::{Posed, capital, fill, guess, strings, the};
 use super::scene::{Canvas, Scene};
+use crate::sample::or_list;
 
 /// Phrasings: `(in domain, out of domain)`; `{a}` is asked about, `{b}` it is compared to.
 type Phrases = (&'static [&'static str], &'static [&'static str]);

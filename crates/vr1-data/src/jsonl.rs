@@ -1,0 +1,164 @@
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::dataset::check_index;
+use crate::faults::Faults;
+use crate::{Dataset, Error, Fields, Media, Picture, Result, Sample};
+
+/// What stands in a question's text for an image.
+const IMAGE_MARKER: &str = "<image>";
+
+/// Rows of questions about image files, as VLM-R1 writes them: one JSON object a line,
+///
+/// ```json
+/// {"id": 1, "image": "a.png", "conversations": [{"from": "human", "value": "<image>How many?"}, {"from": "gpt", "value": "3"}]}
+/// ```
+///
+/// `image` is a path, a list of paths, or absent; paths are relative to the image root. The images come before the text
+/// wherever the `<image>` markers stand, and the markers are removed. The answer is a text, a number or a list; of a text
+/// the `<answer>` tags and the white space around it are removed, a list becomes JSON with a space after each comma, as
+/// in `[1, 2.5]`. Every other key of the row, such as `accu_reward_method`, goes into the sample's fields.
+#[derive(Debug, Clone)]
+pub struct JsonlDataset {
+    name: String,
+    rows: Vec<Row>,
+}
+
+#[derive(Debug, Clone)]
+struct Row {
+    id: String,
+    images: Vec<PathBuf>,
+    question: String,
+    solution: String,
+    fields: Fields,
+}
+
+impl JsonlDataset {
+    /// Reads and checks every row; images are only looked for, and decoded when a sample is used.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no row, or any row is malformed or names an image that is not there; bad rows
+    /// are listed together, as `file:line: reason`.
+    pub fn open(path: impl AsRef<Path>, image_root: impl AsRef<Path>) -> Result<Self> {
+        let (path, image_root) = (path.as_ref(), image_root.as_ref());
+        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes); // a byte-order mark
+        let (mut rows, mut faults) = (vec![], Faults::default());
+        for (at, line) in bytes.split(|&b| b == b'\n').enumerate() {
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match parse_row(line, image_root, || format!("{name}:{}", at + 1)) {
+                Ok(row) => rows.push(row),
+                Err(reason) => faults.note(path, at + 1, &reason),
+            }
+        }
+        faults.into_result()?;
+        if rows.is_empty() {
+            return Err(Error::Rows { faults: vec![format!("{}: no rows", path.display())] });
+        }
+        Ok(Self { name, rows })
+    }
+}
+
+impl Dataset for JsonlDataset {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn get(&self, index: usize) -> Result<Sample> {
+        check_index(self, index)?;
+        let row = &self.rows[index];
+        Ok(Sample {
+            id: row.id.clone(),
+            media: row.images.iter().map(|path| Media::Image(Picture::File(path.clone()))).collect(),
+            question: row.question.clone(),
+            solution: row.solution.clone(),
+            turns: vec![],
+            fields: row.fields.clone(),
+        })
+    }
+}
+
+fn parse_row(line: &[u8], image_root: &Path, nameless: impl Fn() -> String) -> Result<Row, String> {
+    let mut fields: Fields = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
+    let images = images(fields.shift_remove("image"), image_root)?;
+    let (question, answer) = conversation(fields.shift_remove("conversations"))?;
+    if question.contains(IMAGE_MARKER) && images.is_empty() {
+        return Err("the question has <image>, but the row has no image".to_owned());
+    }
+    let id = match fields.get("id") {
+        Some(Value::String(id)) => id.clone(),
+        Some(Value::Number(id)) => id.to_string(),
+        _ => nameless(),
+    };
+    Ok(Row { id, images, question: question.replace(IMAGE_MARKER, ""), solution: solution(&answer)?, fields })
+}
+
+fn images(image: Option<Value>, root: &Path) -> Result<Vec<PathBuf>, String> {
+    let listed = match image {
+        None | Some(Value::Null) => vec![],
+        Some(Value::Array(list)) => list,
+        Some(one) => vec![one],
+    };
+    let find = |value: Value| {
+        let Value::String(path) = value else { return Err(format!("image: {value} is no path")) };
+        let path = root.join(path);
+        if path.is_file() { Ok(path) } else { Err(format!("image: no file {}", path.display())) }
+    };
+    listed.into_iter().map(find).collect()
+}
+
+/// The question and the answer of a conversation of two messages.
+fn conversation(messages: Option<Value>) -> Result<(String, Value), String> {
+    let messages = match messages {
+        Some(Value::Array(messages)) => messages,
+        Some(_) => return Err("conversations: not a list".to_owned()),
+        None => return Err("conversations: missing".to_owned()),
+    };
+    let count = messages.len();
+    let Ok([mut question, mut answer]) = <[Value; 2]>::try_from(messages) else {
+        return Err(format!("conversations: {count} messages, should be a question and an answer"));
+    };
+    for (at, (message, from)) in [(&question, "human"), (&answer, "gpt")].into_iter().enumerate() {
+        match message.get("from") {
+            Some(Value::String(found)) if found == from => {}
+            Some(found) => return Err(format!("conversations[{at}].from: {found}, should be \"{from}\"")),
+            None => return Err(format!("conversations[{at}].from: missing, should be \"{from}\"")),
+        }
+        if message.get("value").is_none() {
+            return Err(format!("conversations[{at}].value: missing"));
+        }
+    }
+    match question["value"].take() {
+        Value::String(question) => Ok((question, answer["value"].take())),
+        other => Err(format!("conversations[0].value: {other} is no text")),
+    }
+}
+
+fn solution(answer: &Value) -> Result<String, String> {
+    match answer {
+        Value::String(text) => Ok(text.replace("<answer>", "").replace("</answer>", "").trim().to_owned()),
+        Value::Number(number) => Ok(number.to_string()),
+        Value::Array(_) => Ok(spaced(answer)),
+        other => Err(format!("conversations[1].value: {other} is no text, number or list")),
+    }
+}
+
+/// JSON with a space after each comma and colon.
+fn spaced(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
+        Value::Object(items) => {
+            let item = |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), spaced(value));
+            format!("{{{}}}", items.iter().map(item).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
