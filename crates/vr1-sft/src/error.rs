@@ -33,6 +33,16 @@ pub enum Error {
         /// The length of the sequence.
         tokens: usize,
     },
+    /// A sequence is longer than a row of the packing.
+    #[error("sequence {sequence} has {tokens} tokens, more than a row's {capacity}")]
+    TooLong {
+        /// Its place.
+        sequence: usize,
+        /// Its length.
+        tokens: usize,
+        /// The length of a row.
+        capacity: usize,
+    },
     /// Shapes, kinds or devices that do not go together.
     #[error(transparent)]
     Tensor(#[from] vr1_ops::Error),

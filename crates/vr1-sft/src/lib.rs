@@ -4,8 +4,12 @@ mod config;
 mod error;
 mod labels;
 mod loss;
+mod neftune;
+mod packing;
 
 pub use config::{Alignment, IGNORED, Normalizer, Objective, SftConfig};
 pub use error::{Error, Result};
 pub use labels::{Role, Span, TrainOn, labels_from_spans};
 pub use loss::{SftStats, sft_loss, weighted_sft_loss};
+pub use neftune::neftune;
+pub use packing::{Pack, pack, packed_boundaries, packed_labels, packed_position_ids};
