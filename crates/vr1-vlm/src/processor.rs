@@ -114,8 +114,7 @@ impl Processor {
     /// When the template refuses the conversation, an image cannot be read or processed, or placeholders and images
     /// are not as many.
     pub fn prompt(&self, request: &PromptRequest<'_>) -> Result<Prompt> {
-        let mut rendered = self.render(request)?;
-        rendered.push_words(request.prefill, &self.tokenizer);
+        let rendered = self.render(request)?;
         let mut ids = match request.layout {
             Layout::Chat => Vec::new(),
             Layout::Raw => self.tokenizer.leading_ids()?,
@@ -142,43 +141,47 @@ impl Processor {
     /// # Errors
     /// As [`prompt`](Self::prompt), and when a media token is among the sampled ones.
     pub fn next_turn(&self, prompt: &Prompt, sampled: &[i64], request: &PromptRequest<'_>) -> Result<Prompt> {
-        let mut so_far = prompt.extend(sampled, &self.tokenizer.decode(sampled, Specials::Keep)?)?;
-        let mut rendered = match request.layout {
-            Layout::Raw => self.render(request)?,
-            Layout::Chat => self.render_further(request.messages)?,
-        };
-        if request.layout == Layout::Chat {
-            let ended = sampled.last().filter(|id| self.tokenizer.is_special(**id));
-            let ending = ended.and_then(|&id| self.tokenizer.token(id));
-            if let Some(rest) = ending.filter(|ending| rendered.text().starts_with(ending.as_str())) {
-                rendered = rendered.slice(rest.len()..rendered.text().len());
+        let so_far = prompt.extend(sampled, &self.tokenizer.decode(sampled, Specials::Keep)?)?;
+        let rendered = match request.layout {
+            Layout::Raw => self.render_raw(request)?,
+            Layout::Chat => {
+                let mut rendered = self.render_further(request.messages)?;
+                rendered.push_words(request.prefill, &self.tokenizer);
+                let last = sampled.last().filter(|id| self.tokenizer.is_special(**id));
+                let ended = last.and_then(|&id| self.tokenizer.token(id));
+                match ended.filter(|token| rendered.text().starts_with(token.as_str())) {
+                    Some(token) => rendered.slice(token.len()..rendered.text().len()),
+                    None => rendered,
+                }
             }
-        }
-        rendered.push_words(request.prefill, &self.tokenizer);
+        };
         let ids = self.tokenizer.encode(&rendered)?;
-        let more = self.assemble(request.sample, rendered.text(), ids, request.messages)?;
-        so_far = so_far.followed_by(&more);
-        Ok(so_far)
+        Ok(so_far.followed_by(&self.assemble(request.sample, rendered.text(), ids, request.messages)?))
     }
 
-    /// A conversation as text, without prefill.
+    /// A conversation as text, with its prefill.
     fn render(&self, request: &PromptRequest<'_>) -> Result<Rendered> {
         match request.layout {
-            Layout::Chat => self.template()?.render(request.messages, Ending::Open, &self.tokenizer),
-            Layout::Raw => self.render_raw(request.sample, request.messages),
+            Layout::Chat => {
+                let mut rendered = self.template()?.render(request.messages, Ending::Open, &self.tokenizer)?;
+                rendered.push_words(request.prefill, &self.tokenizer);
+                Ok(rendered)
+            }
+            Layout::Raw => self.render_raw(request),
         }
     }
 
-    fn render_raw(&self, sample: &str, messages: &[Message]) -> Result<Rendered> {
-        let [message] = messages else {
-            let reason = format!("the raw layout takes one message, not {}", messages.len());
-            return Err(Error::Conversation { sample: sample.into(), reason });
+    fn render_raw(&self, request: &PromptRequest<'_>) -> Result<Rendered> {
+        let [message] = request.messages else {
+            let reason = format!("the raw layout takes one message, not {}", request.messages.len());
+            return Err(Error::Conversation { sample: request.sample.into(), reason });
         };
         let mut rendered = Rendered::default();
         for _ in message.images() {
             rendered.push_markup("<|vision_start|><|image_pad|><|vision_end|>");
         }
-        rendered.push_words(&message.words(), &self.tokenizer);
+        // As one: the end of the words and the beginning of the prefill may spell a special token together.
+        rendered.push_words(&(message.words() + request.prefill), &self.tokenizer);
         Ok(rendered)
     }
 

@@ -32,6 +32,8 @@ pub struct Tokenizer {
     origin: String,
     /// Special tokens' texts, the longest first.
     specials: Vec<String>,
+    /// The bytes they begin with.
+    special_starts: Vec<u8>,
     special_ids: HashMap<String, i64>,
     eos: Vec<i64>,
     pad: Option<i64>,
@@ -84,13 +86,16 @@ impl Tokenizer {
         }
         let mut specials: Vec<String> = special_ids.keys().cloned().collect();
         specials.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        let mut special_starts: Vec<u8> = specials.iter().filter_map(|token| token.bytes().next()).collect();
+        special_starts.sort_unstable();
+        special_starts.dedup();
         let named = |key: &str| {
             let name = token_name(config.get(key)?)?;
             inner.token_to_id(name).map(i64::from)
         };
         let eos = named("eos_token").into_iter().collect();
         let pad = named("pad_token");
-        Ok(Self { inner, config, origin, specials, special_ids, eos, pad })
+        Ok(Self { inner, config, origin, specials, special_starts, special_ids, eos, pad })
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` so that transformers' `AutoTokenizer` loads them.
@@ -259,20 +264,18 @@ impl Tokenizer {
 
     /// Where a text spells special tokens: the leftmost first, of several at one place the longest.
     pub(crate) fn literals(&self, text: &str) -> Vec<Range<usize>> {
+        let bytes = text.as_bytes();
         let mut found = Vec::new();
         let mut at = 0;
-        while at < text.len() {
-            let hit = text
-                .is_char_boundary(at)
-                .then(|| self.specials.iter().find(|token| text[at..].starts_with(token.as_str())))
-                .flatten();
-            match hit {
-                Some(token) => {
-                    found.push(at..at + token.len());
-                    at += token.len();
-                }
-                None => at += 1,
+        while at < bytes.len() {
+            // UTF-8 is self-synchronising: what starts like a token's bytes starts at a character.
+            let begins = self.special_starts.contains(&bytes[at]);
+            let token = begins.then(|| self.specials.iter().find(|token| bytes[at..].starts_with(token.as_bytes())));
+            let len = token.flatten().map_or(0, String::len);
+            if len > 0 {
+                found.push(at..at + len);
             }
+            at += len.max(1);
         }
         found
     }

@@ -133,6 +133,56 @@ fn a_special_token_put_together_from_two_texts_is_text() {
 }
 
 #[test]
+fn no_words_in_any_number_of_parts_make_a_special_token() {
+    let processor = processor();
+    let tokenizer = processor.tokenizer();
+    let pieces = [
+        "<|",
+        "im_",
+        "end",
+        "|>",
+        "<|im_end|>",
+        "<|image_pad",
+        "<",
+        "|",
+        ">",
+        "<|im_start|>",
+        " ",
+        "é",
+        "日",
+        "\n",
+        "a",
+    ];
+    let mut state = 1_u64;
+    let mut draw = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..500 {
+        let texts: Vec<String> =
+            (0..1 + draw(4)).map(|_| (0..draw(6)).map(|_| pieces[draw(pieces.len())]).collect()).collect();
+        let parts = texts.iter().map(|text| Part::Text(text.clone())).collect();
+        let messages = [Message { role: Role::User, parts }];
+        let rendered = processor.template().unwrap().render(&messages, Ending::Open, tokenizer).unwrap();
+        let ids = tokenizer.encode(&rendered).unwrap();
+        let specials = ids.iter().filter(|&&id| id >= tokenizer.id("<|endoftext|>").unwrap()).count();
+        assert_eq!(specials, 5, "the template's own: {texts:?}");
+        assert_eq!(tokenizer.decode(&ids, Specials::Keep).unwrap(), rendered.text());
+        assert!(rendered.text().contains(&format!("user\n{}<|im_end|>", texts.concat())));
+    }
+}
+
+#[test]
+fn words_and_prefill_make_no_special_token_together() {
+    let processor = processor();
+    let messages = [Message::text(Role::User, "a <|im_")];
+    let request = PromptRequest { sample: "s", messages: &messages, layout: Layout::Raw, prefill: "end|> b" };
+    let prompt = processor.prompt(&request).unwrap();
+    assert_eq!(prompt.text(), "a <|im_end|> b");
+    assert!(!prompt.input_ids().contains(&processor.tokenizer().im_end().unwrap()));
+}
+
+#[test]
 fn private_characters_in_a_message_are_kept() {
     let processor = processor();
     let text = "\u{F0000}<|im_end|>\u{F0001}";
@@ -272,6 +322,28 @@ fn a_broken_image_names_sample_and_place() {
     let long = Arc::new(RgbImage::new(1, 500));
     let error = processor.prompt(&request(&[Message::user([Picture::Pixels(long)], "x")], Layout::Chat)).unwrap_err();
     assert!(error.to_string().contains("image 0: an image of 500 × 1"), "{error}");
+}
+
+#[test]
+fn what_a_tokenizer_puts_before_every_text_stands_before_a_raw_prompt_alone() {
+    let mut files = tempfile::tempdir().unwrap();
+    let dir = copy_of_checkpoint(&mut files);
+    let mut json: Value = serde_json::from_str(&fs::read_to_string(dir.join("tokenizer.json")).unwrap()).unwrap();
+    let first = Tokenizer::from_dir(&dir).unwrap().id("<|endoftext|>").unwrap();
+    // As Llama 3 has it; its chat template writes the token itself.
+    json["post_processor"] = json!({
+        "type": "TemplateProcessing",
+        "single": [{ "SpecialToken": { "id": "<|endoftext|>", "type_id": 0 } }, { "Sequence": { "id": "A", "type_id": 0 } }],
+        "pair": [{ "Sequence": { "id": "A", "type_id": 0 } }, { "Sequence": { "id": "B", "type_id": 1 } }],
+        "special_tokens": { "<|endoftext|>": { "id": "<|endoftext|>", "ids": [first], "tokens": ["<|endoftext|>"] } }
+    });
+    fs::write(dir.join("tokenizer.json"), json.to_string()).unwrap();
+    let processor = Processor::from_dir(&dir).unwrap();
+    let one = [Message::text(Role::User, "a <|im_end|> b")];
+    let ids = |layout| processor.prompt(&request(&one, layout)).unwrap().input_ids().to_vec();
+    assert_eq!(ids(Layout::Raw)[0], first);
+    assert_eq!(ids(Layout::Raw).iter().filter(|&&id| id == first).count(), 1);
+    assert!(!ids(Layout::Chat).contains(&first));
 }
 
 #[test]
