@@ -7,8 +7,19 @@ macro_rules! programs {
 }
 
 /// The reward programs of the reproduced systems, by name.
-static PROGRAMS: [(&str, &str); 4] =
-    programs!["r1v_counting", "visualthinker_sat", "visualthinker_sat_published", "vlm_r1_rec"];
+static PROGRAMS: [(&str, &str); 11] = programs![
+    "insight_v",
+    "llamav_o1",
+    "open_r1_multimodal",
+    "open_r1_video",
+    "r1_onevision",
+    "r1_vision",
+    "r1v_counting",
+    "visualthinker_sat",
+    "visualthinker_sat_published",
+    "vlm_r1_od",
+    "vlm_r1_rec",
+];
 
 /// The names of the built-in programs, each with its YAML, in order.
 ///

@@ -392,7 +392,9 @@ impl Checker<'_> {
     }
 
     fn call(&mut self, name: &str, span: Span, args: &[Arg], whole: Span) -> Found {
-        if let Some(verifier) = self.registry.get(name) {
+        // `map(list, item => …)` is not the verifier of that name.
+        let each_item = args.iter().any(|arg| matches!(arg.form, Form::Each(_)));
+        if let Some(verifier) = self.registry.get(name).filter(|_| !each_item) {
             return self.verify(&verifier.clone(), span, args);
         }
         if let Some((_, kind)) = RegexKind::ALL.iter().find(|(known, _)| *known == name) {

@@ -5,7 +5,7 @@ use num_rational::BigRational;
 use num_traits::ToPrimitive;
 
 use super::expr::{Answer, Expr, Relation};
-use super::numeric::{Point, Work, complex, exact, modular, real};
+use super::numeric::{Point, Work, complex, exact, modular, real, substituted};
 
 /// How two answers are compared.
 #[derive(Debug, Clone, Copy)]
@@ -109,11 +109,28 @@ fn same_relation(
         return true;
     }
     match ratio(&g, &a, work) {
-        None => false,
+        None => gr == ar && *gr == Relation::Equal && (solves((al, ah), &g, work) || solves((gl, gh), &a, work)),
         Some(_) if matches!(gr, Relation::Equal | Relation::Unequal) => gr == ar,
         Some(ratio) if ratio > 0.0 => gr == ar,
         Some(_) => *gr == ar.flipped(),
     }
+}
+
+/// Whether `name = value` is what `zero = 0` says of the name: it holds there, and nowhere else, `zero` being linear in it.
+fn solves((left, right): (&Answer, &Answer), zero: &Expr, work: &Work) -> bool {
+    let (name, value) = match (left.as_expr(), right.as_expr()) {
+        (Some(Expr::Symbol(name)), Some(value)) | (Some(value), Some(Expr::Symbol(name))) => (name, value),
+        _ => return false,
+    };
+    let at = |by: &Expr| substituted(zero, name, by, work);
+    let free = substituted(value, name, &Expr::integer(0), work).is_some_and(|other| other == *value);
+    let (Some(there), Some(a), Some(b), Some(c)) =
+        (at(value), at(&Expr::integer(1)), at(&Expr::integer(2)), at(&Expr::integer(3)))
+    else {
+        return false;
+    };
+    let bent = Expr::Sum(vec![a.clone(), b.clone().negated(), b.clone().negated(), c]);
+    free && agree(&there, &Expr::integer(0), work) && agree(&bent, &Expr::integer(0), work) && !agree(&a, &b, work)
 }
 
 /// The constant by which `a` is `b`, where there is one: the same equation up to a factor.
@@ -430,6 +447,10 @@ fn compare_expr(gold: &Expr, answer: &Expr, rules: Rules, work: &Work) -> Option
     match (number(gold), number(answer)) {
         // 28% is 28 as well as 0.28.
         (Some((a, false)), Some((b, false))) if percent && a.is_integer() && b.is_integer() => return Some(a == b),
+        // A whole number is not reached by rounding: 1 is 1.0, and not 1.0000001.
+        (Some((a, c)), Some((b, d))) if !percent && ((!c && a.is_integer()) || (!d && b.is_integer())) => {
+            return Some(a == b);
+        }
         (Some((_, true)), _) | (_, Some((_, true))) => {
             let (Some(a), Some(b)) = (rounded(gold, rules, work), rounded(answer, rules, work)) else {
                 return Some(false);

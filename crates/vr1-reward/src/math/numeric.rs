@@ -68,7 +68,7 @@ pub(crate) fn exact(expr: &Expr, work: &Work) -> Option<BigRational> {
             let (low, high) = (whole(&low)?.to_i64()?, whole(&high)?.to_i64()?);
             let mut total = if *product == Product::Sum { BigRational::zero() } else { BigRational::one() };
             for k in low..=high {
-                let term = exact(&substituted(body, variable, k, work)?, work)?;
+                let term = exact(&substituted(body, variable, &Expr::integer(k), work)?, work)?;
                 total = sized(if *product == Product::Sum { total + term } else { total * term })?;
             }
             Some(total)
@@ -170,14 +170,13 @@ fn whole_function(function: Function, args: &[BigRational], work: &Work) -> Opti
     })
 }
 
-/// The body of a series at one value of its variable.
-fn substituted(body: &Expr, variable: &str, k: i64, work: &Work) -> Option<Expr> {
+/// An expression with another in the place of a name.
+pub(crate) fn substituted(body: &Expr, name: &str, by: &Expr, work: &Work) -> Option<Expr> {
     work.step()?;
-    let each =
-        |parts: &[Expr]| parts.iter().map(|part| substituted(part, variable, k, work)).collect::<Option<Vec<_>>>();
-    let boxed = |part: &Expr| substituted(part, variable, k, work).map(Box::new);
+    let each = |parts: &[Expr]| parts.iter().map(|part| substituted(part, name, by, work)).collect::<Option<Vec<_>>>();
+    let boxed = |part: &Expr| substituted(part, name, by, work).map(Box::new);
     Some(match body {
-        Expr::Symbol(name) if name == variable => Expr::integer(k),
+        Expr::Symbol(symbol) if symbol == name => by.clone(),
         Expr::Sum(parts) => Expr::Sum(each(parts)?),
         Expr::Product(parts) => Expr::Product(each(parts)?),
         Expr::Power(base, exponent) => Expr::Power(boxed(base)?, boxed(exponent)?),

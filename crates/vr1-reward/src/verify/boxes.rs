@@ -98,6 +98,11 @@ pub(crate) fn labelled_boxes(value: &Value<'_>) -> Option<Vec<LabelledBox>> {
     }
 }
 
+/// What the last ```` ```json ```` fence of a text holds; the text where there is none.
+pub(crate) fn fenced(text: &str) -> &str {
+    json_part(text)
+}
+
 /// The JSON of a text: what a ```` ```json ```` fence holds, or from the first bracket to the last.
 fn json_part(text: &str) -> &str {
     if let Some((_, after)) = text.rsplit_once("```json") {

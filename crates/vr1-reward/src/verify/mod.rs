@@ -3,10 +3,13 @@
 
 mod boxes;
 mod choice;
+mod detection;
 mod exact;
 mod format;
+mod length;
 mod math;
 mod number;
+mod text;
 
 pub use boxes::{IouRule, box_iou};
 pub(crate) use boxes::{first_box, labelled_boxes};
@@ -17,10 +20,13 @@ use crate::Registry;
 pub(crate) fn register_all(registry: &mut Registry) {
     boxes::register(registry);
     choice::register(registry);
+    detection::register(registry);
     exact::register(registry);
     format::register(registry);
+    length::register(registry);
     math::register(registry);
     number::register(registry);
+    text::register(registry);
 }
 
 /// 1 for true.

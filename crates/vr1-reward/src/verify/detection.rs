@@ -1,0 +1,182 @@
+use super::boxes::{IouRule, box_iou, fenced};
+use super::{labelled_boxes, score};
+use crate::value::LabelledBox;
+use crate::{Budget, Error, Param, Registry, Result, Signature, Type, Value};
+
+/// The thresholds of COCO's mean: 0.50, 0.55, …, 0.95.
+fn thresholds() -> impl Iterator<Item = f64> {
+    (0..10).map(|step| 0.5 + 0.05 * f64::from(step))
+}
+
+/// What becomes of predictions whose label the reference does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// Each such label is a class with an average precision of 0.
+    Counts,
+    /// They are left out, as VLM-R1 does, and so are free.
+    Dropped,
+}
+
+pub(super) fn register(registry: &mut Registry) {
+    let params = || {
+        vec![
+            Param::answer("answer", Type::Any),
+            Param::required("solution", Type::Any),
+            Param::choice("compat", &["none", "vlm_r1"]),
+        ]
+    };
+    let unknown = |compat: &str| if compat == "vlm_r1" { Unknown::Dropped } else { Unknown::Counts };
+    let doc = "COCO's mean average precision over IoU 0.50 to 0.95 of labelled boxes; labels the solution does not have \
+               count against it (`compat='vlm_r1'`: they are dropped).";
+    registry.register_typed("map", Signature::new(doc, params()), move |args| {
+        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "map")?;
+        Ok(average_precision(&found, &gold, &thresholds().collect::<Vec<_>>(), unknown(args.text(2)?)) as f32)
+    });
+    let doc = "Average precision at IoU 0.5, otherwise as `map`.";
+    registry.register_typed("ap50", Signature::new(doc, params()), move |args| {
+        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "ap50")?;
+        Ok(average_precision(&found, &gold, &[0.5], unknown(args.text(2)?)) as f32)
+    });
+    let doc = "VLM-R1's odLength: the mean average precision times min(1, boxes in the solution / boxes in the answer); \
+               1 where both say None.";
+    registry.register_typed("od_length", Signature::new(doc, params()), move |args| {
+        let gold_text = args.value(1).to_text();
+        let none = |text: &str| text.trim() == "None";
+        if none(super::reference(&gold_text)) {
+            return Ok(score(none(&args.value(0).to_text())));
+        }
+        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "od_length")?;
+        let map = average_precision(&found, &gold, &thresholds().collect::<Vec<_>>(), unknown(args.text(2)?));
+        let crowd = if found.len() > gold.len() { gold.len() as f64 / found.len() as f64 } else { 1.0 };
+        Ok((map * crowd) as f32)
+    });
+    let doc = "VLM-R1's weighted_sum: 0.7·position + 0.3·completeness of greedily matched boxes (IoU ≥ 0.5); 1 where both \
+               say none.";
+    let pair = vec![Param::answer("answer", Type::Any), Param::required("solution", Type::Any)];
+    registry.register_typed("weighted_sum", Signature::new(doc, pair), |args| {
+        let (answer, gold) = (args.value(0).to_text(), args.value(1).to_text());
+        let none = |text: &str| text.trim().trim_end_matches('.').eq_ignore_ascii_case("none");
+        if none(super::reference(&gold)) {
+            return Ok(score(none(&answer)));
+        }
+        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "weighted_sum")?;
+        Ok(detection_score(&found, &gold) as f32)
+    });
+}
+
+struct Sides {
+    found: Vec<LabelledBox>,
+    gold: Vec<LabelledBox>,
+}
+
+/// Boxes of answer and solution; an answer that cannot be read has none, a solution that cannot is an error.
+fn sides(answer: &Value<'_>, gold: &Value<'_>, budget: &Budget, verifier: &str) -> Result<Sides> {
+    let size = |value: &Value<'_>| value.as_text().map_or(64, str::len);
+    budget.spend_bytes(4 * (size(answer) + size(gold)), verifier)?;
+    let found = match answer {
+        Value::Text(text) => labelled_boxes(&Value::Text(fenced(text).into())),
+        other => labelled_boxes(other),
+    };
+    let found = found.unwrap_or_default();
+    let reference = match gold {
+        Value::Text(text) => labelled_boxes(&Value::Text(fenced(super::reference(text)).into())),
+        other => labelled_boxes(other),
+    };
+    let Some(gold) = reference else {
+        let reason = format!("the solution holds no labelled boxes: {}", gold.describe());
+        return Err(Error::verifier(verifier, reason));
+    };
+    budget.spend((found.len() as u64).saturating_mul(gold.len() as u64 + 16), verifier)?;
+    Ok(Sides { found, gold })
+}
+
+/// COCO evaluates at most this many boxes of a class.
+const MAX_DETECTIONS: usize = 100;
+
+/// The mean over classes and thresholds of the precision at 101 levels of recall, all scores alike.
+fn average_precision(found: &[LabelledBox], gold: &[LabelledBox], thresholds: &[f64], unknown: Unknown) -> f64 {
+    if gold.is_empty() {
+        return f64::from(u8::from(found.is_empty()));
+    }
+    let mut classes: Vec<&str> = gold.iter().map(|b| b.label.as_str()).collect();
+    if unknown == Unknown::Counts {
+        classes.extend(found.iter().map(|b| b.label.as_str()));
+    }
+    classes.sort_unstable();
+    classes.dedup();
+    let mut sum = 0.0;
+    for class in &classes {
+        let of = |boxes: &[LabelledBox]| -> Vec<[f64; 4]> {
+            boxes.iter().filter(|b| b.label == *class).map(|b| b.bbox).collect()
+        };
+        let (mut predictions, truths) = (of(found), of(gold));
+        predictions.truncate(MAX_DETECTIONS);
+        if truths.is_empty() {
+            continue;
+        }
+        for threshold in thresholds {
+            sum += class_precision(&predictions, &truths, *threshold);
+        }
+    }
+    sum / (classes.len() * thresholds.len()) as f64
+}
+
+fn class_precision(predictions: &[[f64; 4]], truths: &[[f64; 4]], threshold: f64) -> f64 {
+    let mut taken = vec![false; truths.len()];
+    let mut curve: Vec<(f64, f64)> = Vec::with_capacity(predictions.len());
+    let mut hits = 0_usize;
+    for (index, prediction) in predictions.iter().enumerate() {
+        let mut best = threshold.min(1.0 - 1e-10);
+        let mut matched = None;
+        for (at, truth) in truths.iter().enumerate().filter(|(at, _)| !taken[*at]) {
+            let iou = box_iou(*prediction, *truth, IouRule::Continuous);
+            if iou >= best {
+                best = iou;
+                matched = Some(at);
+            }
+        }
+        if let Some(at) = matched {
+            taken[at] = true;
+            hits += 1;
+        }
+        curve.push((hits as f64 / truths.len() as f64, hits as f64 / (index + 1) as f64));
+    }
+    // Precision never rises again with recall.
+    for at in (1..curve.len()).rev() {
+        curve[at - 1].1 = curve[at - 1].1.max(curve[at].1);
+    }
+    let at = |level: f64| curve.iter().find(|(recall, _)| *recall >= level).map_or(0.0, |(_, precision)| *precision);
+    (0..=100).map(|level| at(f64::from(level) / 100.0)).sum::<f64>() / 101.0
+}
+
+fn detection_score(found: &[LabelledBox], gold: &[LabelledBox]) -> f64 {
+    if gold.is_empty() || found.is_empty() {
+        return f64::from(u8::from(gold.is_empty() && found.is_empty()));
+    }
+    let mut pairs: Vec<(f64, usize, usize)> = Vec::new();
+    for (g, truth) in gold.iter().enumerate() {
+        for (f, prediction) in found.iter().enumerate() {
+            let iou = box_iou(prediction.bbox, truth.bbox, IouRule::Continuous);
+            if iou >= 0.5 {
+                pairs.push((iou, g, f));
+            }
+        }
+    }
+    // The greatest overlap first; of equals the first written.
+    pairs.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let (mut gold_taken, mut found_taken) = (vec![false; gold.len()], vec![false; found.len()]);
+    let (mut position, mut matched) = (0.0, 0_usize);
+    for (iou, g, f) in pairs {
+        if gold_taken[g] || found_taken[f] {
+            continue;
+        }
+        (gold_taken[g], found_taken[f]) = (true, true);
+        matched += 1;
+        if gold[g].label.to_lowercase() == found[f].label.to_lowercase() {
+            position += iou;
+        }
+    }
+    let (n_gold, n_found) = (gold.len() as f64, found.len() as f64);
+    let missed = (n_gold - matched as f64) / n_gold + (n_found - matched as f64) / n_found;
+    0.7 * position / n_gold + 0.3 * (1.0 - missed / 2.0)
+}
