@@ -127,7 +127,7 @@ fn grpo_must_lose_the_tensor_library_with_its_default_features() {
 }
 
 #[test]
-fn a_crate_without_the_workspaces_lints_is_a_fault_unless_it_is_vr1_torch() {
+fn a_crate_without_the_workspaces_lints_is_a_fault_unless_it_bridges_to_libtorch() {
     let workspace = Workspace::new();
     workspace.package(
         &workspace.root().join("crates/vr1-torch"),

@@ -92,6 +92,18 @@ fn deny_is_skipped_aloud_where_it_is_not_installed() {
 }
 
 #[test]
+fn advisories_count_where_their_list_can_be_reached() {
+    let machine = ready();
+    let fails = |why: &str| format!("case \"$*\" in *advisories) echo '{why}' >&2; exit 1;; esac");
+    machine.program("cargo", &fails("failed to fetch advisory database"));
+    assert!(machine.xtask(&["lint", "deny"]).succeeded().contains("cannot be reached"));
+    machine.program("cargo", &fails("error[vulnerability]: a fault"));
+    assert!(machine.xtask(&["lint", "deny"]).error().contains("a known fault"));
+    machine.program("cargo", "case \"$*\" in *licenses*) exit 1;; esac");
+    assert!(machine.xtask(&["lint", "deny"]).error().contains("check bans licenses sources"));
+}
+
+#[test]
 fn flags_that_hide_the_rpath_do_not_hide_libtorch() {
     for (name, shown) in [("RUSTFLAGS", true), ("CARGO_TARGET_DIR", true), ("CARGO_TERM_COLOR", false)] {
         let machine = ready();
