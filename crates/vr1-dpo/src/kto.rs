@@ -7,7 +7,7 @@ use crate::{Error, Result};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KtoLoss {
     /// Liked: `1 − σ(β(x − z))`, disliked: `1 − σ(β(z − x))`, with `z` the KL divergence (KTO, [arXiv:2402.01306](https://arxiv.org/abs/2402.01306),
-    /// equation 8).
+    /// equation 7).
     #[default]
     Kto,
     /// Liked: `1 − σ(βx)`, disliked: `σ(βx)` (unpaired APO-zero, [arXiv:2408.06266](https://arxiv.org/abs/2408.06266)).

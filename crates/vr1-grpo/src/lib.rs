@@ -1,4 +1,9 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "tch", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "tch"),
+    doc = "Group advantages and the settings of the GRPO family; the losses need the feature `tch`."
+)]
+#![cfg_attr(not(feature = "tch"), allow(rustdoc::broken_intra_doc_links))]
 
 mod advantages;
 mod compat;

@@ -35,6 +35,50 @@ fn chunked_equals_plain_in_values_and_gradients() {
 }
 
 #[test]
+fn each_input_gets_a_gradient_only_if_it_asks() {
+    let targets = Tensor::from_slice(&[2i64, 0]);
+    let (h, w) = (Tensor::randn([2, 3], CPU), Tensor::randn([4, 3], CPU));
+    let (logprobs, _) = chunked_logprobs(&h, &w, &targets, 1.0, 1).unwrap();
+    assert!(!logprobs.requires_grad());
+    let frozen = chunked_logprobs(&h.copy().set_requires_grad(true), &w, &targets, 1.0, 1).unwrap();
+    frozen.0.sum(Kind::Float).backward();
+    assert!(!w.grad().defined());
+    let head = w.copy().set_requires_grad(true);
+    chunked_logprobs(&h, &head, &targets, 1.0, 1).unwrap().1.sum(Kind::Float).backward();
+    assert!(head.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0 && !h.grad().defined());
+}
+
+#[test]
+fn half_precision_sums_in_f32() {
+    tch::manual_seed(3);
+    let (n, d, v) = (9, 16, 4096);
+    let targets = Tensor::randint(v, [n], (Kind::Int64, tch::Device::Cpu));
+    let half = |tensor: Tensor| tensor.to_kind(Kind::BFloat16);
+    let leaf = |tensor: &Tensor, kind| tensor.to_kind(kind).detach().set_requires_grad(true);
+    let (hidden, matrix) = (half(Tensor::randn([n, d], CPU)), half(Tensor::randn([v, d], CPU) * 0.1));
+    let run = |kind| {
+        let (h, w) = (leaf(&hidden, kind), leaf(&matrix, kind));
+        let (logprobs, entropy) = chunked_logprobs(&h, &w, &targets, 1.0, 4).unwrap();
+        assert_eq!((logprobs.kind(), entropy.kind()), (Kind::Float, Kind::Float));
+        (&logprobs + &entropy).sum(Kind::Float).backward();
+        assert_eq!((h.grad().kind(), w.grad().kind()), (kind, kind));
+        [logprobs.detach(), entropy.detach(), h.grad().to_kind(Kind::Float), w.grad().to_kind(Kind::Float)]
+    };
+    for (half, full) in run(Kind::BFloat16).iter().zip(run(Kind::Float)) {
+        // Logits are rounded to bf16 (8 bits), sums over 4096 of them are not.
+        assert!(distance(half, &full) < 0.01 * full.abs().max().double_value(&[]));
+    }
+}
+
+#[test]
+fn no_token_gives_no_log_probability() {
+    let empty = Tensor::zeros([0], (Kind::Int64, tch::Device::Cpu));
+    let h = Tensor::zeros([0, 3], CPU).set_requires_grad(true);
+    let (logprobs, entropy) = chunked_logprobs(&h, &Tensor::ones([4, 3], CPU), &empty, 1.0, 8).unwrap();
+    assert_eq!((logprobs.size(), entropy.size()), (vec![0], vec![0]));
+}
+
+#[test]
 fn an_impossible_token_has_no_entropy_and_no_nan() {
     let logits = Tensor::from_slice2(&[[0f32, f32::NEG_INFINITY]]);
     assert_eq!(token_entropy(&logits).unwrap().double_value(&[0]), 0.0);
