@@ -157,8 +157,8 @@ fn formats_are_the_published_patterns() {
     gives("format(completion, style='base')", "a</think><answer>c</answer>", "", 1.0);
     let rec = r#"<think>a</think><answer>{"bbox": [1, 2, 3, 4]}</answer>"#;
     gives("format(completion, style='rec')", rec, "", 1.0);
-    gives("format(completion, style='rec')", &rec.replace('{', "").replace('}', ""), "", 0.0);
-    gives("format(completion, style='rec_internvl')", &rec.replace('{', "").replace('}', ""), "", 1.0);
+    gives("format(completion, style='rec')", &rec.replace(['{', '}'], ""), "", 0.0);
+    gives("format(completion, style='rec_internvl')", &rec.replace(['{', '}'], ""), "", 1.0);
     gives("format(completion, style='rec')", &rec.replace("1,", "1.5,"), "", 0.0);
 }
 

@@ -447,6 +447,7 @@ impl Checker<'_> {
         let mut ranges = Vec::new();
         let mut depends = Depends::default();
         let mut missing = function.partial;
+        let mut args_missing = false;
         let mut first = None;
         for (index, arg) in args.iter().enumerate() {
             // A variadic function repeats its last shape.
@@ -459,6 +460,7 @@ impl Checker<'_> {
             if !shape.accepts(&facts.kind) {
                 return Err(mismatch(arg.value.span, &format!("`{}`", function.name), shape.name(), &facts.kind));
             }
+            args_missing |= facts.missing;
             missing |= facts.missing && shape != Shape::Whatever;
             missing |= facts.missing && matches!(function.name, "to_number" | "to_text" | "box" | "boxes");
             depends = depends.and(facts.depends);
@@ -466,6 +468,7 @@ impl Checker<'_> {
             nodes.push(node);
             first.get_or_insert(facts.kind);
         }
+        let first_kind = first.clone();
         let kind = match function.gives {
             Gives::Number => Type::Number,
             Gives::Text => Type::Text,
@@ -484,7 +487,12 @@ impl Checker<'_> {
         if kind == Type::Bool {
             range = Range::UNIT;
         }
-        let missing = missing && kind != Type::Bool;
+        let mut missing = missing && kind != Type::Bool;
+        // A number or boolean always has a number; only a text may have none.
+        if let ("to_number", Some(Type::Bool | Type::Number)) = (function.name, &first_kind) {
+            missing = args_missing;
+            range = ranges[0];
+        }
         Ok((Node::Call(function, nodes), Facts { kind, missing, range, depends }))
     }
 

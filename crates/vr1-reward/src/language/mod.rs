@@ -8,3 +8,4 @@ pub(crate) mod group;
 pub(crate) mod lexer;
 pub(crate) mod node;
 pub(crate) mod parser;
+pub(crate) mod print;

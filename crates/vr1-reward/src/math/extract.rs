@@ -34,7 +34,8 @@ pub(crate) struct Found {
 
 /// More text than this before the end is not looked at.
 const MAX_BYTES: usize = 64 * 1024;
-/// How many candidates of a rank are tried.
+/// How many candidates of a rank are tried, and how many places where the word "answer" stands are looked at, the last
+/// ones.
 const MAX_TRIES: usize = 24;
 
 struct Patterns {
@@ -43,6 +44,8 @@ struct Patterns {
     answer: Regex,
     plain: Regex,
     number: Regex,
+    plain_here: Regex,
+    number_here: Regex,
 }
 
 const NUMBER: &str = r"(?:(?P<integer1>-?[1-9]\d{0,2}(?:[ ,]\d{3})+)(?P<decimal1>\.\d+)?|(?P<integer2>-?\d+)(?P<decimal2>[.,]\d+)|(?P<decimal3>\.\d+)|(?P<integer3>-?\d+))(?P<percent>\s*(?:%|[Pp]ercent|[Pp]ercentage|[Pp]ct))?";
@@ -54,12 +57,15 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     let any = format!(r"[\d.\s{operators}]");
     let expr = format!(r"{BEFORE}(?P<expr>-?\(?-?\d{any}*[{operators}]{any}+\)?)(?:\*\*)?(?:\.|,|:|\s|\)|\$|$)");
     let currency = r"[$€£¥₹₽₪₩₫฿₡₢₣₤₥₦₧₨₭₮₯₰₱₲₳₴₵₶₷₸₺₻₼₾₿]?";
+    let number = format!("{BEFORE}{currency}{NUMBER}");
     Patterns {
         final_answer: regex(r"(?i)final answer"),
         is: regex(r"(?s)^.{0,100}?\sis:?"),
         answer: regex(r"(?i)answer"),
         plain: regex(&expr),
-        number: regex(&format!("{BEFORE}{currency}{NUMBER}")),
+        number: regex(&number),
+        plain_here: regex(&format!(r"\A{expr}")),
+        number_here: regex(&format!(r"\A{number}")),
     }
 });
 
@@ -309,19 +315,19 @@ fn formulas<'t>(text: &'t str, keep: impl Fn(&[Formula<'t>]) -> bool) -> Vec<Pla
 
 fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     let mut out = Vec::new();
-    for found in PATTERNS.final_answer.find_iter(text) {
-        let after = &text[found.end()..];
+    for (start, end) in last_places(text, &PATTERNS.final_answer) {
+        let after = &text[end..];
         let Some(after) = after.strip_prefix(" is") else { continue };
         let after = after.strip_prefix(':').unwrap_or(after).trim_start();
         let at = text.len() - after.len();
-        let hopes = |end: usize| {
-            let rest = &text[end..];
+        let hopes = |after: usize| {
+            let rest = &text[after..];
             let rest = rest.strip_prefix('.').unwrap_or(rest);
             rest.strip_prefix(char::is_whitespace).unwrap_or(rest).starts_with("I hope")
         };
         let candidates = [formula_group(text, at, kinds), plain_at(text, at.saturating_sub(1), kinds)];
         out.extend(candidates.into_iter().flatten().filter(|candidate| hopes(candidate.end)).map(|mut candidate| {
-            candidate.start = found.start();
+            candidate.start = start;
             candidate
         }));
     }
@@ -348,12 +354,12 @@ fn formula_group(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> 
 
 fn final_is(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     let mut out = Vec::new();
-    for found in PATTERNS.final_answer.find_iter(text) {
-        let Some(is) = PATTERNS.is.find(&text[found.end()..]) else { continue };
-        let at = found.end() + is.end();
+    for (start, end) in last_places(text, &PATTERNS.final_answer) {
+        let Some(is) = PATTERNS.is.find(&text[end..]) else { continue };
+        let at = end + is.end();
         let spaces = text[at..].len() - text[at..].trim_start().len();
         for candidate in [formula_group(text, at + spaces, kinds), plain_at(text, at, kinds)].into_iter().flatten() {
-            out.push(Placed { start: found.start(), ..candidate });
+            out.push(Placed { start, ..candidate });
         }
     }
     out
@@ -370,12 +376,12 @@ fn answer_word(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
 /// The first formula or number within 50 characters of the word.
 fn after_answer<'t>(text: &'t str, kinds: MathKinds, mark: impl Fn(&'t str) -> Option<&'t str>) -> Vec<Placed<'t>> {
     let mut out = Vec::new();
-    for found in PATTERNS.answer.find_iter(text) {
-        let Some(after) = mark(&text[found.end()..]) else { continue };
+    for (start, end) in last_places(text, &PATTERNS.answer) {
+        let Some(after) = mark(&text[end..]) else { continue };
         let at = text.len() - after.len();
         let within = |count: usize| after.char_indices().take(count).map(|(offset, _)| at + offset);
         if let Some(candidate) = within(51).find_map(|at| formula_group(text, at, kinds)) {
-            out.push(Placed { start: found.start(), ..candidate });
+            out.push(Placed { start, ..candidate });
         }
         if kinds == MathKinds::Latex {
             continue;
@@ -389,7 +395,7 @@ fn after_answer<'t>(text: &'t str, kinds: MathKinds, mark: impl Fn(&'t str) -> O
             .filter_map(|offset| plain_at(text, at + offset, kinds))
             .find(|candidate| candidate.end <= at + line.len() && !text[candidate.end..].trim_start().starts_with('='));
         if let Some(candidate) = candidate {
-            out.push(Placed { start: found.start(), ..candidate });
+            out.push(Placed { start, ..candidate });
         }
     }
     out
@@ -416,13 +422,18 @@ fn plain_at(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> {
     let window = &text[at..];
     let end = window.char_indices().nth(200).map_or(window.len(), |(end, _)| end);
     let window = &window[..end];
-    let expr = PATTERNS.plain.captures(window).filter(|groups| groups.get(0).is_some_and(|whole| whole.start() == 0));
-    if let Some(groups) = expr {
+    if let Some(groups) = PATTERNS.plain_here.captures(window) {
         return plain_candidate(&groups, at);
     }
-    let number =
-        PATTERNS.number.captures(window).filter(|groups| groups.get(0).is_some_and(|whole| whole.start() == 0));
-    number_candidate(&number?, at)
+    number_candidate(&PATTERNS.number_here.captures(window)?, at)
+}
+
+/// Where a phrase stands, the last places alone.
+fn last_places(text: &str, phrase: &Regex) -> Vec<(usize, usize)> {
+    let mut places: Vec<(usize, usize)> = phrase.find_iter(text).map(|found| (found.start(), found.end())).collect();
+    let surplus = places.len().saturating_sub(MAX_TRIES);
+    places.drain(..surplus);
+    places
 }
 
 fn plain_candidate<'t>(groups: &regex::Captures<'t>, offset: usize) -> Option<Placed<'t>> {

@@ -1,0 +1,180 @@
+//! Whatever comes in, a reward is a finite number, a missing value or an error, within its limits.
+#![allow(clippy::unwrap_used)] // a test fails by panicking
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use vr1_reward::{Error, Fields, Limits, MathConfig, Program, Record, Registry, Rollout, math_equal};
+
+/// Uses most of the language and every kind of verifier.
+const WIDE: &str = r#"
+terms:
+  mathematics: math(completion, solution, within='prose')
+  plain: math(answer, solution)
+  number: number(answer, solution)
+  choice: choice(completion, solution, compat='vlm_r1')
+  likeness: levenshtein(completion, solution)
+  edits: edit_distance(answer, solution)
+  overlap: iou(first_answer, '[1, 2, 3, 4]')
+  boxes: >-
+    map(completion, '[{"bbox_2d": [1, 2, 3, 4], "label": "a"}]')
+  format: format(completion, style='rec')
+  repeats: repetition(completion)
+  tags: "to_number(count(find_all(completion, '<[a-z]+>'), t => length(t) > 3))"
+  words: "sum(map(words(completion), w => length(w))) / max(length(unique(words(completion))), 1)"
+  rank: group_rank(tokens) + (group_share(answer) ?? 0)
+  looks: "length(join(split(replace(completion, 'a', 'bb'), ' '), '-'))"
+total: mathematics + (plain ?? 0) + (likeness ?? 0) + (words ?? 0) + rank + overlap + boxes + tags + number + choice + edits + format + repeats + looks
+"#;
+
+fn wide() -> Program {
+    Program::parse(WIDE, &Registry::default()).unwrap()
+}
+
+fn judge(program: &Program, completion: &str, solution: &str) {
+    let fields = Fields::new();
+    let rollout = Rollout { prompt: "p", completion, solution, tokens: 7, finished: true, fields: &fields };
+    match program.outcome(&rollout) {
+        Ok(outcome) => {
+            let values = outcome.terms.iter().map(|(_, value)| *value).chain([outcome.total]);
+            assert!(values.flatten().all(f32::is_finite));
+        }
+        Err(Error::Fuel { .. } | Error::Deadline { .. } | Error::Verifier { .. }) => {}
+        Err(other) => panic!("{other}"),
+    }
+}
+
+fn pieces() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        Just("<answer>".to_owned()),
+        Just("</answer>".to_owned()),
+        Just("<think>".to_owned()),
+        Just("</think>".to_owned()),
+        Just("\\boxed{".to_owned()),
+        Just("\\frac{1}{2}".to_owned()),
+        Just("\\sqrt[3]".to_owned()),
+        Just("\\begin{pmatrix}1&2\\\\".to_owned()),
+        Just("\\left(".to_owned()),
+        Just("\\{1, 2\\}".to_owned()),
+        Just("(1,2]".to_owned()),
+        Just("[1, 2, 3, 4]".to_owned()),
+        Just("\\cup ".to_owned()),
+        Just("\\pm ".to_owned()),
+        Just("x^{2".to_owned()),
+        Just("$".to_owned()),
+        Just("}".to_owned()),
+        Just(" = ".to_owned()),
+        Just("!".to_owned()),
+        Just("answer: ".to_owned()),
+        Just("final answer is ".to_owned()),
+        "[-0-9.,%/^()a-z ]{0,6}",
+        "\\PC{0,4}",
+    ];
+    prop::collection::vec(piece, 0..14).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_text_gets_a_finite_reward_a_missing_one_or_an_error(completion in pieces(), solution in pieces()) {
+        judge(&wide(), &completion, &solution);
+    }
+
+    #[test]
+    fn an_answer_always_equals_itself_where_it_can_be_read(text in pieces()) {
+        let formula = format!("${}$", text.replace(['$', '\n'], ""));
+        // Where there is no candidate at all, there is nothing to be equal.
+        if math_equal("$1$", &formula, MathConfig::default()) {
+            prop_assert!(math_equal(&formula, "$1$", MathConfig::default()) || formula.contains(['=', '>', '<', 'q', '%', '\\']));
+        }
+    }
+
+    #[test]
+    fn any_text_as_a_program_is_a_program_or_an_error(expression in "[a-z0-9_+*/().,'<>=? -]{0,40}", yaml in "\\PC{0,60}") {
+        let _ = Program::parse(&yaml, &Registry::default());
+        let quoted = format!("terms:\n  a: {}\ntotal: a\n", serde_json::to_string(&expression).unwrap());
+        let _ = Program::parse(&quoted, &Registry::default());
+    }
+
+    #[test]
+    fn any_line_is_a_record_or_an_error(line in prop::collection::vec(any::<u8>(), 0..60)) {
+        let _ = Record::parse_bytes(&line);
+    }
+
+    #[test]
+    fn formatted_expressions_mean_the_same(a in -5i32..5, b in 1i32..5, completion in "[a-d ]{0,12}") {
+        let expression = format!("({a} - (length(completion) - {b})) * -(2 + {a}) / ({b} * {b}) + (if (tokens > {b}) then 1 else (2 - 1))");
+        let yaml = format!("terms: {{ x: '{expression}' }}\ntotal: x + exact(answer, solution)");
+        let again = vr1_reward::format_program("x", &yaml).unwrap();
+        let fields = Fields::new();
+        let rollout = Rollout { prompt: "", completion: &completion, solution: "", tokens: 3, finished: true, fields: &fields };
+        let score = |yaml: &str| Program::parse(yaml, &Registry::default()).unwrap().outcome(&rollout).unwrap().total;
+        prop_assert_eq!(score(&yaml), score(&again));
+    }
+}
+
+/// Debug builds are some twenty times slower than the limit is meant for.
+fn deadline() -> Duration {
+    Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 2 })
+}
+
+#[test]
+fn pathological_texts_are_answered_in_time() {
+    let program = wide().with_limits(Limits { deadline: deadline() / 2, ..Limits::default() });
+    let deep = |open: &str, close: &str| format!("\\boxed{{{}1{}}}", open.repeat(10_000), close.repeat(10_000));
+    let texts = [
+        deep("{", "}"),
+        deep("\\frac{1}{", "}"),
+        deep("(", ")"),
+        deep("\\sqrt{", "}"),
+        deep("-", ""),
+        deep("|", "|"),
+        "\\boxed{9^{9^{9}}}".to_owned(),
+        "\\boxed{1000000000!}".to_owned(),
+        "\\boxed{\\sum_{k=1}^{1000000000} k}".to_owned(),
+        "\\boxed{(1+x)^{1000000}}".to_owned(),
+        "\\boxed{2^{2^{2^{2^{2}}}}}".to_owned(),
+        "$".repeat(100_000),
+        "\\[".repeat(100_000),
+        "<answer>".repeat(100_000),
+        "</answer><answer>".repeat(50_000),
+        "\\boxed{".repeat(50_000),
+        "🦀".repeat(50_000),
+        "\u{202e}مرحبا".repeat(10_000),
+        "answer ".repeat(30_000),
+        "final answer is ".repeat(20_000),
+        "a".repeat(10 << 20),
+        "1 ".repeat(5 << 20),
+    ];
+    for text in &texts {
+        for solution in ["3", text.get(..2000).unwrap_or("")] {
+            let start = Instant::now();
+            judge(&program, text, solution);
+            let took = start.elapsed();
+            let name: String = text.chars().take(20).collect();
+            assert!(took < deadline(), "{name:?} took {took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_pattern_that_would_hang_elsewhere_is_linear_here() {
+    let yaml = "terms: { a: \"matches(completion, '^(a+)+$')\" }\ntotal: to_number(a > 0) + exact(answer, solution)";
+    let program = Program::parse(yaml, &Registry::default()).unwrap();
+    let start = Instant::now();
+    judge(&program, &format!("{}!", "a".repeat(1 << 20)), "");
+    assert!(start.elapsed() < deadline());
+    let yaml = "terms: { a: \"matches(completion, '(((a{1,1000}){1,1000}){1,1000})')\" }\ntotal: to_number(a > 0)";
+    assert!(Program::parse(yaml, &Registry::default()).unwrap_err().to_string().contains("regular expression"));
+}
+
+#[test]
+fn fuel_ends_a_reward_that_costs_too_much() {
+    let program = wide().with_limits(Limits { fuel: 1000, ..Limits::default() });
+    let fields = Fields::new();
+    let completion = "word ".repeat(10_000);
+    let rollout =
+        Rollout { prompt: "", completion: &completion, solution: "3", tokens: 1, finished: true, fields: &fields };
+    assert!(matches!(program.outcome(&rollout), Err(Error::Fuel { limit: 1000, .. })));
+}
