@@ -1,6 +1,6 @@
 //! Draws a scene. Nothing here changes what is true of it.
 
-use image::RgbImage;
+use image::{DynamicImage, RgbImage, RgbaImage};
 use rand::Rng;
 use tiny_skia::{
     Color as Paint8, FillRule, GradientStop, LinearGradient, Paint, PathBuilder, Pixmap, Point, RadialGradient, Shader,
@@ -33,7 +33,7 @@ impl Scene {
             Split::OutOfDomain => between(rng, 2.0, 9.0),
             _ => between(rng, 0.0, 5.0),
         };
-        to_rgb(&canvas, grain, rng.next_u64())
+        to_rgb(canvas, grain, rng.next_u64())
     }
 }
 
@@ -157,15 +157,22 @@ fn surface(rng: &mut Stream, object: &Object) -> Shader<'static> {
     }
 }
 
-/// Drops alpha, which is full everywhere, and adds grey grain of `amplitude` levels either way.
-fn to_rgb(canvas: &Pixmap, amplitude: f32, seed: u64) -> RgbImage {
-    let mut state = seed | 1;
-    let mut pixels = Vec::with_capacity(canvas.data().len() / 4 * 3);
-    for pixel in canvas.data().chunks_exact(4) {
-        // A linear congruential step (Knuth's constants) is random enough for grain and costs a nanosecond.
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let grain = ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * 2.0 * amplitude;
-        pixels.extend(pixel[..3].iter().map(|&v| (f32::from(v) + grain).round().clamp(0.0, 255.0) as u8));
+/// Drops alpha, which is full everywhere, and adds grey grain of at most `amplitude` levels either way.
+fn to_rgb(canvas: Pixmap, amplitude: f32, seed: u64) -> RgbImage {
+    let (width, height) = (canvas.width(), canvas.height());
+    let rgba = RgbaImage::from_raw(width, height, canvas.take()).expect("four values a pixel");
+    let mut rgb = DynamicImage::ImageRgba8(rgba).into_rgb8();
+    let levels = (amplitude * 256.0) as i64;
+    let mut state = seed;
+    if levels > 0 {
+        for pixel in rgb.chunks_exact_mut(3) {
+            // A linear congruential step (Knuth's constants) is random enough for grain and costs a nanosecond.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let grain = (((state as i64 >> 40) * levels) >> 31) as i8; // the state's upper 24 bits, signed: ±2^23
+            pixel[0] = pixel[0].saturating_add_signed(grain);
+            pixel[1] = pixel[1].saturating_add_signed(grain);
+            pixel[2] = pixel[2].saturating_add_signed(grain);
+        }
     }
-    RgbImage::from_raw(canvas.width(), canvas.height(), pixels).expect("three values a pixel")
+    rgb
 }
