@@ -4,6 +4,7 @@ mod dataset;
 mod easy_vqa;
 mod error;
 mod faults;
+mod jpeg;
 mod jsonl;
 mod mixture;
 mod picture;

@@ -1,12 +1,12 @@
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Cursor, ErrorKind, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
-use crate::{Error, Result};
+use crate::{Error, Result, jpeg};
 
 /// The most pixels an image file may claim: Pillow's warning threshold, a quarter of a GiB at one byte a channel.
 ///
@@ -46,7 +46,8 @@ impl Picture {
         match self {
             Self::Pixels(pixels) => Ok(pixels.dimensions()),
             Self::File(path) => {
-                let mut decoder = open(path)?;
+                let file = File::open(path).map_err(|e| Error::io(path, e))?;
+                let (mut decoder, _) = open(path, BufReader::new(file))?;
                 let (width, height) = decoder.dimensions();
                 Ok(if swaps_sides(orientation(path, &mut decoder)?) { (height, width) } else { (width, height) })
             }
@@ -60,19 +61,19 @@ impl From<RgbImage> for Picture {
     }
 }
 
-fn open(path: &Path) -> Result<impl ImageDecoder> {
+fn open<'a, R: BufRead + Seek + 'a>(path: &Path, bytes: R) -> Result<(impl ImageDecoder + use<'a, R>, ImageFormat)> {
     let undecodable = |source| Error::Image { path: path.to_owned(), source };
-    let file = File::open(path).map_err(|e| Error::io(path, e))?;
-    let mut reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(|e| Error::io(path, e))?;
+    let mut reader = ImageReader::new(bytes).with_guessed_format().map_err(|e| Error::io(path, e))?;
     let mut limits = image::Limits::default();
     limits.max_alloc = Some(MAX_PIXELS * 8 + (1 << 26)); // the largest pixel (RGBA of 16 bits) and room for the decoder
     reader.limits(limits);
+    let format = reader.format().unwrap_or(ImageFormat::Png); // without a format the next line is an error
     let decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(Error::TooManyPixels { path: path.to_owned(), width, height, limit: MAX_PIXELS });
     }
-    Ok(decoder)
+    Ok((decoder, format))
 }
 
 fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<image::metadata::Orientation> {
@@ -85,10 +86,15 @@ fn swaps_sides(orientation: image::metadata::Orientation) -> bool {
 }
 
 fn decode(path: &Path) -> Result<RgbImage> {
-    let mut decoder = open(path)?;
+    let undecodable = |source| Error::Image { path: path.to_owned(), source };
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+    let (mut decoder, format) = open(path, Cursor::new(&bytes))?;
+    if format == ImageFormat::Jpeg && jpeg::is_cut_short(&bytes) {
+        let end = std::io::Error::new(ErrorKind::UnexpectedEof, "the file ends before the picture does");
+        return Err(undecodable(end.into()));
+    }
     let orientation = orientation(path, &mut decoder)?;
-    let mut decoded =
-        DynamicImage::from_decoder(decoder).map_err(|source| Error::Image { path: path.to_owned(), source })?;
+    let mut decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     decoded.apply_orientation(orientation);
     Ok(to_rgb(decoded))
 }
