@@ -3,6 +3,11 @@ use crate::{Error, Result};
 /// The loss of a pair. `c = log π(y_w) − log π_ref(y_w)`, `r` the same of the rejected completion, `s = f'(exp ·)` of them under the configured
 /// [`Divergence`] (`s = c` for the usual one), `Δ = s_c − s_r`, `σ` the logistic function, `ε` = `label_smoothing`, `|y|` a number of tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum DpoLoss {
     /// `−(1 − ε)·log σ(βΔ) − ε·log σ(−βΔ)` (DPO, [arXiv:2305.18290](https://arxiv.org/abs/2305.18290), equation 7; with `ε > 0` cDPO,
     /// [Mitchell 2023](https://ericmitchell.ai/cdpo.pdf)).
@@ -56,6 +61,11 @@ pub enum DpoLoss {
 /// The f-divergence that the implied reward is regularised by ([arXiv:2309.16240](https://arxiv.org/abs/2309.16240)), as the score `f'(t)` of
 /// a log-ratio `x = log t`. For sigmoid, normalised sigmoid, hinge, IPO, EXO, robust and DiscoPOP.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", content = "alpha", rename_all = "snake_case")
+)]
 pub enum Divergence {
     /// `x`.
     #[default]
@@ -70,6 +80,11 @@ pub enum Divergence {
 
 /// By what the sums are divided.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum Normalizer {
     /// The pairs (and chosen tokens) of the tensors handed in.
     #[default]
@@ -86,6 +101,7 @@ pub enum Normalizer {
 
 /// The settings of [`dpo_loss`](crate::dpo_loss).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct DpoConfig {
     /// The loss of a pair. Default: sigmoid.
     pub loss: DpoLoss,

@@ -5,6 +5,7 @@ use crate::{Error, Result};
 
 /// The loss of a completion that someone liked (`x = log π − log π_ref`) or disliked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum KtoLoss {
     /// Liked: `1 − σ(β(x − z))`, disliked: `1 − σ(β(z − x))`, with `z` the KL divergence (KTO, [arXiv:2402.01306](https://arxiv.org/abs/2402.01306),
     /// equation 7).
@@ -16,6 +17,7 @@ pub enum KtoLoss {
 
 /// The settings of [`kto_loss`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct KtoConfig {
     /// The loss of a completion. Default: KTO.
     pub loss: KtoLoss,

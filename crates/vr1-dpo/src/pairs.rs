@@ -13,6 +13,7 @@ pub struct Pair {
 
 /// Which pairs a group gives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum PairRule {
     /// The best against the worst; of equals the first.
     #[default]

@@ -5,6 +5,11 @@ use crate::{Error, Result};
 
 /// A preference loss that needs no reference policy. `p = log π(y)`, summed over a completion; `p̄ = p/|y|`.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum ReferenceFreeLoss {
     /// `−log σ(β(p̄_w − p̄_l) − γ)` (SimPO, [arXiv:2405.14734](https://arxiv.org/abs/2405.14734), equation 6).
     SimPo {
@@ -24,6 +29,7 @@ pub enum ReferenceFreeLoss {
 
 /// The settings of [`reference_free_loss`].
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ReferenceFreeConfig {
     /// The loss of a pair.
     pub loss: ReferenceFreeLoss,

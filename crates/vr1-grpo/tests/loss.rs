@@ -115,3 +115,48 @@ fn bad_input_is_an_error_that_names_it() {
     let missing = grpo_loss(&b.logprobs, &b.old, None, &b.advantages, &b.mask, &config).unwrap_err();
     assert!(matches!(missing, Error::Missing { name: "ref_logprobs", .. }));
 }
+
+#[test]
+fn a_part_without_a_token_adds_nothing_to_the_whole() {
+    let mut b = batch(7, 2, 3);
+    b.mask = b.mask.zeros_like();
+    let normalizer = Normalizer::Global { sequences: 8.0, tokens: 20.0 };
+    for config in aggregations() {
+        let (loss, gradient) = run(&b, &GrpoConfig { normalizer, ..config });
+        assert_eq!((loss, gradient.abs().sum(Kind::Double).double_value(&[])), (0.0, 0.0));
+    }
+}
+
+#[test]
+fn advantages_may_differ_from_token_to_token() {
+    let b = batch(8, 3, 4);
+    let mut wide = Batch {
+        logprobs: b.logprobs.copy(),
+        old: b.old.copy(),
+        reference: b.reference.copy(),
+        advantages: b.advantages.unsqueeze(1).expand([3, 4], false).copy(),
+        mask: b.mask.copy(),
+    };
+    for config in aggregations() {
+        assert_eq!(run(&b, &config), run(&wide, &config));
+    }
+    wide.advantages = wide.advantages.masked_fill(&wide.mask.eq(0), f64::NAN);
+    assert_eq!(run(&b, &GrpoConfig::default()), run(&wide, &GrpoConfig::default()));
+}
+
+#[test]
+fn settings_out_of_range_name_themselves() {
+    let default = GrpoConfig::default();
+    let cases = [
+        ("beta", GrpoConfig { beta: -1.0, ..default }),
+        ("epsilon_high", GrpoConfig { epsilon_high: Some(f64::NAN), ..default }),
+        ("delta", GrpoConfig { delta: Some(1.1), ..default }),
+        ("dual_clip", GrpoConfig { dual_clip: Some(1.0), ..default }),
+        ("aggregation.tokens", GrpoConfig { aggregation: Aggregation::Constant(0), ..default }),
+        ("normalizer.tokens", GrpoConfig { normalizer: Normalizer::Global { sequences: 1.0, tokens: 0.0 }, ..default }),
+        ("log_ratio_bound", GrpoConfig { log_ratio_bound: Some(0.0), ..default }),
+    ];
+    for (name, config) in cases {
+        assert!(matches!(config.validate(), Err(Error::Setting { field, .. }) if field == name), "{name}");
+    }
+}

@@ -16,10 +16,8 @@ fn chunked_equals_plain_in_values_and_gradients() {
     let (n, d, v, temperature) = (23, 8, 31, 0.7);
     let targets = Tensor::randint(v, [n], (Kind::Int64, tch::Device::Cpu));
     let weights = [Tensor::randn([n], CPU), Tensor::randn([n], CPU)];
-    let leaves = || {
-        tch::manual_seed(2);
-        [Tensor::randn([n, d], CPU).set_requires_grad(true), Tensor::randn([v, d], CPU).set_requires_grad(true)]
-    };
+    let (hidden, matrix) = (Tensor::randn([n, d], CPU), Tensor::randn([v, d], CPU));
+    let leaves = || [hidden.copy().set_requires_grad(true), matrix.copy().set_requires_grad(true)];
     let [h0, w0] = leaves();
     let logits = h0.matmul(&w0.tr()) / temperature;
     let plain = (token_logprobs(&logits, &targets).unwrap(), token_entropy(&logits).unwrap());

@@ -5,6 +5,7 @@ pub const IGNORED: i64 = -100;
 
 /// Whether labels stand at the position of their own token or of the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Alignment {
     /// `labels` are the input ids themselves, as in Hugging Face: the logits at `t` predict the label at `t + 1`, and the shift is made
     /// inside.
@@ -16,6 +17,7 @@ pub enum Alignment {
 
 /// The loss of one token with probability `p`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Objective {
     /// `−log p`: cross-entropy.
     #[default]
@@ -27,6 +29,11 @@ pub enum Objective {
 
 /// By what the sum over tokens is divided.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(tag = "kind", content = "tokens", rename_all = "snake_case")
+)]
 pub enum Normalizer {
     /// By the labels of the tensors handed in (times their weights).
     #[default]
@@ -38,6 +45,7 @@ pub enum Normalizer {
 
 /// The settings of [`sft_loss`](crate::sft_loss).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct SftConfig {
     /// The loss of a token. Default: cross-entropy.
     pub objective: Objective,

@@ -31,6 +31,7 @@ pub struct Span {
 
 /// Which tokens are labels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum TrainOn {
     /// All turns of the assistant.
     #[default]
