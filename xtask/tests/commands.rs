@@ -104,6 +104,22 @@ fn advisories_count_where_their_list_can_be_reached() {
 }
 
 #[test]
+fn the_check_script_ends_with_the_exit_code_of_what_failed_first() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../.ci/run");
+    for (failing, code, calls) in [("nothing", 0, 2), ("lint", 7, 1), ("test", 7, 2)] {
+        let machine = Machine::new();
+        std::fs::create_dir(machine.checkout().join(".ci")).unwrap();
+        std::fs::copy(script, machine.checkout().join(".ci/run")).unwrap();
+        machine.program("cargo", &format!("case \"$*\" in *{failing}) exit 7;; esac"));
+        let path = format!("{}:/usr/bin:/bin", machine.path("bin").display());
+        let status =
+            std::process::Command::new("bash").arg(machine.checkout().join(".ci/run")).env("PATH", path).status();
+        assert_eq!(status.unwrap().code(), Some(code), "{failing}");
+        assert_eq!(machine.log("cargo").lines().count(), calls, "{failing}");
+    }
+}
+
+#[test]
 fn flags_that_hide_the_rpath_do_not_hide_libtorch() {
     for (name, shown) in [("RUSTFLAGS", true), ("CARGO_TARGET_DIR", true), ("CARGO_TERM_COLOR", false)] {
         let machine = ready();
