@@ -134,7 +134,7 @@ fn a_spatial_question_is_asked_as_visualthinker_asks_it() {
 #[test]
 fn a_guess_is_right_by_chance_only() {
     for task in [Task::Spatial, Task::Counting, Task::Attributes, Task::Staged] {
-        let all = samples(task, Split::Train, 1000);
+        let all = samples(task, Split::Train, 600);
         let right = all.iter().filter(|s| text(s, "guess") == s.solution).count() as f64;
         let chances: Vec<f64> = all.iter().map(|s| 1.0 / choices(s).len() as f64).collect();
         let expected: f64 = chances.iter().sum();
@@ -158,7 +158,7 @@ fn the_answers_are_balanced() {
         (Task::Attributes, Split::InDomain),
     ] {
         let mut answers: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
-        for sample in samples(task, split, 1500) {
+        for sample in samples(task, split, 900) {
             let kind = match text(&sample, "kind") {
                 "closest" => continue, // its answers are names of objects
                 kind if kind.starts_with("count_") || kind == "total" => "count",
@@ -348,7 +348,7 @@ fn held_out_questions_are_not_training_samples() {
 fn few_words_say_everything() {
     let mut words = BTreeSet::new();
     for task in TASKS {
-        for sample in samples(task, Split::Pretrain, 1000) {
+        for sample in samples(task, Split::Pretrain, 500) {
             let mut texts = vec![sample.question.clone()];
             texts.extend(["plan", "thought", "guess_thought", "caption"].map(|f| text(&sample, f).to_owned()));
             texts.extend(sample.turns.iter().map(|t| t.prompt.clone()));
