@@ -48,3 +48,80 @@ fn math_verifys_own_cases_come_out_the_same() {
     assert!(right >= 130, "{right} of 138:\n{}", wrong.join("\n"));
     assert!(accepted <= 2, "{accepted} accepted falsely:\n{}", wrong.join("\n"));
 }
+
+#[track_caller]
+fn same(gold: &str, answer: &str) {
+    assert!(math_equal(gold, answer, MathConfig::default()), "{gold} should be {answer}");
+}
+
+#[track_caller]
+fn differ(gold: &str, answer: &str) {
+    assert!(!math_equal(gold, answer, MathConfig::default()), "{gold} should not be {answer}");
+}
+
+#[test]
+fn numbers_are_compared_exactly() {
+    same(r"$2^{100}$", "1267650600228229401496703205376");
+    differ(r"$2^{100}$", "1267650600228229401496703205377");
+    same(r"$\binom{50}{25}$", "126410606437752");
+    same(r"$\sum_{k=1}^{100} k$", "5050");
+    same(r"$\log_2 8$", "3");
+    same(r"$2\frac{1}{3}$", r"$\frac73$");
+    same(r"$\frac13$", "0.333333");
+    differ(r"$\frac13$", "0.333");
+    differ("1", "1.0000001");
+    differ(r"$\frac{22}{7}$", r"$\pi$");
+}
+
+#[test]
+fn polynomials_with_long_coefficients_are_told_apart() {
+    same(r"$(x+10^{30})^2$", r"$x^2+2\cdot10^{30}x+10^{60}$");
+    differ(r"$(x+10^{30})^2$", r"$x^2+2\cdot10^{30}x+10^{60}+1$");
+    differ(r"$x^2-1$", r"$(x-1)^2$");
+}
+
+#[test]
+fn expressions_are_compared_by_value_and_not_by_form() {
+    same(r"$\sin 2x$", r"$2\sin x\cos x$");
+    same(r"$\sqrt{2+\sqrt3}$", r"$\frac{\sqrt6+\sqrt2}{2}$");
+    same(r"$\ln x^2$", r"$\ln(x^2)$");
+    same(r"$\sqrt{x^2}$", "$|x|$");
+    differ(r"$\sqrt{x^2}$", "$x$");
+    differ(r"$\cos 2x$", r"$1-\sin^2 x$");
+    same(r"$\cosh x$", r"$\frac{e^x+e^{-x}}{2}$");
+}
+
+#[test]
+fn relations_are_the_same_up_to_a_factor_a_turn_or_a_solution() {
+    same(r"$2x+3y=6$", r"$4x+6y=12$");
+    differ(r"$2x+3y=6$", r"$4x+6y=13$");
+    same(r"$x<1$", r"$-2x>-2$");
+    differ(r"$x<1$", r"$x\le 1$");
+    same(r"$xy=1$", r"$y=1/x$");
+    differ(r"$xy=1$", r"$y=2/x$");
+    same(r"$1<x<2$", r"$(1,2)$");
+    differ(r"$(1,2)$", r"$1<x<2$");
+    differ(r"$x=3$", r"$y=3$");
+}
+
+#[test]
+fn sets_are_sets_and_tuples_are_not() {
+    same(r"$\{1,2,3\}$", r"$3,1,2$");
+    differ(r"$\{1,2\}$", r"$\{1,2,3\}$");
+    differ(r"$(1,2,3)$", r"$(1,3,2)$");
+    same(r"$[0,1]\cup[1,2]$", r"$[0,2]$");
+    same(r"$(-\infty,1)\cup(1,\infty)$", r"$\mathbb{R}\setminus\{1\}$");
+    same(r"$x=\pm3$", r"$x=3 \text{ or } x=-3$");
+    differ(r"$[1,2)$", r"$[1,2]$");
+}
+
+#[test]
+fn the_last_answer_of_a_text_counts() {
+    same("42", "First 41, then 42.");
+    same(
+        r"\boxed{7}",
+        r"I had \boxed{5}. Then I saw that this was wrong because of a slip I had made in the second line. It must be \boxed{7}",
+    );
+    differ("42", "The answer is 43. I thought of 42 before.");
+    same("50", "It is 50 percent");
+}
