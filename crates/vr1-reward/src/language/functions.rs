@@ -453,7 +453,9 @@ fn between<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
 
 fn sort<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
     let Value::List(mut items) = std::mem::replace(&mut values[0], Value::Missing) else { return Ok(Value::Missing) };
-    budget.spend(items.len() as u64 * 16, "sort")?;
+    // About the comparisons a sort makes; it cannot be stopped half-way.
+    let length = items.len() as u64;
+    budget.spend(2 * length * u64::from(length.max(2).ilog2()), "sort")?;
     items.sort_by(|a, b| match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.total_cmp(b),
         (a, b) => a.to_text().cmp(&b.to_text()),
@@ -463,13 +465,13 @@ fn sort<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
 
 fn unique<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
     let Value::List(items) = std::mem::replace(&mut values[0], Value::Missing) else { return Ok(Value::Missing) };
-    budget.spend(items.len() as u64 * 4, "unique")?;
     let mut seen = std::collections::HashSet::new();
-    let keep = |item: &Value<'a>| seen.insert(format!("{item:?}"));
-    Ok(Value::List({
-        let mut items = items;
-        let mut keep = keep;
-        items.retain(|item| keep(item));
-        items
-    }))
+    let mut kept = Vec::new();
+    for item in items {
+        budget.spend(8, "unique")?;
+        if seen.insert(format!("{item:?}")) {
+            kept.push(item);
+        }
+    }
+    Ok(Value::List(kept))
 }

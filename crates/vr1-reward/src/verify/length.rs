@@ -49,7 +49,11 @@ pub(super) fn register(registry: &mut Registry) {
                     if words.len() < n {
                         return Ok(0.0);
                     }
-                    let grams: HashSet<&[&str]> = words.windows(n).collect();
+                    let mut grams: HashSet<&[&str]> = HashSet::new();
+                    for gram in words.windows(n) {
+                        args.budget().spend(n as u64, "repetition")?;
+                        grams.insert(gram);
+                    }
                     grams.len() as f64 / (words.len() - n + 1) as f64
                 }
             };
