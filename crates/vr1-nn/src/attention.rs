@@ -66,17 +66,17 @@ pub(crate) fn shared_prefix(
     let [p, k, g, s, d] = <[i64; 5]>::try_from(own_key.size()).unwrap_or_else(|_| unreachable!("keys are [P,K,G,S,d]"));
     let (t, r, l) = (query.size()[1], heads.count / heads.key_value, prefix.key.size()[2]);
     // [P, K, G, R·T, d]
-    let q = query.view([p, g, t, k, r, d]).permute([0, 3, 1, 4, 2, 5]).reshape([p, k, g, r * t, d]) / (d as f64).sqrt();
-    let to_prefix = q.view([p, k, g * r * t, d]).matmul(&prefix.key.transpose(2, 3)) + prefix_mask;
+    let q = query.reshape([p, g, t, k, r, d]).permute([0, 3, 1, 4, 2, 5]).reshape([p, k, g, r * t, d]) / (d as f64).sqrt();
+    let to_prefix = q.reshape([p, k, g * r * t, d]).matmul(&prefix.key.transpose(2, 3)) + prefix_mask;
     let mut to_own = q.matmul(&own_key.transpose(3, 4));
     if let Some(mask) = own_mask {
-        to_own = (to_own.view([p, k, g, r, t, s]) + mask).view([p, k, g, r * t, s]);
+        to_own = (to_own.reshape([p, k, g, r, t, s]) + mask).reshape([p, k, g, r * t, s]);
     }
-    let scores = Tensor::cat(&[to_prefix.view([p, k, g, r * t, l]), to_own], -1);
+    let scores = Tensor::cat(&[to_prefix.reshape([p, k, g, r * t, l]), to_own], -1);
     let weights = scores.softmax(-1, Kind::Float).to_kind(query.kind());
     let parts = weights.split_with_sizes([l, s], -1);
-    let from_prefix = parts[0].reshape([p, k, g * r * t, l]).matmul(&prefix.value).view([p, k, g, r, t, d]);
-    let from_own = parts[1].matmul(own_value).view([p, k, g, r, t, d]);
+    let from_prefix = parts[0].reshape([p, k, g * r * t, l]).matmul(&prefix.value).reshape([p, k, g, r, t, d]);
+    let from_own = parts[1].matmul(own_value).reshape([p, k, g, r, t, d]);
     (from_prefix + from_own).permute([0, 2, 4, 1, 3, 5]).reshape([p * g, t, heads.count * d])
 }
 

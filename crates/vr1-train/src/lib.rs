@@ -38,7 +38,7 @@ pub use report::report;
 pub use run::RunFolder;
 pub use run_error::RunError;
 pub use schedule::Schedule;
-pub use source::{EasyVqaSplit, Source};
+pub use source::Source;
 pub use table::{Row, Unit, before_after_table, summary_rows};
 pub use template::Template;
 pub use tensorboard::EventWriter;

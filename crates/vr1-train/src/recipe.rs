@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use vr1_curriculum::Schedule as CurriculumSchedule;
 use vr1_grpo::{GrpoConfig, Scale};
 use vr1_reward::ProgramSource;
+use vr1_data::EasyVqaSplit;
 use vr1_rollout::Sampling;
 use vr1_vlm::Layout;
 
 use crate::yaml::Document as Yaml;
-use crate::{DocumentConfig, EasyVqaSplit, Error, OptimizerConfig, Result, Source};
+use crate::{DocumentConfig, Error, OptimizerConfig, Result, Source};
 
 /// A run, as a YAML file says it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

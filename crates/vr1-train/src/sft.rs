@@ -77,6 +77,9 @@ pub(crate) fn sft_step(model: &Model, documents: &[Supervised], micro_batch: usi
     let labelled = |d: &Supervised| d.labels.iter().skip(1).filter(|label| **label != IGNORED).count();
     let total = documents.iter().map(labelled).sum::<usize>() as f64;
     let (mut loss, mut right, mut tokens) = (0.0, 0.0, 0);
+    // Side by side stand documents of about one length: padding is work that nobody asked for.
+    let mut documents: Vec<&Supervised> = documents.iter().collect();
+    documents.sort_by_key(|d| d.prompt.len());
     for part in documents.chunks(if micro_batch == 0 { documents.len().max(1) } else { micro_batch }) {
         let batch = model.embed(&part.iter().map(|d| &d.prompt).collect::<Vec<_>>());
         let (hidden, _) = model.prefill(&batch);
@@ -98,7 +101,7 @@ pub(crate) fn sft_step(model: &Model, documents: &[Supervised], micro_batch: usi
 
 /// Which hidden states, of documents padded on the left to `width`, predict a label, and the labels: place `i` predicts
 /// label `i + 1`. Only these are turned into logits.
-fn predicting(documents: &[Supervised], width: usize) -> (Vec<i64>, Vec<i64>) {
+fn predicting(documents: &[&Supervised], width: usize) -> (Vec<i64>, Vec<i64>) {
     let (mut places, mut labels) = (Vec::new(), Vec::new());
     for (row, document) in documents.iter().enumerate() {
         let start = row * width + width - document.labels.len();

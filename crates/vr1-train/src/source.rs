@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vr1_data::{Dataset, Scenes, Split, Task};
+use vr1_data::{Dataset, EasyVqa, EasyVqaSplit, JsonlDataset, Scenes, Split, Task};
 
 use crate::Result;
 
@@ -37,16 +37,6 @@ pub enum Source {
     },
 }
 
-/// easy-VQA's own splits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EasyVqaSplit {
-    /// 4 000 images, 38 575 questions.
-    Train,
-    /// 1 000 images, 9 673 questions.
-    Test,
-}
-
 fn many() -> usize {
     1_000_000
 }
@@ -59,7 +49,11 @@ impl Source {
     pub fn open(&self, seed: u64) -> Result<Arc<dyn Dataset>> {
         Ok(match self {
             Self::Scenes { task, split, samples } => Arc::new(Scenes::new(*task, *split, seed, *samples)),
-            _ => unimplemented!(),
+            Self::Jsonl { path, images } => {
+                let folder = path.parent().unwrap_or(Path::new("."));
+                Arc::new(JsonlDataset::open(path, images.as_deref().unwrap_or(folder))?)
+            }
+            Self::EasyVqa { path, split } => Arc::new(EasyVqa::open(path, *split)?),
         })
     }
 }

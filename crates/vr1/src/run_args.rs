@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use vr1_train::{Recipe, RunOptions, Show};
+use vr1_train::{Recipe, RunOptions, Show, read_metrics};
 
 /// The arguments of a run.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +28,9 @@ pub struct RunArgs {
     /// Another value for a key of the recipe: `steps=10`, `optimizer.learning_rate=1e-4`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// A run of under a minute that fails unless reward rose, or loss fell.
+    #[arg(long)]
+    pub smoke: bool,
     /// Show no progress.
     #[arg(long)]
     pub quiet: bool,
@@ -39,7 +42,11 @@ impl RunArgs {
     /// # Errors
     /// If the recipe cannot be read, a key is unknown, or the data is not there.
     pub fn recipe(&self, path: &Path) -> Result<Recipe> {
-        let mut overrides = self.set.clone();
+        let mut overrides = Vec::new();
+        if self.smoke {
+            overrides.extend(["steps=16", "evaluation.samples=16"].map(str::to_owned));
+        }
+        overrides.extend(self.set.clone());
         overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
         overrides.extend(self.model.as_ref().map(|model| format!("model={}", serde_json::json!(model))));
         let mut recipe = Recipe::load(path, &overrides)?;
@@ -65,6 +72,19 @@ impl RunArgs {
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
         Ok(RunOptions { device, kind, show, ..RunOptions::new(out) })
     }
+}
+
+/// Mean of a metric over the first and over the last quarter of a run.
+///
+/// # Errors
+/// If the run's metrics cannot be read or lack this one.
+pub fn first_and_last(run: &Path, metric: &str) -> Result<(f64, f64)> {
+    let rows = read_metrics(&run.join("metrics.jsonl"))?;
+    let values: Vec<f64> = rows.iter().filter_map(|row| row.get(metric)).collect();
+    anyhow::ensure!(values.len() >= 2, "{}: fewer than two steps have a {metric:?}", run.display());
+    let quarter = values.len().div_ceil(4);
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    Ok((mean(&values[..quarter]), mean(&values[values.len() - quarter..])))
 }
 
 /// `runs/NAME-1`, or the first number that no run has.
