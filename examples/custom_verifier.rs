@@ -38,7 +38,8 @@ fn main() -> Result<()> {
 
     let fields = Fields::new();
     let completion = "<think>one, two, … twelve</think><answer>12</answer>";
-    let rollout = Rollout { prompt: "How many?", completion, solution: "12", tokens: 9, finished: true, fields: &fields };
+    let rollout =
+        Rollout { prompt: "How many?", completion, solution: "12", tokens: 9, finished: true, fields: &fields };
     println!("{completion} → {} {:?}", program.score(&rollout)?, program.terms(&rollout)?);
 
     // A slip is found before anything runs.

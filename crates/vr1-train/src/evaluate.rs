@@ -56,7 +56,8 @@ impl Evaluation {
 
     fn answers<'a>(&self, samples: &'a [Sample], model: &Model, processor: &Processor) -> Result<Vec<Answer<'a>>> {
         let sampling = Sampling::greedy(self.config.max_completion_tokens);
-        let limit = model.config().text.max_position_embeddings as usize - self.config.max_completion_tokens;
+        let limit = model.config().text.max_position_embeddings as usize;
+        let limit = limit.saturating_sub(self.config.max_completion_tokens);
         let engine = LocalEngine::new(model, processor.tokenizer());
         let mut answers = Vec::with_capacity(samples.len());
         for batch in samples.chunks(BATCH) {

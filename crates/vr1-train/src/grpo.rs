@@ -94,7 +94,8 @@ impl Grpo {
     ) -> Result<(BTreeMap<String, f64>, Vec<RolloutRecord>)> {
         let begun = Instant::now();
         let samples = self.samples(step)?;
-        let limit = model.config().text.max_position_embeddings as usize - self.config.sampling.max_completion_tokens;
+        let limit = model.config().text.max_position_embeddings as usize;
+        let limit = limit.saturating_sub(self.config.sampling.max_completion_tokens);
         let prompts = self.prompting.prompts(&samples, processor, limit)?;
 
         let sampling = Sampling { seed: self.seed.wrapping_add(step << 32), ..self.config.sampling.clone() };

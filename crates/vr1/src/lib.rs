@@ -2,4 +2,4 @@
 
 mod run_args;
 
-pub use run_args::{RunArgs, first_and_last};
+pub use run_args::{RunArgs, first_and_last, kind};

@@ -1,1 +1,92 @@
-fn main() {}
+//! The program `vr1`: training, sampling, scoring and reports from the command line.
+//!
+//! What a machine reads goes to stdout; everything else goes to stderr, faults as `error: …` with every cause. The exit
+//! status is 0 only where the command did what it was asked.
+
+mod generate;
+mod logprobs;
+mod question;
+mod report;
+mod score;
+mod train;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Reinforcement learning for vision-language models.
+#[derive(Parser)]
+#[command(name = "vr1", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train as a recipe says; its run folder gets checkpoints, metrics, a summary and a report.
+    Train(train::Train),
+    /// Complete a prompt of words and images.
+    Generate(generate::Generate),
+    /// Say how likely a completion is, token by token.
+    Logprobs(logprobs::Logprobs),
+    /// Score recorded rollouts with a reward program, or check, format or list such programs.
+    Score(score::Score),
+    /// Write a run's report: one self-contained HTML page.
+    Report(report::Report),
+}
+
+impl Command {
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Train(train) => train.run(),
+            Self::Generate(generate) => generate.run(),
+            Self::Logprobs(logprobs) => logprobs.run(),
+            Self::Score(score) => score.run(),
+            Self::Report(report) => report.run(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
+    tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
+    match Cli::parse().command.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(format_args!("error: {}", causes(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes on one line; a cause that the message before it repeats already is left out.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+/// Writes a line to stderr. Where nobody listens there, that is no reason to stop.
+fn say(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes to stdout at once.
+fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).context("cannot write to stdout")
+}
+
+/// Writes a value to stdout as a line of JSON.
+fn print_json(value: &impl serde::Serialize) -> Result<()> {
+    print(&(serde_json::to_string(value)? + "\n"))
+}

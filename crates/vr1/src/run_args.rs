@@ -61,17 +61,25 @@ impl RunArgs {
     /// # Errors
     /// If the device or the kind of number is unknown or absent.
     pub fn options(&self, name: &str) -> Result<RunOptions> {
-        let kind = match self.dtype.as_str() {
-            "f32" => tch::Kind::Float,
-            "bf16" => tch::Kind::BFloat16,
-            "f16" => tch::Kind::Half,
-            other => anyhow::bail!("unknown dtype {other:?}: expected `f32`, `bf16` or `f16`"),
-        };
+        let kind = kind(&self.dtype)?;
         let device = vr1_torch::device(&self.device)?;
         let show = if self.quiet { Show::Quiet } else { Show::Auto };
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
         Ok(RunOptions { device, kind, show, ..RunOptions::new(out) })
     }
+}
+
+/// The kind of number that `name` says: `f32`, `bf16` or `f16`.
+///
+/// # Errors
+/// If it is another word.
+pub fn kind(name: &str) -> Result<tch::Kind> {
+    Ok(match name {
+        "f32" => tch::Kind::Float,
+        "bf16" => tch::Kind::BFloat16,
+        "f16" => tch::Kind::Half,
+        other => anyhow::bail!("unknown dtype {other:?}: expected `f32`, `bf16` or `f16`"),
+    })
 }
 
 /// Mean of a metric over the first and over the last quarter of a run.

@@ -1,0 +1,84 @@
+use anyhow::{Result, ensure};
+use clap::Args;
+use serde::Serialize;
+use vr1_rollout::{Beam, Completion, LocalEngine, RolloutEngine, Sampling, beam_search};
+
+use crate::question::{Asked, Question};
+use crate::{print_json, say};
+
+#[derive(Args)]
+pub(crate) struct Generate {
+    #[command(flatten)]
+    question: Question,
+    /// The longest completion, in tokens.
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    max_new_tokens: usize,
+    /// Divides the logits; 0 picks the most likely token.
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    temperature: f64,
+    /// Only this many most likely tokens can be picked; 0 is no limit.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    top_k: i64,
+    /// Only the fewest most likely tokens whose probabilities reach this sum can be picked; 1 is no limit.
+    #[arg(long, value_name = "P", default_value_t = 1.0)]
+    top_p: f64,
+    /// Search with this many beams; with a temperature above 0 their successors are drawn at random.
+    #[arg(long, value_name = "K", default_value_t = 1)]
+    num_beams: usize,
+    /// Of the random numbers.
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Print ids, text and log-probabilities to stdout as a line of JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Output<'a> {
+    prompt_ids: &'a [i64],
+    completions: Vec<CompletionOutput<'a>>,
+}
+
+#[derive(Serialize)]
+struct CompletionOutput<'a> {
+    ids: &'a [i64],
+    text: &'a str,
+    logprobs: &'a [f32],
+    finished: bool,
+}
+
+impl<'a> From<&'a Completion> for CompletionOutput<'a> {
+    fn from(Completion { ids, logprobs, text, finished }: &'a Completion) -> Self {
+        Self { ids, text, logprobs, finished: *finished }
+    }
+}
+
+impl Generate {
+    pub(crate) fn run(self) -> Result<()> {
+        let sampling = Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            max_completion_tokens: self.max_new_tokens,
+            seed: self.seed,
+            ..Sampling::default()
+        };
+        sampling.validate()?;
+        ensure!(self.num_beams > 0, "--num-beams is 0, and must be 1 or more");
+
+        let Asked { model, processor, prompt } = self.question.ask(|_| Ok(self.max_new_tokens))?;
+        let engine = LocalEngine::new(&model, processor.tokenizer());
+        let prompt_ids = prompt.input_ids().to_vec();
+        let completions: Vec<Completion> = if self.num_beams > 1 {
+            vec![beam_search(&engine, &prompt, &Beam { beams: self.num_beams, sampling, ..Beam::default() })?]
+        } else {
+            engine.generate(vec![prompt], 1, &sampling)?.into_iter().flat_map(|group| group.completions).collect()
+        };
+        if self.json {
+            let completions = completions.iter().map(CompletionOutput::from).collect();
+            return print_json(&Output { prompt_ids: &prompt_ids, completions });
+        }
+        completions.iter().for_each(|completion| say(&completion.text));
+        Ok(())
+    }
+}

@@ -1,0 +1,390 @@
+//! What comes from outside may be broken: the program names the place and the reason, leaves with a status that is not
+//! 0, and never panics.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use safetensors::tensor::{SafeTensors, TensorView, serialize};
+
+const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny");
+
+const RECIPE: &str = "\
+system: a short run
+model: nowhere
+steps: 2
+objective:
+  kind: grpo
+  train: { kind: scenes, task: spatial, split: train }
+  prompts_per_step: 2
+  group_size: 2
+  sampling: { temperature: 1.0, max_completion_tokens: 8 }
+prompt:
+  layout: raw
+  text: '{{ question }}'
+reward:
+  terms:
+    accuracy: exact(answer, solution)
+    length: 0.01 * tokens
+  total: accuracy + length
+optimizer:
+  learning_rate: 1.0e-4
+evaluation:
+  samples: 4
+  max_completion_tokens: 8
+  sets:
+    in_domain: { kind: scenes, task: spatial, split: in_domain }
+";
+
+fn vr1() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vr1"));
+    command.env("HF_HUB_OFFLINE", "1").env_remove("RUST_LOG");
+    command
+}
+
+/// What the program says as it refuses.
+fn refusal<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> String {
+    let output = vr1().args(arguments).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(output.stdout.is_empty(), "stdout has {:?}", String::from_utf8_lossy(&output.stdout));
+    assert!(said.lines().any(|line| line.starts_with("error: ")), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    said
+}
+
+fn train(recipe: &Path, out: &Path, more: &[&str]) -> String {
+    let (recipe, out) = (recipe.to_str().unwrap(), out.to_str().unwrap());
+    refusal(["train", recipe, "--model", TINY, "--out", out, "--quiet"].iter().chain(more))
+}
+
+fn generate(model: &Path, more: &[&str]) -> String {
+    let model = model.to_str().unwrap();
+    refusal(["generate", "--model", model, "--prompt", "What?", "--max-new-tokens", "2", "--json"].iter().chain(more))
+}
+
+fn says(said: &str, all: &[&str]) {
+    for words in all {
+        assert!(said.contains(words), "{words:?} is not in:\n{said}");
+    }
+}
+
+fn written(folder: &Path, name: &str, bytes: impl AsRef<[u8]>) -> PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A copy of the embedded model that a test may damage.
+fn model(folder: &Path) -> PathBuf {
+    let copy = folder.join("model");
+    fs::create_dir(&copy).unwrap();
+    for entry in fs::read_dir(TINY).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn a_mistyped_key_of_a_recipe_names_itself_its_line_and_the_nearest_key() {
+    let folder = tempfile::tempdir().unwrap();
+    for (right, wrong) in [
+        ("steps", "stepz"),
+        ("prompts_per_step", "prompt_per_step"),
+        ("max_completion_tokens", "max_completion_token"),
+        ("layout", "layuot"),
+        ("learning_rate", "learning_rte"),
+        ("samples", "sampels"),
+        ("split", "splti"),
+    ] {
+        let text = RECIPE.replacen(&format!("{right}: "), &format!("{wrong}: "), 1);
+        let line = 1 + text.lines().position(|line| line.contains(&format!("{wrong}: "))).unwrap();
+        let recipe = written(folder.path(), "recipe.yaml", &text);
+        let said = train(&recipe, &folder.path().join("run"), &[]);
+        says(&said, &[&format!("{}:{line}:", recipe.display()), wrong, &format!("`{right}`")]);
+    }
+    assert!(!folder.path().join("run").exists(), "a run that was refused has no folder");
+}
+
+#[test]
+fn a_mistyped_override_names_itself_and_the_nearest_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE);
+    let out = folder.path().join("run");
+    says(&train(&recipe, &out, &["--set", "objective.group_sise=4"]), &["group_sise", "`group_size`"]);
+    says(&train(&recipe, &out, &["--set", "steps"]), &["--set steps", "key=value"]);
+}
+
+#[test]
+fn a_wrong_value_in_a_recipe_is_named_with_its_line_and_what_is_expected() {
+    let folder = tempfile::tempdir().unwrap();
+    for (right, wrong, line, words) in [
+        ("steps: 2", "steps: many", 3, ["steps", "many"]),
+        ("steps: 2", "steps: 0", 3, ["steps", "at least 1"]),
+        ("kind: grpo", "kind: grppo", 5, ["grppo", "`grpo`"]),
+        ("group_size: 2", "group_size: 1", 8, ["group_size", "at least 2"]),
+        ("temperature: 1.0", "temperature: -1.0", 9, ["temperature", "0 or more"]),
+    ] {
+        let recipe = written(folder.path(), "recipe.yaml", RECIPE.replacen(right, wrong, 1));
+        let said = train(&recipe, &folder.path().join("run"), &[]);
+        says(&said, &[&format!("{}:{line}:", recipe.display())]);
+        says(&said, &words);
+    }
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE.replacen("system: a short run\n", "", 1));
+    says(&train(&recipe, &folder.path().join("run"), &[]), &["missing key `system`"]);
+}
+
+#[test]
+fn a_reward_that_is_no_program_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE.replace("exact(answer", "exakt(answer"));
+    let out = folder.path().join("run");
+    says(&train(&recipe, &out, &[]), &["exakt", "`exact`"]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn completions_that_leave_the_model_no_room_are_an_error_with_the_lengths() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE);
+    let said = train(&recipe, &folder.path().join("run"), &["--set", "evaluation.max_completion_tokens=100000"]);
+    says(&said, &["tokens", "where 0 fit"]);
+    says(&generate(Path::new(TINY), &["--max-new-tokens=100000"]), &["tokens", "where 0 fit"]);
+}
+
+#[test]
+fn a_recipe_that_is_not_there_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = folder.path().join("absent.yaml");
+    says(&train(&recipe, &folder.path().join("run"), &[]), &["absent.yaml", "No such file"]);
+}
+
+#[test]
+fn a_model_directory_without_weights_says_which_files_it_lacks() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    fs::remove_file(model.join("model.safetensors")).unwrap();
+    let place = model.to_str().unwrap();
+    says(&generate(&model, &[]), &[place, "model.safetensors", "model.safetensors.index.json"]);
+    fs::remove_file(model.join("tokenizer.json")).unwrap();
+    says(&generate(&model, &[]), &[place, "tokenizer.json"]);
+    says(&generate(&folder.path().join("nothing"), &[]), &["nothing", "no such directory"]);
+}
+
+#[test]
+fn missing_extra_and_misshapen_tensors_are_all_named_in_one_error() {
+    const MISSING: [&str; 2] = ["model.norm.weight", "visual.patch_embed.proj.weight"];
+    const MISSHAPEN: &str = "model.layers.0.input_layernorm.weight";
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let path = model.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let mut tensors: Vec<(String, TensorView<'_>)> = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let position =
+        |tensors: &[(String, TensorView<'_>)], name: &str| tensors.iter().position(|(n, _)| n == name).unwrap();
+    for name in MISSING {
+        let at = position(&tensors, name);
+        tensors.remove(at);
+    }
+    let view = &mut tensors.iter_mut().find(|(name, _)| name == MISSHAPEN).unwrap().1;
+    let width = view.shape()[0];
+    *view = TensorView::new(view.dtype(), vec![2, width / 2], view.data()).unwrap();
+    let extra = tensors[position(&tensors, MISSHAPEN)].1.clone();
+    tensors.push(("model.extra.weight".into(), extra));
+    let damaged = serialize(tensors, None).unwrap();
+    drop(bytes);
+    fs::write(&path, damaged).unwrap();
+
+    let said = generate(&model, &[]);
+    says(&said, &[model.to_str().unwrap(), "unexpected: model.extra.weight"]);
+    MISSING.iter().for_each(|name| says(&said, &[&format!("missing: {name}")]));
+    says(&said, &[&format!("shape of {MISSHAPEN}: the model has [{width}], the file [2, {}]", width / 2)]);
+}
+
+#[test]
+fn a_safetensors_file_that_is_cut_short_is_named_wherever_the_cut_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let path = model.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    // In the data, before its last byte, in the header, in the header's length, and nothing at all.
+    for length in [bytes.len() / 2, bytes.len() - 1, 100, 5, 0] {
+        fs::write(&path, &bytes[..length]).unwrap();
+        says(&generate(&model, &[]), &[path.to_str().unwrap()]);
+    }
+    // A header that claims to be longer than any memory.
+    fs::write(&path, [&[0xff; 8], &bytes[8..]].concat()).unwrap();
+    says(&generate(&model, &[]), &[path.to_str().unwrap()]);
+}
+
+#[test]
+fn a_broken_configuration_is_named_with_its_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let path = model.join("config.json");
+    let config = fs::read_to_string(&path).unwrap();
+    fs::write(&path, config.replace("\"qwen2_vl\"", "\"gpt2\"")).unwrap();
+    says(&generate(&model, &[]), &[path.to_str().unwrap(), "model_type", "gpt2"]);
+    fs::write(&path, config.replace("\"hidden_size\"", "\"hiden_size\"")).unwrap();
+    says(&generate(&model, &[]), &[path.to_str().unwrap(), "hidden_size"]);
+    fs::write(&path, &config[..config.len() / 2]).unwrap();
+    says(&generate(&model, &[]), &[path.to_str().unwrap(), "JSON"]);
+}
+
+#[test]
+fn a_picture_that_cannot_be_decoded_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let png = folder.path().join("whole.png");
+    image::RgbImage::from_fn(60, 40, |x, y| image::Rgb([x as u8, y as u8, (x * y) as u8])).save(&png).unwrap();
+    let bytes = fs::read(&png).unwrap();
+    let cut = written(folder.path(), "cut.png", &bytes[..bytes.len() / 2]);
+    let words = written(folder.path(), "words.png", "this is no picture");
+    let empty = written(folder.path(), "empty.png", "");
+    let absent = folder.path().join("absent.png");
+    for path in [&cut, &words, &empty, &absent] {
+        let path = path.to_str().unwrap();
+        says(&generate(Path::new(TINY), &["--image", png.to_str().unwrap(), "--image", path]), &[path, "image 1"]);
+    }
+}
+
+#[test]
+fn a_picture_of_one_pixel_is_enlarged_and_one_too_narrow_is_refused_as_in_transformers() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, strip] = [(1, 1), (1, 300)].map(|(width, height)| {
+        let path = folder.path().join(format!("{width}x{height}.png"));
+        image::RgbImage::new(width, height).save(&path).unwrap();
+        path.to_str().unwrap().to_owned()
+    });
+    let arguments =
+        ["generate", "--model", TINY, "--prompt", "What?", "--max-new-tokens", "2", "--json", "--image", &one];
+    let output = vr1().args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!answer["completions"][0]["ids"].as_array().unwrap().is_empty());
+
+    says(&generate(Path::new(TINY), &["--image", &strip]), &["image 0", "300 × 1", "200 times"]);
+}
+
+#[test]
+fn a_device_that_is_not_there_is_named_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE);
+    // Number 999 is on no machine, so this holds where there is a GPU too.
+    for said in [
+        generate(Path::new(TINY), &["--device", "cuda:999"]),
+        train(&recipe, &folder.path().join("run"), &["--device", "cuda:999"]),
+    ] {
+        says(&said, &["cuda:999"]);
+    }
+    let cuda = ["generate", "--model", TINY, "--prompt", "What?", "--max-new-tokens", "1", "--device", "cuda"];
+    if !vr1().args(cuda).output().unwrap().status.success() {
+        says(&refusal(cuda), &["device cuda cannot be used"]);
+    }
+    says(&generate(Path::new(TINY), &["--device", "gpu"]), &["gpu", "`cpu`, `cuda` or `cuda:N`"]);
+    says(&generate(Path::new(TINY), &["--dtype", "int8"]), &["int8", "`bf16`"]);
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn an_output_folder_that_cannot_be_written_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE);
+    let file = written(folder.path(), "file", "in the way");
+    for out in [file.clone(), file.join("run")] {
+        says(&train(&recipe, &out, &[]), &[file.to_str().unwrap(), "is a file"]);
+    }
+    // Even the superuser makes no folder there.
+    says(&train(&recipe, Path::new("/proc/vr1-run"), &[]), &["cannot create the folder /proc/vr1-run"]);
+    // A run is never overwritten.
+    let run = folder.path().join("run");
+    fs::create_dir(&run).unwrap();
+    fs::write(run.join("config.yaml"), "a run").unwrap();
+    says(&train(&recipe, &run, &[]), &[run.to_str().unwrap(), "already holds a run"]);
+    assert_eq!(fs::read_to_string(run.join("config.yaml")).unwrap(), "a run");
+}
+
+#[test]
+fn faults_of_the_question_itself_are_named() {
+    let question = |more: &[&str]| {
+        let fixed = ["--model", TINY, "--json"];
+        refusal(more.iter().chain(&fixed))
+    };
+    says(&question(&["generate", "--raw", "--prompt", ""]), &["--prompt", "not one token"]);
+    says(&question(&["logprobs", "--prompt", "What?", "--completion", ""]), &["--completion", "not one token"]);
+    says(&question(&["generate", "--prompt", "What?", "--top-p", "1.5"]), &["top_p", "1.5"]);
+    says(&question(&["generate", "--prompt", "What?", "--num-beams", "0"]), &["--num-beams"]);
+}
+
+/// The child, stopped whatever becomes of the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+    }
+}
+
+impl Running {
+    /// Asks again and again until there is an answer.
+    fn until<T>(&mut self, mut answer: impl FnMut(&mut Child) -> Option<T>) -> T {
+        let begun = Instant::now();
+        loop {
+            if let Some(answer) = answer(&mut self.0) {
+                return answer;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(300), "no answer for five minutes");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn ctrl_c_in_mid_run_leaves_the_folder_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE);
+    let run = folder.path().join("run");
+    let mut command = vr1();
+    command.args(["train", recipe.to_str().unwrap(), "--model", TINY, "--set", "steps=100000"]);
+    command.args(["--out", run.to_str().unwrap()]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut running = Running(command.spawn().unwrap());
+    let metrics = || fs::read_to_string(run.join("metrics.jsonl")).unwrap_or_default();
+    running.until(|child| {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was asked to");
+        metrics().contains('\n').then_some(())
+    });
+    let pressed = Command::new("kill").args(["-INT", &running.0.id().to_string()]).status().unwrap();
+    assert!(pressed.success());
+    let status = running.until(|child| child.try_wait().unwrap());
+    let mut said = String::new();
+    running.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(status.success(), "{said}");
+    says(&said, &["of 100000 steps", "stopped after"]);
+
+    let lines: Vec<serde_json::Value> = metrics().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(metrics().ends_with('\n'));
+    let steps = lines.len() as u64;
+    assert!((1..100_000).contains(&steps));
+    assert!(lines.iter().zip(1..).all(|(line, step)| line["step"] == step && line["reward"].is_number()));
+
+    let summary: serde_json::Value = serde_json::from_slice(&fs::read(run.join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["steps"], steps);
+    assert!(summary["before"]["in_domain/accuracy"].is_number());
+    assert!(fs::read_to_string(run.join("config.yaml")).unwrap().contains("steps: 100000"));
+    assert!(run.join("report.html").is_file());
+    for path in [run.clone(), run.join("checkpoints"), run.join("rollouts")] {
+        for entry in fs::read_dir(path).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(!name.ends_with(".tmp") && !name.ends_with(".old"), "{name} was left");
+        }
+    }
+
+    let checkpoint = run.join(format!("checkpoints/step-{steps}"));
+    let mut again = vr1();
+    again.args(["generate", "--prompt", "What?", "--max-new-tokens", "2", "--json", "--model"]).arg(checkpoint);
+    let output = again.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,182 @@
+//! The program as a script sees it: JSON on stdout and nothing else there, a status of 0 only on success.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny");
+
+fn vr1(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vr1")).env("HF_HUB_OFFLINE", "1").args(arguments).output().unwrap()
+}
+
+/// The lines of stdout of a command that succeeds.
+fn lines(arguments: &[&str]) -> Vec<Value> {
+    let output = vr1(arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn ask(command: &str, more: &[&str]) -> Value {
+    let mut found = lines(&[&[command, "--model", TINY, "--json"], more].concat());
+    assert_eq!(found.len(), 1, "one line of JSON");
+    found.remove(0)
+}
+
+fn picture(folder: &Path) -> String {
+    let path = folder.join("picture.png");
+    image::RgbImage::from_fn(96, 64, |x, y| image::Rgb([x as u8, y as u8, 90])).save(&path).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn keys(object: &Value) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn what_was_generated_is_as_likely_when_it_is_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = picture(folder.path());
+    let question = ["--prompt", "What color is the cube?", "--image", &picture];
+    let generated = ask("generate", &[&question[..], &["--max-new-tokens", "12"]].concat());
+    assert_eq!(keys(&generated), ["prompt_ids", "completions"]);
+    let completion = &generated["completions"][0];
+    assert_eq!(keys(completion), ["ids", "text", "logprobs", "finished"]);
+    let text = completion["text"].as_str().unwrap();
+
+    let judged = ask("logprobs", &[&question[..], &["--completion", text]].concat());
+    assert_eq!(keys(&judged), ["prompt_ids", "completion_ids", "logprobs"]);
+    assert_eq!(judged["prompt_ids"], generated["prompt_ids"]);
+    let (ids, sampled) = (judged["completion_ids"].as_array().unwrap(), completion["ids"].as_array().unwrap());
+    // The end of the turn is sampled, and is no part of the text.
+    assert_eq!(ids[..], sampled[..ids.len()]);
+    for (judged, sampled) in
+        judged["logprobs"].as_array().unwrap().iter().zip(completion["logprobs"].as_array().unwrap())
+    {
+        let (judged, sampled) = (judged.as_f64().unwrap(), sampled.as_f64().unwrap());
+        assert!((judged - sampled).abs() < 1e-3 && judged <= 0.0, "{judged} and {sampled}");
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_completion_again_and_seeds_differ() {
+    let sample = |seed: &str| {
+        let more = ["--raw", "--prompt", "How many", "--max-new-tokens", "12", "--temperature", "2", "--seed", seed];
+        ask("generate", &more)["completions"][0]["ids"].clone()
+    };
+    let [one, again, two, three] = ["1", "1", "2", "3"].map(sample);
+    assert_eq!(one, again);
+    assert!(one != two || one != three);
+}
+
+#[test]
+fn without_the_chat_template_a_prompt_is_its_words_alone() {
+    let ids = |more: &[&str]| {
+        let answer = ask("generate", &[&["--prompt", "How many", "--max-new-tokens", "1"], more].concat());
+        answer["prompt_ids"].as_array().unwrap().len()
+    };
+    assert!(ids(&["--raw"]) < ids(&[]));
+}
+
+#[test]
+fn one_beam_of_search_is_asked_for_by_its_number() {
+    let more = ["--prompt", "How many?", "--max-new-tokens", "6", "--num-beams", "3"];
+    let completions = ask("generate", &more)["completions"].clone();
+    assert_eq!(completions.as_array().unwrap().len(), 1);
+    let [ids, logprobs] = ["ids", "logprobs"].map(|key| completions[0][key].as_array().unwrap().len());
+    assert!(ids > 0 && ids == logprobs);
+}
+
+#[test]
+fn without_json_stdout_is_empty() {
+    let output = vr1(&["generate", "--model", TINY, "--prompt", "How many?", "--max-new-tokens", "4"]);
+    assert!(output.status.success());
+    assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+}
+
+#[test]
+fn each_rollout_has_its_line_of_score_or_of_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("rollouts.jsonl");
+    let input = input.to_str().unwrap();
+    let good = r#"{"prompt":"1+2?","completion":"<think>a</think><answer>3</answer>","solution":3}"#;
+    fs::write(input, format!("{good}\n{{\"prompt\":\"?\"}}\n\nno JSON\n{}", good.replace(">3<", ">4<"))).unwrap();
+    let scored = lines(&["score", "--reward", "r1v_counting", "--input", input, "--json"]);
+    assert_eq!(scored[0], json!({ "total": 2.0, "terms": { "accuracy": 1.0, "format": 1.0 } }));
+    assert_eq!(scored[1]["error"], format!("{input}:2: there is no `completion`"));
+    assert!(scored[2]["error"].as_str().unwrap().starts_with(&format!("{input}:4: not JSON")));
+    assert_eq!(scored[3]["total"], 1.0);
+    assert_eq!(scored.len(), 4);
+
+    fs::write(input, "no JSON\n").unwrap();
+    let output = vr1(&["score", "--reward", "r1v_counting", "--input", input, "--json"]);
+    assert_eq!(output.status.code(), Some(1), "nothing could be scored");
+    assert_eq!(vr1(&["score", "--reward", "r1v_countin", "--input", input]).status.code(), Some(1));
+}
+
+#[test]
+fn a_program_is_checked_and_formatted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("reward.yaml");
+    let path = path.to_str().unwrap();
+    let program = "terms: { a: 'exact( answer,solution )' }\ntotal:  a\ntests:\n  - { completion: '<answer>4</answer>', \
+                   solution: '4', expect: { a: 1 } }\n";
+    fs::write(path, program).unwrap();
+    let check = || vr1(&["score", "--reward", path, "--check"]);
+    let output = check();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("1 of 1 tests passed"));
+
+    let format = || vr1(&["score", "--reward", path, "--fmt"]).stdout;
+    let once = format();
+    assert!(String::from_utf8_lossy(&once).contains("  a: exact(answer, solution)\n"));
+    fs::write(path, &once).unwrap();
+    assert_eq!(format(), once);
+
+    fs::write(path, program.replace("a: 1", "a: 0")).unwrap();
+    assert_eq!(check().status.code(), Some(1), "a program that fails its own tests is no success");
+    fs::write(path, program.replace("exact(", "exakt(")).unwrap();
+    let said = String::from_utf8(check().stderr).unwrap();
+    assert!(said.contains(&format!("{path}:1")) && said.contains("`exact`"), "{said}");
+}
+
+#[test]
+fn the_built_in_programs_and_the_verifiers_are_listed() {
+    let listed = lines(&["score", "--list", "--json"]).remove(0);
+    assert!(listed["programs"].as_array().unwrap().contains(&json!("visualthinker_sat")));
+    assert!(listed["verifiers"]["exact"].is_string());
+}
+
+#[test]
+fn a_run_leaves_summary_metrics_and_a_page_that_can_be_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/visualthinker_sat.yaml");
+    let out = folder.path().join("run");
+    let run = out.to_str().unwrap();
+    let short = [
+        "steps=2",
+        "objective.prompts_per_step=2",
+        "objective.group_size=2",
+        "objective.sampling.max_completion_tokens=8",
+        "evaluation.samples=2",
+        "evaluation.max_completion_tokens=8",
+    ];
+    let set: Vec<&str> = short.into_iter().flat_map(|set| ["--set", set]).collect();
+    let output = vr1(&[&["train", recipe, "--model", TINY, "--out", run], &set[..]].concat());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(output.stdout.is_empty());
+    assert!(said.contains("before") && said.contains("in_domain/accuracy"), "{said}");
+    assert_eq!(fs::read_to_string(out.join("metrics.jsonl")).unwrap().lines().count(), 2);
+
+    let page = out.join("report.html");
+    fs::remove_file(&page).unwrap();
+    assert!(vr1(&["report", run]).status.success());
+    assert!(fs::read_to_string(page).unwrap().contains("in_domain/accuracy"));
+    assert_eq!(vr1(&["report", folder.path().to_str().unwrap()]).status.code(), Some(1), "no run is there");
+}
