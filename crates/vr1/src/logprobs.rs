@@ -38,7 +38,8 @@ impl Logprobs {
         let groups = [Group { prompt, completions: vec![completion] }];
         // The way a training step takes: the prompt once, its completion behind it.
         let policy = ModelPolicy { model: &model, temperature: 1.0 };
-        let scored = tch::no_grad(|| policy.logprobs(&groups))?;
+        let _no_grad = tch::no_grad_guard();
+        let scored = policy.logprobs(&groups)?;
         let logprobs = Vec::<f32>::try_from(&scored.logprobs.flatten(0, 1))?;
 
         let [Group { prompt, completions }] = &groups;
