@@ -66,9 +66,8 @@ pub fn score(answers: &[Answer<'_>], reward: &Program, metric: &str, threshold: 
             finished: answer.finished,
             fields: &answer.sample.fields,
         };
-        let outcome = reward
-            .outcome(&rollout)
-            .map_err(|source| Error::Reward { sample: answer.sample.id.clone(), source })?;
+        let outcome =
+            reward.outcome(&rollout).map_err(|source| Error::Reward { sample: answer.sample.id.clone(), source })?;
         let mut right = false;
         for (name, value) in &outcome.terms {
             let Some(value) = value.map(f64::from) else { continue };

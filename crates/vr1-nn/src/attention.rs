@@ -66,7 +66,8 @@ pub(crate) fn shared_prefix(
     let [p, k, g, s, d] = <[i64; 5]>::try_from(own_key.size()).unwrap_or_else(|_| unreachable!("keys are [P,K,G,S,d]"));
     let (t, r, l) = (query.size()[1], heads.count / heads.key_value, prefix.key.size()[2]);
     // [P, K, G, R·T, d]
-    let q = query.reshape([p, g, t, k, r, d]).permute([0, 3, 1, 4, 2, 5]).reshape([p, k, g, r * t, d]) / (d as f64).sqrt();
+    let q =
+        query.reshape([p, g, t, k, r, d]).permute([0, 3, 1, 4, 2, 5]).reshape([p, k, g, r * t, d]) / (d as f64).sqrt();
     let to_prefix = q.reshape([p, k, g * r * t, d]).matmul(&prefix.key.transpose(2, 3)) + prefix_mask;
     let mut to_own = q.matmul(&own_key.transpose(3, 4));
     if let Some(mask) = own_mask {

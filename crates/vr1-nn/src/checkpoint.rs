@@ -118,8 +118,13 @@ fn shards(path: &Path) -> Result<Vec<PathBuf>> {
     let bad = |reason: String| Error::Index { path: index.clone(), reason };
     let json: serde_json::Value = serde_json::from_str(&text).map_err(|e| bad(e.to_string()))?;
     let map = json["weight_map"].as_object().ok_or_else(|| bad("no object `weight_map`".to_owned()))?;
-    let mut names: Vec<&str> = map.values().filter_map(|v| v.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
-    Ok(names.into_iter().map(|name| path.join(name)).collect())
+    let shard = |(tensor, file): (&String, &serde_json::Value)| match file.as_str().map(Path::new) {
+        // A file of this directory, and no way out of it.
+        Some(name) if name.file_name() == Some(name.as_os_str()) => Ok(path.join(name)),
+        _ => Err(bad(format!("the shard of {tensor} is {file}, not a file name"))),
+    };
+    let mut files: Vec<PathBuf> = map.iter().map(shard).collect::<Result<_>>()?;
+    files.sort_unstable();
+    files.dedup();
+    Ok(files)
 }

@@ -1,10 +1,10 @@
 //! `K` beams, `V` vocabulary.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use vr1_nn::GrowingCache;
 use vr1_vlm::Prompt;
 
-use crate::{Completion, LocalEngine, Result, Sampling, uniform};
+use crate::{Completion, Error, LocalEngine, Result, Sampling, uniform};
 
 /// How beam search goes.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,13 +27,20 @@ impl Default for Beam {
 /// The best completion of `prompt` that beam search finds.
 ///
 /// Each step extends every beam by every token and keeps the best `K` that go on; an ended one joins the finished
-/// hypotheses. The search ends when `K` are finished and none that goes on can beat the worst of them, or there is no
-/// more room. Beams share the prompt's keys and values as a group of completions does.
+/// hypotheses. The search ends when `K` are finished and none that goes on scores more than the worst of them now, or
+/// there is no more room; what is unfinished then competes with what is finished. Beams share the prompt's keys and
+/// values as a group of completions does.
 ///
 /// # Errors
 /// If the settings are out of range.
 pub fn beam_search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
     beam.sampling.validate()?;
+    if beam.beams == 0 {
+        return Err(Error::Setting { field: "beams", value: 0.0, allowed: "1 or more" });
+    }
+    if !beam.length_penalty.is_finite() {
+        return Err(Error::Setting { field: "length_penalty", value: beam.length_penalty, allowed: "finite" });
+    }
     tch::no_grad(|| search(engine, prompt, beam))
 }
 
@@ -60,7 +67,7 @@ impl Hypothesis {
 
 fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
     let (model, tokenizer) = (engine.model(), engine.tokenizer());
-    let (count, limit, penalty) = (beam.beams.max(1), beam.sampling.max_completion_tokens, beam.length_penalty);
+    let (count, limit, penalty) = (beam.beams, beam.sampling.max_completion_tokens, beam.length_penalty);
     let batch = model.embed(&[prompt]);
     let (hidden, prefix) = model.prefill(&batch);
     let mut cache = GrowingCache::new(&prefix, count as i64, limit as i64);
@@ -68,7 +75,7 @@ fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Comp
     let mut live = vec![Hypothesis::default()];
     let mut finished: Vec<Hypothesis> = Vec::new();
     for position in 0..limit {
-        let logprobs = engine.sampling_logits(&last).log_softmax(-1, Kind::Float);
+        let logprobs = engine.without_media(&engine.logprobs(&last));
         let candidates = candidates(&logprobs, &live, prompt, position, beam)?;
         let mut next = Vec::with_capacity(count);
         for (rank, (parent, id, logprob)) in candidates.into_iter().enumerate() {
@@ -98,8 +105,10 @@ fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Comp
         last = model.step(&batch, &prefix, &mut cache, &Tensor::from_slice(&ids).to_device(model.device()));
         live = next.into_iter().map(|(_, hypothesis)| hypothesis).collect();
     }
-    let best = |list: Vec<Hypothesis>| list.into_iter().max_by(|a, b| a.score(penalty).total_cmp(&b.score(penalty)));
-    let winner = if finished.is_empty() { best(live) } else { best(finished) }.unwrap_or_default();
+    // Where there was no more room, what is unfinished competes too, as in transformers; a settled search has nothing
+    // open that is better.
+    let all = live.into_iter().chain(finished);
+    let winner = all.max_by(|a, b| a.score(penalty).total_cmp(&b.score(penalty))).unwrap_or_default();
     engine.completion(winner.ids, winner.logprobs)
 }
 
@@ -115,7 +124,7 @@ fn candidates(
     let logprobs = logprobs.narrow(0, 0, live.len() as i64);
     let totals: Vec<f32> = live.iter().map(|h| h.total as f32).collect();
     let scores = (&logprobs + Tensor::from_slice(&totals).to_device(logprobs.device()).unsqueeze(1)).flatten(0, 1);
-    let wanted = (2 * beam.beams.max(1) as i64).min(scores.size()[0]);
+    let wanted = (2 * beam.beams as i64).min(scores.size()[0]);
     let temperature = beam.sampling.temperature;
     let keys = if temperature > 0.0 {
         // Gumbel noise on the scores draws without replacement in proportion to their exponentials.

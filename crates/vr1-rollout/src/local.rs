@@ -29,11 +29,15 @@ impl<'a> LocalEngine<'a> {
         self.tokenizer
     }
 
-    /// Logits of hidden states `[…, D]` in f32, media tokens out of reach: they stand for pixels and are never sampled.
-    pub(crate) fn sampling_logits(&self, hidden: &Tensor) -> Tensor {
-        let logits = self.model.logits(hidden).to_kind(Kind::Float);
-        let media = Tensor::from_slice(&self.tokenizer.media_ids()).to_device(logits.device());
-        logits.index_fill(-1, &media, f64::NEG_INFINITY)
+    /// Log-probabilities of hidden states `[…, D]` in f32, over the whole vocabulary: the model's own.
+    pub(crate) fn logprobs(&self, hidden: &Tensor) -> Tensor {
+        self.model.logits(hidden).to_kind(Kind::Float).log_softmax(-1, Kind::Float)
+    }
+
+    /// The same with media tokens out of reach: they stand for pixels and are never sampled.
+    pub(crate) fn without_media(&self, logprobs: &Tensor) -> Tensor {
+        let media = Tensor::from_slice(&self.tokenizer.media_ids()).to_device(logprobs.device());
+        logprobs.index_fill(-1, &media, f64::NEG_INFINITY)
     }
 
     /// A completion from sampled ids, cut after the first end of sequence.
@@ -78,13 +82,14 @@ impl LocalEngine<'_> {
         let mut sampled = vec![(Vec::new(), Vec::new()); rows];
         let mut open = rows;
         for position in 0..limit {
-            let logits = self.sampling_logits(&last);
+            // Log-probabilities are logits too, but for a constant.
+            let logprobs = self.logprobs(&last);
             let noise: Vec<f64> = (0..rows)
                 .map(|row| uniform(sampling.seed, prompts[row / group_size].sample(), row % group_size, position))
                 .collect();
-            let ids = sampling.pick(&logits, &Tensor::from_slice(&noise).to_device(device));
-            let logprobs = logits.log_softmax(-1, Kind::Float).gather(1, &ids.unsqueeze(1), false).squeeze_dim(1);
-            let (picked, scores) = (Vec::<i64>::try_from(&ids)?, Vec::<f32>::try_from(&logprobs)?);
+            let ids = sampling.pick(&self.without_media(&logprobs), &Tensor::from_slice(&noise).to_device(device));
+            let scores = logprobs.gather(1, &ids.unsqueeze(1), false).squeeze_dim(1);
+            let (picked, scores) = (Vec::<i64>::try_from(&ids)?, Vec::<f32>::try_from(&scores)?);
             for ((ids, logprobs), (&id, score)) in sampled.iter_mut().zip(picked.iter().zip(scores)) {
                 let done = ids.last().is_some_and(|last| self.tokenizer.eos().contains(last));
                 if !done {

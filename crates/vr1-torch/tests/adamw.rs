@@ -4,8 +4,7 @@
 use tch::{Device, Kind, Tensor};
 use vr1_torch::{AdamWStep, Error, fused_adamw};
 
-const HYPER: AdamWStep =
-    AdamWStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.01, epsilon: 1e-8 };
+const HYPER: AdamWStep = AdamWStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.01, epsilon: 1e-8 };
 
 #[test]
 fn two_steps_follow_the_equations() {

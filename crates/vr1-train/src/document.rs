@@ -59,7 +59,11 @@ impl Document {
             (None, None, turns @ [_, ..]) => Form::Turns(turns.to_vec()),
             _ => {
                 let value = "mixed".to_owned();
-                return Err(Error::Setting { field: "documents", value, allowed: "`text` and `target`, or `turns` alone" });
+                return Err(Error::Setting {
+                    field: "documents",
+                    value,
+                    allowed: "`text` and `target`, or `turns` alone",
+                });
             }
         };
         let samples = config.source.open(seed)?;

@@ -99,7 +99,8 @@ impl Optimizer {
     /// # Errors
     /// If a gradient is not finite; the first parameter with such a one is named, and nothing is changed.
     pub fn step(&mut self, step: u64, steps: u64) -> Result<f64> {
-        let with_gradient: Vec<usize> = (0..self.parameters.len()).filter(|&i| self.parameters[i].grad().defined()).collect();
+        let with_gradient: Vec<usize> =
+            (0..self.parameters.len()).filter(|&i| self.parameters[i].grad().defined()).collect();
         let mut gradients: Vec<Tensor> =
             with_gradient.iter().map(|&i| self.parameters[i].grad().to_kind(Kind::Float)).collect();
         if gradients.is_empty() {

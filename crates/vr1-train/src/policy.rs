@@ -68,8 +68,7 @@ impl Policy for ModelPolicy<'_> {
         let places = completion_mask.flatten(0, 1).nonzero().squeeze_dim(1); // [N]
         let picked = hidden.flatten(0, 1).index_select(0, &places); // [N, D]
         let targets = ids.flatten(0, 1).index_select(0, &places);
-        let (logprobs, entropy) =
-            chunked_logprobs(&picked, self.model.lm_head(), &targets, self.temperature, CHUNK)?;
+        let (logprobs, entropy) = chunked_logprobs(&picked, self.model.lm_head(), &targets, self.temperature, CHUNK)?;
         let scatter = |values: &Tensor| {
             let flat = Tensor::zeros([rows * longest as i64], (Kind::Float, device));
             flat.index_copy(0, &places, &values.to_kind(Kind::Float)).view(shape)

@@ -3,9 +3,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use vr1_curriculum::Schedule as CurriculumSchedule;
+use vr1_data::EasyVqaSplit;
 use vr1_grpo::{GrpoConfig, Scale};
 use vr1_reward::ProgramSource;
-use vr1_data::EasyVqaSplit;
 use vr1_rollout::Sampling;
 use vr1_vlm::Layout;
 
@@ -56,7 +56,7 @@ fn forty_two() -> u64 {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Objective {
     /// Group relative policy optimisation.
-    Grpo(GrpoObjective),
+    Grpo(Box<GrpoObjective>),
     /// Imitation.
     Sft(SftObjective),
 }
@@ -227,7 +227,9 @@ impl Recipe {
     /// If there is no such data, or the recipe imitates documents of its own.
     pub fn use_data(&mut self, path: &Path) -> Result<()> {
         let Objective::Grpo(grpo) = &mut self.objective else {
-            return Err(Error::Recipe("--data replaces the samples of a GRPO recipe; this one imitates documents".into()));
+            return Err(Error::Recipe(
+                "--data replaces the samples of a GRPO recipe; this one imitates documents".into(),
+            ));
         };
         let (train, name, test): (Source, &str, Source) = if path.is_dir() {
             let set = |split| Source::EasyVqa { path: path.to_owned(), split };

@@ -50,7 +50,13 @@ impl Corpus {
     }
 
     /// The documents of `step`, with their labels; `stages` weighs the stages.
-    pub(crate) fn batch(&self, step: u64, size: usize, stages: &[f64], processor: &Processor) -> Result<Vec<Supervised>> {
+    pub(crate) fn batch(
+        &self,
+        step: u64,
+        size: usize,
+        stages: &[f64],
+        processor: &Processor,
+    ) -> Result<Vec<Supervised>> {
         (0..size)
             .into_par_iter()
             .map(|slot| {

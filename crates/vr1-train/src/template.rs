@@ -35,10 +35,13 @@ impl Template {
         let mut context = sample.fields.clone();
         context.insert("question".to_owned(), Value::from(sample.question.as_str()));
         context.insert("solution".to_owned(), Value::from(sample.solution.as_str()));
-        self.environment.get_template("text").and_then(|template| template.render(minijinja::value::Serde(context))).map_err(|e| {
-            let fields: Vec<&str> = sample.fields.keys().map(String::as_str).collect();
-            let reason = format!("{e:#}; the sample has question, solution, {}", fields.join(", "));
-            Error::Field { sample: sample.id.clone(), reason }
-        })
+        self.environment
+            .get_template("text")
+            .and_then(|template| template.render(minijinja::value::Serde(context)))
+            .map_err(|e| {
+                let fields: Vec<&str> = sample.fields.keys().map(String::as_str).collect();
+                let reason = format!("{e:#}; the sample has question, solution, {}", fields.join(", "));
+                Error::Field { sample: sample.id.clone(), reason }
+            })
     }
 }

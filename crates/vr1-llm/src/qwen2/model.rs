@@ -25,7 +25,8 @@ impl Qwen2 {
         let (path, hidden) = (root.sub("model"), config.hidden_size);
         let embed_tokens = Embedding::new(&path.sub("embed_tokens"), config.vocab_size, hidden);
         let layers = path.sub("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(&layers.sub(i), config)).collect::<Result<_>>()?;
+        let layers =
+            (0..config.num_hidden_layers).map(|i| Layer::new(&layers.sub(i), config)).collect::<Result<_>>()?;
         let lm_head = if config.tie_word_embeddings {
             embed_tokens.weight().shallow_clone()
         } else {
