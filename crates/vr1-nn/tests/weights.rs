@@ -42,7 +42,7 @@ fn values(parameters: &Parameters, name: &str) -> Vec<f32> {
 fn load(dir: &Path, wanted: &[(&str, &[i64])], ignored: &[&str]) -> vr1_nn::Result<Parameters> {
     let loader = Loader::from_checkpoint(Checkpoint::open(dir)?, CPU, Kind::Float);
     for (name, shape) in wanted {
-        loader.root().get(name, shape, Init::Zeros);
+        let _ = loader.root().get(name, shape, Init::Zeros);
     }
     loader.finish(ignored)
 }
@@ -50,9 +50,9 @@ fn load(dir: &Path, wanted: &[(&str, &[i64])], ignored: &[&str]) -> vr1_nn::Resu
 /// Two layers whose values are drawn at random.
 fn random(kind: Kind) -> Parameters {
     let loader = Loader::random(11, CPU, kind);
-    loader.root().sub("a").get("weight", &[3, 5], Init::Normal(1.0));
-    loader.root().sub("b").get("bias", &[7], Init::Normal(1e-3));
-    loader.root().get("scale", &[], Init::Ones);
+    let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Normal(1.0));
+    let _ = loader.root().sub("b").get("bias", &[7], Init::Normal(1e-3));
+    let _ = loader.root().get("scale", &[], Init::Ones);
     loader.finish(&[]).unwrap()
 }
 
@@ -214,9 +214,9 @@ fn what_is_saved_is_loaded_again() {
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(left, ["model.safetensors"], "nothing written aside is left");
         let loader = Loader::from_checkpoint(Checkpoint::open(dir.path()).unwrap(), CPU, model);
-        loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
-        loader.root().sub("b").get("bias", &[7], Init::Zeros);
-        loader.root().get("scale", &[], Init::Zeros);
+        let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
+        let _ = loader.root().sub("b").get("bias", &[7], Init::Zeros);
+        let _ = loader.root().get("scale", &[], Init::Zeros);
         let loaded = loader.finish(&[]).unwrap();
         for (name, tensor) in parameters.iter() {
             let found = loaded.get(name).unwrap();
@@ -271,7 +271,7 @@ fn a_random_tensor_depends_on_its_seed_and_name_alone() {
 fn copied_parameters_share_nothing() {
     let original = random(Kind::Float);
     let loader = Loader::from_parameters(&original, CPU, Kind::Float);
-    loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
+    let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
     let copy = loader.finish(&[]).unwrap();
     let before = values(&copy, "a.weight");
     assert_eq!(before, values(&original, "a.weight"));

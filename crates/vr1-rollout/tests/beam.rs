@@ -80,11 +80,10 @@ fn best_of_two(tiny: &Tiny, prompt: &Prompt) -> f64 {
 fn as_many_beams_as_tokens_find_the_best_there_is() {
     for tiny in models() {
         let vocabulary = tiny.processor.tokenizer().vocab_size();
-        for prompt in tiny.prompts() {
-            let found = total(&beam_search(&tiny.engine(), &prompt, &beam(vocabulary, 0.0, 2)).unwrap());
-            let best = best_of_two(&tiny, &prompt);
-            assert!((found - best).abs() < 1e-4, "{}: {found}, best {best}", prompt.sample());
-        }
+        let prompt = tiny.prompt("one", &[(56, 84)], "What colour is it?");
+        let found = total(&beam_search(&tiny.engine(), &prompt, &beam(vocabulary, 0.0, 2)).unwrap());
+        let best = best_of_two(&tiny, &prompt);
+        assert!((found - best).abs() < 1e-4, "{found}, best {best}");
     }
 }
 
