@@ -72,7 +72,7 @@ impl StepMetrics {
 /// `summary.json`: a run's scores on held-out samples before and after training, and what it took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Scores before the first step, by name (`accuracy`, `accuracy_out_of_domain`, …).
+    /// Scores before the first step, by name (`accuracy`, `out_of_domain/accuracy`, …).
     pub before: BTreeMap<String, f64>,
     /// The same scores after the last step.
     pub after: BTreeMap<String, f64>,

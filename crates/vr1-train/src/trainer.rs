@@ -205,7 +205,7 @@ impl Trainer {
         Ok(metrics)
     }
 
-    /// Writes `checkpoints/step-N`: the model as transformers reads it, and the optimizer's state beside it.
+    /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
