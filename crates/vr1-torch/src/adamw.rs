@@ -60,6 +60,9 @@ pub fn fused_adamw(
             return Err(Error::Count { what, expected, found: list.len() });
         }
     }
+    if parameters.is_empty() {
+        return Ok(()); // libtorch finds no kernel for an empty list
+    }
     // libtorch increments the steps outside of its fused kernel; so do we.
     tch::no_grad(|| steps.iter().for_each(|step| drop(step.shallow_clone().g_add_scalar_(1))));
     let pointers = |list: &[Tensor]| list.iter().map(|t| t.as_ptr().cast::<u8>()).collect::<Vec<_>>();

@@ -37,3 +37,8 @@ fn lists_of_different_length_are_an_error() {
     let error = fused_adamw(&one(), &[], &one(), &one(), &one(), &HYPER).unwrap_err();
     assert!(matches!(error, Error::Count { what: "gradients", expected: 1, found: 0 }));
 }
+
+#[test]
+fn a_step_of_no_parameters_does_nothing() {
+    assert!(fused_adamw(&[], &[], &[], &[], &[], &HYPER).is_ok());
+}
