@@ -43,6 +43,7 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         thought: format!("{} is {place}. Its center is near {x:.0}, {y:.0}.", capital(&the_name(target))),
         guess: box_text(guessed),
         guess_thought: format!("It looks like {} is {guessed_place}.", the_name(target)),
+        drill: vec![],
         turns: vec![],
         target: Some(bounds),
         scene,

@@ -112,6 +112,14 @@ impl Scene {
         self.reading_order().iter().map(phrase).collect::<Vec<_>>().join("; ")
     }
 
+    /// `The red circle is at the top left. The blue square is in the middle.`: where each object is whose colour and
+    /// shape no other has, in drawing order.
+    pub(crate) fn places(&self) -> String {
+        let named = |o: &&Object| self.objects.iter().filter(|other| other.look.name() == o.look.name()).count() == 1;
+        let sentence = |o: &Object| format!("The {} is {}.", o.look.name(), self.place(o));
+        self.objects.iter().filter(named).map(sentence).collect::<Vec<_>>().join(" ")
+    }
+
     /// Which third of the image the object's middle is in: column, row.
     fn thirds(&self, object: &Object) -> (usize, usize) {
         let (x, y) = object.center();

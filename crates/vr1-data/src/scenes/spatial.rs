@@ -102,29 +102,54 @@ pub(crate) fn relation(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed 
         }
     };
     shuffle(rng, &mut choices);
+    let drill = drill(rng, &scene, [a, b]);
     let (a, b) = (&scene.objects[a], &scene.objects[b]);
     let (name_a, name_b) = (a.look.name(), b.look.name());
     let stem = fill(canvas.split.phrase(rng, phrases), &name_a, &name_b);
     let guess = guess(rng, &choices);
     let guessed = Relation::ALL.into_iter().find(|r| r.name() == guess).unwrap_or(relation).phrase();
-    let (place_a, place_b) = (scene.place(a), scene.place(b));
     Posed {
         kind,
         question: with_options(&stem, &choices),
         stem,
         solution: relation.name().to_owned(),
         plan: format!("I will find the {name_a} and the {name_b}. Then I will compare where they are."),
-        thought: format!(
-            "The {name_a} is {place_a}. The {name_b} is {place_b}. So the {name_a} is {} the {name_b}.",
-            relation.phrase()
-        ),
+        thought: comparison(&scene, relation, [a, b]),
         guess_thought: format!("It looks like the {name_a} is {guessed} the {name_b}."),
         guess,
         choices,
+        drill,
         turns: vec![],
         target: None,
         scene,
     }
+}
+
+/// `The red circle is at the top. The blue square is at the bottom. So the red circle is above the blue square.`
+fn comparison(scene: &Scene, relation: Relation, [a, b]: [&Object; 2]) -> String {
+    let (name_a, name_b) = (a.look.name(), b.look.name());
+    let (place_a, place_b) = (scene.place(a), scene.place(b));
+    format!(
+        "The {name_a} is {place_a}. The {name_b} is {place_b}. So the {name_a} is {} the {name_b}.",
+        relation.phrase()
+    )
+}
+
+/// Two more questions of this kind about other pairs of the scene, with what is seen; fewer where fewer are clear.
+fn drill(rng: &mut Stream, scene: &Scene, asked: [usize; 2]) -> Vec<String> {
+    let mut others: Vec<(Relation, [usize; 2])> = Relation::ALL
+        .into_iter()
+        .flat_map(|relation| pairs(scene.objects.len()).map(move |pair| (relation, pair)))
+        .filter(|&(relation, pair)| pair != asked && is_clear(scene, relation, "where", pair))
+        .collect();
+    shuffle(rng, &mut others);
+    others.truncate(2);
+    let question = |(relation, pair): (Relation, [usize; 2])| {
+        let [a, b] = pair.map(|i| &scene.objects[i]);
+        let stem = fill(scene.canvas.split.phrase(rng, WHERE), &a.look.name(), &b.look.name());
+        format!("{stem} {}", comparison(scene, relation, [a, b]))
+    };
+    others.into_iter().map(question).collect()
 }
 
 /// Clear to the eye, and clear in words: a third of the image apart puts the two into different thirds.
@@ -174,6 +199,7 @@ fn closest(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
         guess,
         solution,
         choices,
+        drill: vec![],
         turns: vec![],
         target: None,
         scene,
