@@ -11,10 +11,9 @@
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use clap::Parser;
-use vr1::{RunArgs, first_and_last};
-use vr1_train::{Trainer, before_after_table, summary_rows};
+use vr1::RunArgs;
 
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/visualthinker_sat.yaml");
 
@@ -28,18 +27,7 @@ struct Args {
 fn main() -> Result<()> {
     let args = Args::parse().run;
     // The recipe names model, data, prompt, reward, objective and optimizer; the trainer joins what they name.
-    let recipe = args.recipe(Path::new(RECIPE))?;
-    let options = args.options("visualthinker_sat")?;
-    let folder = options.out.clone();
-    let title = format!("{}, seed {}", recipe.system, recipe.seed);
-
-    let summary = Trainer::new(recipe, options)?.run()?;
-    println!("{}", before_after_table(&title, &summary_rows(&summary)));
-    println!("{} steps in {:.0} s; see {}", summary.steps, summary.seconds, folder.join("report.html").display());
-    if args.smoke {
-        let (first, last) = first_and_last(&folder, "reward")?;
-        ensure!(last > first, "reward did not rise: {first:.3} at first, {last:.3} at last");
-        println!("smoke: reward rose from {first:.3} to {last:.3}");
-    }
+    let trainer = args.trainer(Path::new(RECIPE), "visualthinker_sat")?;
+    print!("{}", vr1::run(trainer, args.smoke)?);
     Ok(())
 }

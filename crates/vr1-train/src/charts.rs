@@ -83,12 +83,13 @@ pub(crate) fn charts(metrics: &[StepMetrics], summary: Option<&Summary>) -> Vec<
 
 /// Held-out accuracies before the first step and after the last.
 fn held_out(summary: &Summary) -> Vec<Series> {
-    let accuracy = summary.before.iter().filter(|(name, _)| name.contains("accuracy"));
-    accuracy
-        .map(|(name, &before)| {
-            let after = summary.after.get(name).map(|&after| (summary.steps as f64, after));
-            let points = std::iter::once((0.0, before)).chain(after).collect();
-            Series { name: format!("{name}, held out"), points, stroke: Stroke::Points }
-        })
-        .collect()
+    let score = |name: &str| Series {
+        name: format!("{name}, held out"),
+        points: [(0, &summary.before), (summary.steps, &summary.after)]
+            .into_iter()
+            .filter_map(|(step, scores)| Some((step as f64, *scores.get(name)?)))
+            .collect(),
+        stroke: Stroke::Points,
+    };
+    summary.names().into_iter().filter(|name| name.contains("accuracy")).map(score).collect()
 }

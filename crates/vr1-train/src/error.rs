@@ -42,6 +42,14 @@ pub enum Error {
     /// A recipe cannot be used in the way that was asked.
     #[error("{0}")]
     Recipe(String),
+    /// A file of a checkpoint does not hold what a resumed run needs.
+    #[error("{}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// From a recipe's text.
     #[error(transparent)]
     Yaml(#[from] crate::YamlError),

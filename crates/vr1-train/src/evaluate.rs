@@ -31,7 +31,8 @@ impl Evaluation {
         Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, sets })
     }
 
-    /// Scores of all sets as numbers by name: `in_domain/accuracy`, `in_domain/format`, `in_domain/completion_length`…
+    /// Scores of all sets as numbers by name: `in_domain/accuracy`, `in_domain/format`, `in_domain/completion_length`…;
+    /// `accuracy` alone is that of the first set by name, which is the one in domain.
     pub(crate) fn run(
         &self,
         model: &Model,
@@ -49,6 +50,7 @@ impl Evaluation {
                 Some(beams) => self.staged_answers(samples, model, processor, beams)?,
             };
             let (score, _) = score(&answers, reward, &self.config.metric, self.config.threshold)?;
+            values.entry("accuracy".to_owned()).or_insert(score.accuracy);
             values.extend(numbers(&score).map(|(key, value)| (format!("{name}/{key}"), value)));
         }
         Ok(values)

@@ -74,13 +74,11 @@ impl Grpo {
         prompt: &PromptConfig,
         reward: Program,
         seed: u64,
-        model: &Model,
+        reference: Option<Model>,
     ) -> Result<Self> {
         let samples = config.train.open(seed)?;
         let mut order: Vec<u32> = (0..samples.len() as u32).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        // Without a KL term there is nothing to compare with.
-        let reference = if config.loss.beta == 0.0 { None } else { Some(model.copy()?) };
         Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, reward, samples, order, reference, seed })
     }
 

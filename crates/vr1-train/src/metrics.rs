@@ -1,6 +1,10 @@
 //! The numbers of a run: a row for each step, and a summary of the whole.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +76,8 @@ impl StepMetrics {
 /// `summary.json`: a run's scores on held-out samples before and after training, and what it took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Scores before the first step, by name (`accuracy`, `out_of_domain/accuracy`, …).
+    /// Scores before the first step, by name: `in_domain/accuracy`, `out_of_domain/accuracy`, …, and `accuracy`, which is
+    /// that of the first set.
     pub before: BTreeMap<String, f64>,
     /// The same scores after the last step.
     pub after: BTreeMap<String, f64>,
@@ -80,6 +85,18 @@ pub struct Summary {
     pub steps: u64,
     /// Wall time of the run.
     pub seconds: f64,
+}
+
+impl Summary {
+    /// The scores' names, each once; without `accuracy` where it repeats a set's own (`in_domain/accuracy`).
+    #[must_use]
+    pub fn names(&self) -> BTreeSet<&str> {
+        let mut names: BTreeSet<&str> = self.before.keys().chain(self.after.keys()).map(String::as_str).collect();
+        if names.iter().any(|name| name.ends_with("/accuracy")) {
+            names.remove("accuracy");
+        }
+        names
+    }
 }
 
 /// The rows of a `metrics.jsonl`, none if the file is not there yet. A last line cut short by a kill is passed over.

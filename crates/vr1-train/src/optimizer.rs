@@ -1,13 +1,33 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use vr1_torch::{AdamWStep, fused_adamw};
 
+use crate::muon::muon;
 use crate::{Error, Result, Schedule};
 
-/// AdamW's settings; the defaults are those of Hugging Face's `TrainingArguments`.
+/// How a gradient becomes an update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// AdamW (Loshchilov & Hutter, [arXiv:1711.05101](https://arxiv.org/abs/1711.05101)).
+    #[default]
+    AdamW,
+    /// Muon (Jordan et al., 2024, <https://kellerjordan.github.io/posts/muon/>) for the layers' matrices, AdamW for all
+    /// else: embeddings, the output matrix, patches, norms and biases. Its updates are scaled to the size of AdamW's
+    /// (Liu et al., [arXiv:2502.16982](https://arxiv.org/abs/2502.16982), section 2.2), so learning rate and weight decay
+    /// mean the same for both. Meant for training from random weights.
+    Muon,
+}
+
+/// An optimizer's settings; the defaults are those of Hugging Face's `TrainingArguments`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
+    /// How a gradient becomes an update.
+    pub method: Method,
     /// Step size at its highest.
     pub learning_rate: f64,
     /// How it goes from step to step.
@@ -29,6 +49,7 @@ pub struct OptimizerConfig {
 impl Default for OptimizerConfig {
     fn default() -> Self {
         Self {
+            method: Method::AdamW,
             learning_rate: 1e-6,
             schedule: Schedule::Linear,
             warmup_steps: 0,
@@ -59,7 +80,7 @@ impl OptimizerConfig {
     }
 }
 
-/// AdamW over named parameters. Parameters of a narrow kind (bf16, f16) have f32 masters, which the updates are added to:
+/// AdamW, or Muon where [`Method::Muon`] is chosen, over named parameters. Parameters of a narrow kind (bf16, f16) have f32 masters, which the updates are added to:
 /// at a learning rate of 1e-6 an update is smaller than half of bf16's last digit and would be lost.
 #[derive(Debug)]
 pub struct Optimizer {
@@ -70,7 +91,24 @@ pub struct Optimizer {
     exp_avgs: Vec<Tensor>,
     exp_avg_sqs: Vec<Tensor>,
     steps: Vec<Tensor>,
-    decayed: Vec<bool>,
+    rules: Vec<Rule>,
+}
+
+/// What becomes of a parameter's gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    AdamW { decays: bool },
+    Muon,
+}
+
+impl Rule {
+    fn new(method: Method, name: &str, parameter: &Tensor) -> Self {
+        let layer = parameter.dim() == 2 && !name.contains("embed_tokens") && !name.contains("lm_head");
+        match method {
+            Method::Muon if layer => Self::Muon,
+            _ => Self::AdamW { decays: parameter.dim() > 1 },
+        }
+    }
 }
 
 impl Optimizer {
@@ -88,9 +126,9 @@ impl Optimizer {
         let masters: Vec<Tensor> = parameters.iter().map(master).collect();
         let zeros = || masters.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
         let steps = masters.iter().map(|p| Tensor::zeros([], (Kind::Float, p.device()))).collect();
-        let decayed = masters.iter().map(|p| p.dim() > 1).collect();
+        let rules = names.iter().zip(&masters).map(|(name, p)| Rule::new(config.method, name, p)).collect();
         let (exp_avgs, exp_avg_sqs) = (zeros(), zeros());
-        Ok(Self { config, names, parameters, masters, exp_avgs, exp_avg_sqs, steps, decayed })
+        Ok(Self { config, names, parameters, masters, exp_avgs, exp_avg_sqs, steps, rules })
     }
 
     /// One step from the gradients collected since the last, which are then dropped: the norm that they had before they
@@ -117,9 +155,10 @@ impl Optimizer {
             if scale < 1.0 {
                 gradients.iter_mut().for_each(|g| drop(g.g_mul_scalar_(scale)));
             }
-            for decay in [true, false] {
-                self.update(&with_gradient, &gradients, decay, step, steps)?;
+            for decays in [true, false] {
+                self.adamw(&with_gradient, &gradients, decays, step, steps)?;
             }
+            self.muon(&with_gradient, &gradients, self.learning_rate(step, steps));
             for (parameter, master) in self.parameters.iter_mut().zip(&self.masters) {
                 if parameter.kind() != Kind::Float {
                     parameter.copy_(master);
@@ -130,24 +169,70 @@ impl Optimizer {
         })
     }
 
+    /// Writes what a resumed run needs: moments, step counts and, of narrow parameters, the f32 masters.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let tensors: Vec<(String, Tensor)> =
+            self.state().map(|(name, tensor)| (name, tensor.to_device(tch::Device::Cpu).contiguous())).collect();
+        Ok(Tensor::write_safetensors(&tensors, file)?)
+    }
+
+    /// Takes up what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is of other parameters; nothing is changed then.
+    pub fn restore(&mut self, file: &Path) -> Result<()> {
+        let broken = |reason: String| Error::State { path: file.to_owned(), reason };
+        let found = Tensor::read_safetensors(file).map_err(|error| broken(error.to_string()))?;
+        let found: BTreeMap<String, Tensor> = found.into_iter().collect();
+        let pairs = self.state().map(|(name, mine)| match found.get(&name) {
+            Some(saved) if saved.size() == mine.size() => Ok((mine, saved)),
+            Some(saved) => Err(broken(format!("{name} is {:?}, should be {:?}", saved.size(), mine.size()))),
+            None => Err(broken(format!("{name} is missing"))),
+        });
+        let pairs: Vec<_> = pairs.collect::<Result<_>>()?;
+        if pairs.len() != found.len() {
+            return Err(broken(format!("{} tensors, should be {}", found.len(), pairs.len())));
+        }
+        tch::no_grad(|| pairs.into_iter().try_for_each(|(mut mine, saved)| Ok(mine.f_copy_(saved).map(drop)?)))
+    }
+
+    /// The state's tensors, the optimizer's own, by name.
+    fn state(&self) -> impl Iterator<Item = (String, Tensor)> {
+        self.names.iter().enumerate().flat_map(|(i, name)| {
+            let narrow = self.parameters[i].kind() != Kind::Float;
+            let always = [("exp_avg", &self.exp_avgs), ("exp_avg_sq", &self.exp_avg_sqs), ("step", &self.steps)];
+            let lists = always.into_iter().chain(narrow.then_some(("master", &self.masters)));
+            lists.map(move |(kind, list)| (format!("{kind}.{name}"), list[i].shallow_clone()))
+        })
+    }
+
     /// The learning rate at `step` of `steps`.
     pub fn learning_rate(&self, step: u64, steps: u64) -> f64 {
         self.config.learning_rate * self.config.schedule.factor(step, steps, self.config.warmup_steps)
     }
 
-    fn update(&self, with_gradient: &[usize], gradients: &[Tensor], decay: bool, step: u64, steps: u64) -> Result<()> {
-        let picked: Vec<usize> =
-            (0..with_gradient.len()).filter(|&k| self.decayed[with_gradient[k]] == decay).collect();
+    fn adamw(&self, with_gradient: &[usize], gradients: &[Tensor], decays: bool, step: u64, steps: u64) -> Result<()> {
+        let rule = Rule::AdamW { decays };
+        let picked: Vec<usize> = (0..with_gradient.len()).filter(|&k| self.rules[with_gradient[k]] == rule).collect();
         let pick = |list: &[Tensor]| picked.iter().map(|&k| list[with_gradient[k]].shallow_clone()).collect::<Vec<_>>();
         let gradients: Vec<Tensor> = picked.iter().map(|&k| gradients[k].shallow_clone()).collect();
         let hyper = AdamWStep {
             learning_rate: self.learning_rate(step, steps),
             beta1: self.config.beta1,
             beta2: self.config.beta2,
-            weight_decay: if decay { self.config.weight_decay } else { 0.0 },
+            weight_decay: if decays { self.config.weight_decay } else { 0.0 },
             epsilon: self.config.epsilon,
         };
         let (masters, exp_avgs) = (pick(&self.masters), pick(&self.exp_avgs));
         Ok(fused_adamw(&masters, &gradients, &exp_avgs, &pick(&self.exp_avg_sqs), &pick(&self.steps), &hyper)?)
+    }
+
+    fn muon(&self, with_gradient: &[usize], gradients: &[Tensor], learning_rate: f64) {
+        for (&i, gradient) in with_gradient.iter().zip(gradients).filter(|(i, _)| self.rules[**i] == Rule::Muon) {
+            muon(&self.masters[i], gradient, &self.exp_avgs[i], learning_rate, self.config.weight_decay);
+        }
     }
 }

@@ -44,16 +44,14 @@ impl Row {
 /// The rows of a summary's scores. A name that holds `accuracy`, `format` or `rate` is a share of one.
 #[must_use]
 pub fn summary_rows(summary: &crate::Summary) -> Vec<Row> {
-    let (before, after) = (&summary.before, &summary.after);
-    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     let share = |name: &str| ["accuracy", "format", "rate"].iter().any(|word| name.contains(word));
-    let row = |name: &String| Row {
-        name: name.clone(),
-        before: before.get(name).copied().unwrap_or(f64::NAN),
-        after: after.get(name).copied().unwrap_or(f64::NAN),
+    let row = |name: &str| Row {
+        name: name.to_owned(),
+        before: summary.before.get(name).copied().unwrap_or(f64::NAN),
+        after: summary.after.get(name).copied().unwrap_or(f64::NAN),
         unit: if share(name) { Unit::Percent } else { Unit::Number },
     };
-    names.into_iter().map(row).collect()
+    summary.names().into_iter().map(row).collect()
 }
 
 /// An aligned table of rows under the heading `before`, `after`, `change`; `title` stands over the names.

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use vr1_curriculum::Curriculum;
 use vr1_reward::{Program, Registry};
@@ -10,10 +11,11 @@ use vr1_vlm::{Model, Processor};
 use crate::document::Document;
 use crate::evaluate::Evaluation;
 use crate::grpo::{Grpo, RolloutRecord};
+use crate::run::CONFIG;
 use crate::sft::{Corpus, sft_step};
 use crate::{
-    EventWriter, Interrupt, Objective, Optimizer, Progress, Recipe, Result, RunFolder, SftObjective, Show, StepMetrics,
-    Summary, report, write_plots,
+    Error, EventWriter, Interrupt, Objective, Optimizer, Progress, Recipe, Result, RunFolder, SftObjective, Show,
+    StepMetrics, Summary, report, write_plots,
 };
 
 /// What a run is told beside its recipe.
@@ -53,6 +55,40 @@ pub struct Trainer {
     progress: Progress,
     interrupt: Interrupt,
     done: u64,
+    /// Scores before the first step.
+    before: BTreeMap<String, f64>,
+    begun: Instant,
+    /// Seconds that the run took before it was taken up again.
+    earlier: f64,
+}
+
+/// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Progressed {
+    step: u64,
+    seconds: f64,
+    before: BTreeMap<String, f64>,
+    curriculum: vr1_curriculum::State,
+}
+
+const OPTIMIZER: &str = "optimizer.safetensors";
+const STATE: &str = "trainer_state.json";
+
+impl Progressed {
+    fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(STATE);
+        let broken = |reason: String| Error::State { path: path.clone(), reason };
+        let text = std::fs::read(&path).map_err(|error| broken(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(STATE);
+        let broken = |reason: String| Error::State { path: path.clone(), reason };
+        let text = serde_json::to_vec_pretty(self).map_err(|error| broken(error.to_string()))?;
+        std::fs::write(&path, text).map_err(|error| broken(error.to_string()))
+    }
 }
 
 impl std::fmt::Debug for Trainer {
@@ -83,11 +119,65 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_model(recipe: Recipe, model: Model, processor: Processor, options: RunOptions) -> Result<Self> {
+        let reference = if recipe.compares_with_a_reference() { Some(model.copy()?) } else { None };
+        Self::assemble(recipe, model, processor, reference, &options, |recipe| {
+            let folder = RunFolder::create(&options.out)?;
+            folder.write_config(recipe)?;
+            Ok(folder)
+        })
+    }
+
+    /// The run in `options.out` taken up again at its last checkpoint: from there on it is what it would have been,
+    /// had it not stopped.
+    ///
+    /// # Errors
+    /// If the folder holds no run, no checkpoint or a broken one, or a run of another recipe; the first key that differs
+    /// is named.
+    pub fn resume(recipe: Recipe, options: RunOptions) -> Result<Self> {
+        let mut folder = RunFolder::open(&options.out)?;
+        recipe.check_same(&folder.path().join(CONFIG))?;
+        let nothing = |what: &str| Error::Recipe(format!("{}: {what}", options.out.display()));
+        let Some((step, dir)) = folder.latest_checkpoint()? else {
+            return Err(nothing("the run was stopped before its first checkpoint; start it again in a new folder"));
+        };
+        if step >= recipe.steps {
+            return Err(nothing("the run has taken all its steps"));
+        }
+        let state = Progressed::read(&dir)?;
+        let model = Model::load(&dir, options.device, options.kind)?;
+        let reference = if recipe.compares_with_a_reference() {
+            Some(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?)
+        } else {
+            None
+        };
+        let processor = Processor::from_dir(&dir)?;
+        let mut trainer = Self::assemble(recipe, model, processor, reference, &options, |_| {
+            folder.rewind(step)?;
+            Ok(folder)
+        })?;
+        trainer.optimizer.restore(&dir.join(OPTIMIZER))?;
+        if let Update::Sft { curriculum, .. } = &mut trainer.update {
+            curriculum.restore(&state.curriculum)?;
+        }
+        trainer.events = EventWriter::create(trainer.folder.path(), step + 1)?;
+        trainer.progress = Progress::new(trainer.recipe.steps, step, options.show);
+        (trainer.done, trainer.before, trainer.earlier) = (step, state.before, state.seconds);
+        Ok(trainer)
+    }
+
+    fn assemble(
+        recipe: Recipe,
+        model: Model,
+        processor: Processor,
+        reference: Option<Model>,
+        options: &RunOptions,
+        folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
+    ) -> Result<Self> {
         let reward = Program::compile(recipe.reward.clone(), &options.registry)?;
         let evaluation = Evaluation::open(&recipe.evaluation, &recipe.prompt, recipe.seed)?;
         let update = match &recipe.objective {
             Objective::Grpo(grpo) => {
-                let grpo = Grpo::new(grpo, &recipe.prompt, reward.clone(), recipe.seed, &model)?;
+                let grpo = Grpo::new(grpo, &recipe.prompt, reward.clone(), recipe.seed, reference)?;
                 Update::Grpo(Box::new(grpo))
             }
             Objective::Sft(sft) => {
@@ -99,8 +189,7 @@ impl Trainer {
         let frozen = |name: &str| recipe.freeze.iter().any(|prefix| name.starts_with(prefix.as_str()));
         let optimizer = Optimizer::new(model.parameters().train(|name| !frozen(name)), recipe.optimizer.clone())?;
         let interrupt = Interrupt::install().unwrap_or_default();
-        let folder = RunFolder::create(&options.out)?;
-        folder.write_config(&recipe)?;
+        let folder = folder(&recipe)?;
         let events = EventWriter::create(folder.path(), 1)?;
         let progress = Progress::new(recipe.steps, 0, options.show);
         Ok(Self {
@@ -116,7 +205,15 @@ impl Trainer {
             progress,
             interrupt,
             done: 0,
+            before: BTreeMap::new(),
+            begun: Instant::now(),
+            earlier: 0.0,
         })
+    }
+
+    /// What it does.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// The model as it is now.
@@ -150,15 +247,17 @@ impl Trainer {
     /// # Errors
     /// If a step fails; the folder keeps what was done before it.
     pub fn run(mut self) -> Result<Summary> {
-        let begun = Instant::now();
-        let before = self.evaluate()?;
+        if self.done == 0 {
+            self.before = self.evaluate()?;
+        }
         while self.done < self.recipe.steps && !self.interrupt.requested() {
             self.step()?;
         }
         self.progress.finish();
         self.checkpoint()?;
         let after = self.evaluate()?;
-        let summary = Summary { before, after, steps: self.done, seconds: begun.elapsed().as_secs_f64() };
+        let seconds = self.seconds();
+        let summary = Summary { before: self.before, after, steps: self.done, seconds };
         self.folder.write_summary(&summary)?;
         write_plots(self.folder.path())?;
         report(self.folder.path())?;
@@ -205,7 +304,12 @@ impl Trainer {
         Ok(metrics)
     }
 
-    /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them.
+    fn seconds(&self) -> f64 {
+        self.earlier + self.begun.elapsed().as_secs_f64()
+    }
+
+    /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them, and beside them what
+    /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
@@ -213,7 +317,13 @@ impl Trainer {
         let write = |dir: &Path| -> Result<()> {
             self.model.save(dir, self.model.kind())?;
             self.processor.save(dir)?;
-            Ok(())
+            self.optimizer.save(&dir.join(OPTIMIZER))?;
+            let curriculum = match &self.update {
+                Update::Grpo(_) => vr1_curriculum::State::default(),
+                Update::Sft { curriculum, .. } => curriculum.state(),
+            };
+            let (step, seconds, before) = (self.done, self.seconds(), self.before.clone());
+            Progressed { step, seconds, before, curriculum }.write(dir)
         };
         Ok(self.folder.checkpoint(self.done, write)?)
     }

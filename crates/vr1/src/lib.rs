@@ -1,5 +1,7 @@
-//! What the command-line program and the examples have in common: the arguments of a run.
+//! What the command-line program and the examples have in common: the arguments of a run, and what is told of it.
 
+mod run;
 mod run_args;
 
-pub use run_args::{RunArgs, first_and_last, kind};
+pub use run::run;
+pub use run_args::{RunArgs, kind};

@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
-use vr1_train::{Recipe, RunOptions, Show, read_metrics};
+use vr1_train::{Recipe, RunOptions, Show, Trainer};
 
 /// The arguments of a run.
 #[derive(Debug, Clone, Args)]
@@ -28,6 +28,9 @@ pub struct RunArgs {
     /// Another value for a key of the recipe: `steps=10`, `optimizer.learning_rate=1e-4`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+    /// Go on with the run in `--out` from its last checkpoint.
+    #[arg(long, requires = "out")]
+    pub resume: bool,
     /// A run of under a minute that fails unless reward rose, or loss fell.
     #[arg(long)]
     pub smoke: bool,
@@ -56,6 +59,15 @@ impl RunArgs {
         Ok(recipe)
     }
 
+    /// The run of the recipe in `path`: a new one, or with `--resume` the one in `--out`, taken up again.
+    ///
+    /// # Errors
+    /// As [`recipe`](Self::recipe), [`options`](Self::options), [`Trainer::new`] and [`Trainer::resume`].
+    pub fn trainer(&self, path: &Path, name: &str) -> Result<Trainer> {
+        let (recipe, options) = (self.recipe(path)?, self.options(name)?);
+        Ok(if self.resume { Trainer::resume(recipe, options)? } else { Trainer::new(recipe, options)? })
+    }
+
     /// Where and on what the run named `name` runs.
     ///
     /// # Errors
@@ -80,19 +92,6 @@ pub fn kind(name: &str) -> Result<tch::Kind> {
         "f16" => tch::Kind::Half,
         other => anyhow::bail!("unknown dtype {other:?}: expected `f32`, `bf16` or `f16`"),
     })
-}
-
-/// Mean of a metric over the first and over the last quarter of a run.
-///
-/// # Errors
-/// If the run's metrics cannot be read or lack this one.
-pub fn first_and_last(run: &Path, metric: &str) -> Result<(f64, f64)> {
-    let rows = read_metrics(&run.join("metrics.jsonl"))?;
-    let values: Vec<f64> = rows.iter().filter_map(|row| row.get(metric)).collect();
-    anyhow::ensure!(values.len() >= 2, "{}: fewer than two steps have a {metric:?}", run.display());
-    let quarter = values.len().div_ceil(4);
-    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
-    Ok((mean(&values[..quarter]), mean(&values[values.len() - quarter..])))
 }
 
 /// `runs/NAME-1`, or the first number that no run has.

@@ -1,0 +1,43 @@
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use vr1_train::{Objective, Trainer, before_after_table, read_metrics, summary_rows};
+
+/// Runs `trainer` to its end: what to tell the person who waits, a table of scores before and after.
+///
+/// With `smoke` the run must have shown that it learns: reward rose, or the loss fell, from its first quarter to its last.
+///
+/// # Errors
+/// If a step fails, or a smoke run shows nothing.
+pub fn run(trainer: Trainer, smoke: bool) -> Result<String> {
+    let (recipe, folder) = (trainer.recipe(), trainer.folder().to_owned());
+    let (steps, title) = (recipe.steps, format!("{}, seed {}", recipe.system, recipe.seed));
+    let (metric, sign, wanted) = match &recipe.objective {
+        Objective::Grpo(_) => ("reward", 1.0, "rise"),
+        Objective::Sft(_) => ("loss", -1.0, "fall"),
+    };
+
+    let summary = trainer.run()?;
+    let mut told = before_after_table(&title, &summary_rows(&summary));
+    if summary.steps < steps {
+        told += &format!("stopped after {} of {steps} steps\n", summary.steps);
+    }
+    let page = folder.join("report.html");
+    told += &format!("{} steps in {:.0} s; see {}\n", summary.steps, summary.seconds, page.display());
+    if smoke {
+        let (first, last) = first_and_last(&folder, metric)?;
+        ensure!(sign * (last - first) > 0.0, "{metric} did not {wanted}: {first:.3} at first, {last:.3} at last");
+        told += &format!("smoke: {metric} went from {first:.3} to {last:.3}\n");
+    }
+    Ok(told)
+}
+
+/// Mean of a metric over the first and over the last quarter of a run.
+fn first_and_last(run: &Path, metric: &str) -> Result<(f64, f64)> {
+    let rows = read_metrics(&run.join("metrics.jsonl"))?;
+    let values: Vec<f64> = rows.iter().filter_map(|row| row.get(metric)).collect();
+    ensure!(values.len() >= 2, "{}: fewer than two steps have a {metric:?}", run.display());
+    let quarter = values.len().div_ceil(4);
+    let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+    Ok((mean(&values[..quarter]), mean(&values[values.len() - quarter..])))
+}
