@@ -3,6 +3,7 @@
 use super::Split;
 use super::chance::{Stream, between, chance, pick};
 use super::object::{Color, Look, Material, Object, Shape, Size};
+use super::posed::with_article;
 
 /// The margins of a scene that are the task's to choose.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +109,16 @@ impl Scene {
 
     /// `a small shiny red circle at the top left; a large matte blue square in the middle`
     pub(crate) fn caption(&self) -> String {
-        let phrase = |o: &&Object| format!("a {} {}", o.look.full_name(), self.place(o));
+        self.list(Look::full_name)
+    }
+
+    /// `a red circle at the top left; a blue square in the middle`
+    pub(crate) fn short_caption(&self) -> String {
+        self.list(Look::name)
+    }
+
+    fn list(&self, name: fn(Look) -> String) -> String {
+        let phrase = |o: &&Object| format!("{} {}", with_article(&name(o.look)), self.place(o));
         self.reading_order().iter().map(phrase).collect::<Vec<_>>().join("; ")
     }
 

@@ -80,6 +80,8 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
     let mut posed =
         if rng.random_range(0..5) == 0 { closest(rng, canvas, count.max(4)) } else { relation(rng, canvas, count) };
     posed.question = format!("Answer in natural language. {}", posed.question);
+    // First what there is, in reading order; then what is asked about.
+    posed.thought = format!("I see {}. {}", posed.scene.short_caption(), posed.thought);
     posed
 }
 
