@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 
 use super::ast::Binary;
-use super::functions::{Gives, finite};
+use super::functions::Gives;
+use super::library::finite;
 use super::node::{Each, Node, RegexCall, RegexKind, Variable};
 use crate::registry::Absent;
 use crate::{Args, Budget, Error, Limits, Result, Rollout, Value, first_tagged, last_tagged};

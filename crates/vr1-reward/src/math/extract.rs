@@ -9,6 +9,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::expr::{Answer, Expr};
+use super::formulas::{Formula, Gone, formulas, joined};
 use super::normalise::{Boxes, normalised};
 use super::parser;
 
@@ -69,26 +70,18 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     }
 });
 
-/// A formula's place and content.
-#[derive(Debug, Clone, Copy)]
-struct Formula<'t> {
-    end: usize,
-    content: &'t str,
-    percent: bool,
-}
-
 #[derive(Debug)]
-enum Candidate<'t> {
+pub(super) enum Candidate<'t> {
     Latex(Vec<Formula<'t>>),
     OpenBox(&'t str),
     Plain(&'t str),
     Number { text: String, percent: bool },
 }
 
-struct Placed<'t> {
-    start: usize,
-    end: usize,
-    what: Candidate<'t>,
+pub(super) struct Placed<'t> {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) what: Candidate<'t>,
 }
 
 pub(crate) fn find(text: &str, kinds: MathKinds) -> Found {
@@ -182,135 +175,6 @@ fn latex_answer(latex: &str) -> Option<Answer> {
         let last = ends.last().filter(|_| ends.len() > 1)?;
         parser::parse(&latex[*last..])
     })
-}
-
-/// The formula that begins at `at`.
-fn formula_at<'t>(text: &'t str, at: usize, gone: &mut Gone) -> Option<Formula<'t>> {
-    let rest = &text[at..];
-    let escaped = text[..at].ends_with('\\');
-    let (open, content_end, close): (usize, usize, usize) = if rest.starts_with("$$") && !escaped {
-        let end = gone.find(text, at + 2, "$$", Lines::Any)?;
-        (2, end, 2)
-    } else if rest.starts_with("\\[") && !escaped {
-        (2, gone.find(text, at + 2, "\\]", Lines::Any)?, 2)
-    } else if rest.starts_with('$') && !escaped && !text[..at].ends_with(|c: char| c.is_ascii_digit()) {
-        (1, gone.find(text, at + 1, "$", Lines::One)?, 1)
-    } else if rest.starts_with("\\(") && !escaped {
-        (2, gone.find(text, at + 2, "\\)", Lines::One)?, 2)
-    } else if rest.starts_with('[') && text[..at].ends_with(char::is_whitespace) {
-        let end = at + 1 + rest[1..].find(['\n', '[', ']'])?;
-        let after = text[end + 1..].chars().next();
-        (text.as_bytes()[end] == b']' && after.is_some_and(char::is_whitespace)).then_some(())?;
-        (1, end, 1)
-    } else if rest.starts_with("\\frac{") || rest.starts_with("-\\frac{") {
-        return bare_fraction(text, at);
-    } else {
-        return None;
-    };
-    let content = &text[at + open..content_end];
-    if content.is_empty() {
-        return None;
-    }
-    Some(with_percent(text, content, content_end + close))
-}
-
-fn with_percent<'t>(text: &'t str, content: &'t str, end: usize) -> Formula<'t> {
-    let after = &text[end..];
-    let spaces = after.len() - after.trim_start().len();
-    let tail = after.trim_start();
-    let sign = ["\\%", "%", "percentage", "Percentage", "percent", "Percent", "pct", "Pct"];
-    let found = sign.iter().find(|sign| tail.starts_with(**sign));
-    match found {
-        Some(sign) => Formula { end: end + spaces + sign.len(), content, percent: true },
-        None => Formula { end, content, percent: false },
-    }
-}
-
-/// `\frac{1}{2}` that stands in no formula.
-fn bare_fraction(text: &str, at: usize) -> Option<Formula<'_>> {
-    static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^-?\\frac\{-?\d+(?:[.,]\d+)?\}\{-?\d+(?:[.,]\d+)?\}").expect("the pattern is a constant")
-    });
-    let found = FRACTION.find(&text[at..])?;
-    Some(with_percent(text, found.as_str(), at + found.end()))
-}
-
-/// Whether a formula may go over several lines.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lines {
-    One,
-    Any,
-}
-
-/// Closing marks that do not come again, so that many unclosed formulas cost no more than one.
-#[derive(Default)]
-struct Gone {
-    dollars: bool,
-    bracket: bool,
-}
-
-impl Gone {
-    fn find(&mut self, text: &str, from: usize, close: &str, lines: Lines) -> Option<usize> {
-        match close {
-            "$$" if self.dollars => return None,
-            "\\]" if self.bracket => return None,
-            _ => {}
-        }
-        let mut at = from;
-        let bytes = text.as_bytes();
-        while at < bytes.len() {
-            if lines == Lines::One && bytes[at] == b'\n' {
-                return None;
-            }
-            let escaped = at > from && bytes[at - 1] == b'\\';
-            if bytes[at..].starts_with(close.as_bytes()) && !escaped {
-                return Some(at);
-            }
-            at += 1;
-        }
-        match close {
-            "$$" => self.dollars = true,
-            "\\]" => self.bracket = true,
-            _ => {}
-        }
-        None
-    }
-}
-
-/// The formula at `at` and those joined to it by `and`, `or` or a comma, up to six.
-fn joined<'t>(text: &'t str, at: usize, gone: &mut Gone) -> Option<(usize, Vec<Formula<'t>>)> {
-    let first = formula_at(text, at, gone)?;
-    let mut end = first.end;
-    let mut all = vec![first];
-    while all.len() < 6 {
-        let after = text[end..].trim_start();
-        let word = [",and", ",or", "and", "or", ","].iter().find(|word| after.starts_with(**word));
-        let Some(word) = word else { break };
-        let next = after[word.len()..].trim_start();
-        let Some(formula) = formula_at(text, text.len() - next.len(), gone) else { break };
-        end = formula.end;
-        all.push(formula);
-    }
-    Some((end, all))
-}
-
-/// Every formula group of a text, from left to right.
-fn formulas<'t>(text: &'t str, keep: impl Fn(&[Formula<'t>]) -> bool) -> Vec<Placed<'t>> {
-    let mut out = Vec::new();
-    let mut gone = Gone::default();
-    let mut at = 0;
-    while let Some(next) = text[at..].find(['$', '\\', '[', '-']) {
-        at += next;
-        match joined(text, at, &mut gone) {
-            Some((end, all)) if keep(&all) => {
-                out.push(Placed { start: at, end, what: Candidate::Latex(all) });
-                at = end;
-            }
-            // The marks are of one byte each.
-            _ => at += 1,
-        }
-    }
-    out
 }
 
 fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {

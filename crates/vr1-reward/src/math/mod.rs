@@ -1,12 +1,23 @@
 //! Mathematical answers: found in a text, read, and compared, as Math-Verify 0.9 does.
 
+mod commands;
 mod equal;
+mod exact;
 mod expr;
 mod extract;
+mod formulas;
 mod lexer;
+mod line;
+mod matrix;
+mod modular;
+mod names;
 mod normalise;
 mod numeric;
 mod parser;
+mod primary;
+mod sets;
+mod terms;
+mod values;
 
 use equal::{Rules, same};
 use expr::Answer;
