@@ -4,11 +4,12 @@ use num_rational::BigRational;
 
 use super::expr::{Answer, Expr, Function, Product};
 use super::lexer::Token;
+use super::matrix::determinant;
 use super::names::{function, is_log, is_name, spelled};
 use super::parser::Parser;
 use super::primary::with_bars_closed;
 
-impl Parser {
+impl Parser<'_> {
     pub(super) fn named(&mut self, name: &str) -> Option<Answer> {
         let expr = match name {
             "frac" | "dfrac" | "tfrac" | "cfrac" => self.argument()?.over(self.argument()?),
@@ -250,7 +251,11 @@ impl Parser {
         if rows.iter().any(|row| row.len() != columns) {
             return None;
         }
-        Some(Answer::Expr(Expr::Matrix { columns, cells: rows.into_iter().flatten().collect() }))
+        let cells: Vec<Expr> = rows.into_iter().flatten().collect();
+        Some(Answer::Expr(match kind.as_str() {
+            "vmatrix" => determinant(columns, &cells)?,
+            _ => Expr::Matrix { columns, cells },
+        }))
     }
 
     pub(super) fn environment_name(&mut self) -> Option<String> {

@@ -138,8 +138,8 @@ fn ratio(a: &Expr, b: &Expr, work: &Work) -> Option<f64> {
     let mut found: Option<f64> = None;
     let mut points = 0;
     for seed in 0..12 {
-        let point = Point::real(seed);
-        let (Some((x, sx)), Some((y, sy))) = (complex(a, &point, work), complex(b, &point, work)) else { continue };
+        let point = Point::Real(seed);
+        let (Some((x, sx)), Some((y, sy))) = (complex(a, point, work), complex(b, point, work)) else { continue };
         if x.norm() < 1e-9 * sx.max(1.0) || y.norm() < 1e-9 * sy.max(1.0) {
             continue;
         }

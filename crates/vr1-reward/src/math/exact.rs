@@ -9,10 +9,14 @@ use super::expr::{Expr, Function, Product};
 use super::numeric::Work;
 
 /// Exact numbers longer than this are not computed.
-pub(super) const MAX_BITS: u64 = 16_384;
+const MAX_BITS: u64 = 16_384;
+const BITS_SQUARED_A_STEP: u64 = 1 << 16;
 
-pub(super) fn sized(value: BigRational) -> Option<BigRational> {
-    (value.numer().bits() + value.denom().bits() <= MAX_BITS).then_some(value)
+/// The value, unless it is too long; a long one costs what bringing a fraction to its lowest terms does.
+fn sized(value: BigRational, work: &Work) -> Option<BigRational> {
+    let bits = value.numer().bits() + value.denom().bits();
+    work.steps(bits * bits / BITS_SQUARED_A_STEP)?;
+    (bits <= MAX_BITS).then_some(value)
 }
 
 /// The exact value, where there is one that can be computed: +, −, ×, ÷, whole powers, exact roots, whole functions.
@@ -21,9 +25,11 @@ pub(crate) fn exact(expr: &Expr, work: &Work) -> Option<BigRational> {
     match expr {
         Expr::Number { value, .. } => Some(value.clone()),
         Expr::Percent(of) => Some(exact(of, work)? / BigRational::from_integer(100.into())),
-        Expr::Sum(parts) => parts.iter().try_fold(BigRational::zero(), |sum, part| sized(sum + exact(part, work)?)),
+        Expr::Sum(parts) => {
+            parts.iter().try_fold(BigRational::zero(), |sum, part| sized(sum + exact(part, work)?, work))
+        }
         Expr::Product(parts) => {
-            parts.iter().try_fold(BigRational::one(), |product, part| sized(product * exact(part, work)?))
+            parts.iter().try_fold(BigRational::one(), |product, part| sized(product * exact(part, work)?, work))
         }
         Expr::Power(base, exponent) => power(exact(base, work)?, exact(exponent, work)?),
         Expr::Call(function, args) => {
@@ -33,15 +39,30 @@ pub(crate) fn exact(expr: &Expr, work: &Work) -> Option<BigRational> {
         Expr::Series { product, variable, low, high, body } => {
             let (low, high) = (exact(low, work)?, exact(high, work)?);
             let (low, high) = (whole(&low)?.to_i64()?, whole(&high)?.to_i64()?);
-            let mut total = if *product == Product::Sum { BigRational::zero() } else { BigRational::one() };
-            for k in low..=high {
-                let term = exact(&substituted(body, variable, &Expr::integer(k), work)?, work)?;
-                total = sized(if *product == Product::Sum { total + term } else { total * term })?;
+            if high < low {
+                return Some(if *product == Product::Sum { BigRational::zero() } else { BigRational::one() });
             }
-            Some(total)
+            let term = |k: i64| exact(&substituted(body, variable, &Expr::integer(k), work)?, work);
+            halves(low, high, *product, &term, work)
         }
         _ => None,
     }
+}
+
+/// The terms from `low` to `high` together, half by half, so that the numbers stay short until the end.
+fn halves(
+    low: i64,
+    high: i64,
+    product: Product,
+    term: &impl Fn(i64) -> Option<BigRational>,
+    work: &Work,
+) -> Option<BigRational> {
+    if low == high {
+        return term(low);
+    }
+    let middle = low + (high - low) / 2;
+    let (left, right) = (halves(low, middle, product, term, work)?, halves(middle + 1, high, product, term, work)?);
+    sized(if product == Product::Sum { left + right } else { left * right }, work)
 }
 
 pub(super) fn whole(value: &BigRational) -> Option<&BigInt> {
@@ -116,7 +137,7 @@ pub(super) fn whole_function(function: Function, args: &[BigRational], work: &Wo
                 let next = whole(arg)?;
                 result = if function == Function::Gcd { result.gcd(next) } else { result.lcm(next) };
             }
-            sized(BigRational::from_integer(result))?
+            sized(BigRational::from_integer(result), work)?
         }
         Function::Max => args.iter().max()?.clone(),
         Function::Min => args.iter().min()?.clone(),
@@ -149,6 +170,14 @@ pub(crate) fn substituted(body: &Expr, name: &str, by: &Expr, work: &Work) -> Op
         Expr::Power(base, exponent) => Expr::Power(boxed(base)?, boxed(exponent)?),
         Expr::Call(function, args) => Expr::Call(*function, each(args)?),
         Expr::Percent(of) => Expr::Percent(boxed(of)?),
+        Expr::Series { product, variable, low, high, body } => Expr::Series {
+            product: *product,
+            variable: variable.clone(),
+            low: boxed(low)?,
+            high: boxed(high)?,
+            // A series' own name hides the one outside.
+            body: if variable == name { body.clone() } else { boxed(body)? },
+        },
         other => other.clone(),
     })
 }

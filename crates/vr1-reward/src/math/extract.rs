@@ -11,6 +11,7 @@ use regex::Regex;
 use super::expr::{Answer, Expr};
 use super::formulas::{Formula, Gone, formulas, joined};
 use super::normalise::{Boxes, normalised};
+use super::numeric::Work;
 use super::parser;
 
 /// What may be an answer in a text.
@@ -84,7 +85,7 @@ pub(super) struct Placed<'t> {
     pub(super) what: Candidate<'t>,
 }
 
-pub(crate) fn find(text: &str, kinds: MathKinds) -> Found {
+pub(crate) fn find(text: &str, kinds: MathKinds, work: &Work) -> Found {
     let mut from = text.len().saturating_sub(MAX_BYTES);
     while !text.is_char_boundary(from) {
         from += 1;
@@ -97,7 +98,7 @@ pub(crate) fn find(text: &str, kinds: MathKinds) -> Found {
         let mut candidates = rank(text, kinds);
         candidates.sort_by_key(|candidate| (std::cmp::Reverse(candidate.end), candidate.start));
         for candidate in candidates.into_iter().take(MAX_TRIES) {
-            let (answer, own) = read(&candidate.what);
+            let (answer, own) = read(&candidate.what, work);
             if found.text.is_none() && !own.is_empty() {
                 found.text = Some(own);
             }
@@ -110,18 +111,18 @@ pub(crate) fn find(text: &str, kinds: MathKinds) -> Found {
     found
 }
 
-fn read(candidate: &Candidate<'_>) -> (Option<Answer>, String) {
+fn read(candidate: &Candidate<'_>, work: &Work) -> (Option<Answer>, String) {
     match candidate {
         Candidate::OpenBox(text) => {
             let latex = normalised(text, Boxes::Last);
-            (latex_answer(&latex), latex)
+            (latex_answer(&latex, work), latex)
         }
         Candidate::Latex(formulas) => {
             let mut answers = Vec::new();
             let mut texts = Vec::new();
             for formula in formulas {
                 let latex = normalised(formula.content, Boxes::All);
-                let answer = latex_answer(&latex);
+                let answer = latex_answer(&latex, work);
                 answers.push(if formula.percent { answer.map(percent) } else { answer });
                 texts.push(latex);
             }
@@ -137,7 +138,7 @@ fn read(candidate: &Candidate<'_>) -> (Option<Answer>, String) {
             }
             (Some(Answer::Set(items)), texts.join(" and "))
         }
-        Candidate::Plain(text) => (parser::parse(&text.replace(['\n', '\r'], " ")), (*text).to_owned()),
+        Candidate::Plain(text) => (parser::parse(&text.replace(['\n', '\r'], " "), work), (*text).to_owned()),
         Candidate::Number { text, percent: is_percent } => {
             let answer = match text.strip_prefix('-') {
                 Some(rest) => parser::decimal(rest).map(Expr::negated),
@@ -158,8 +159,8 @@ fn percent(answer: Answer) -> Answer {
 }
 
 /// The formula; or, where it cannot be read as a whole, what stands after its last `=`.
-fn latex_answer(latex: &str) -> Option<Answer> {
-    parser::parse(latex).or_else(|| {
+fn latex_answer(latex: &str, work: &Work) -> Option<Answer> {
+    parser::parse(latex, work).or_else(|| {
         if latex.contains([',', ';']) {
             return None;
         }
@@ -173,12 +174,13 @@ fn latex_answer(latex: &str) -> Option<Answer> {
             }
         }
         let last = ends.last().filter(|_| ends.len() > 1)?;
-        parser::parse(&latex[*last..])
+        parser::parse(&latex[*last..], work)
     })
 }
 
 fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     let mut out = Vec::new();
+    let mut gone = Gone::default();
     for (start, end) in last_places(text, &PATTERNS.final_answer) {
         let after = &text[end..];
         let Some(after) = after.strip_prefix(" is") else { continue };
@@ -189,7 +191,7 @@ fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
             let rest = rest.strip_prefix('.').unwrap_or(rest);
             rest.strip_prefix(char::is_whitespace).unwrap_or(rest).starts_with("I hope")
         };
-        let candidates = [formula_group(text, at, kinds), plain_at(text, at.saturating_sub(1), kinds)];
+        let candidates = [formula_group(text, at, kinds, &mut gone), plain_at(text, at.saturating_sub(1), kinds)];
         out.extend(candidates.into_iter().flatten().filter(|candidate| hopes(candidate.end)).map(|mut candidate| {
             candidate.start = start;
             candidate
@@ -208,21 +210,24 @@ fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     out
 }
 
-fn formula_group(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> {
+fn formula_group<'t>(text: &'t str, at: usize, kinds: MathKinds, gone: &mut Gone) -> Option<Placed<'t>> {
     if kinds == MathKinds::Plain {
         return None;
     }
-    let (end, all) = joined(text, at, &mut Gone::default())?;
+    let (end, all) = joined(text, at, gone)?;
     Some(Placed { start: at, end, what: Candidate::Latex(all) })
 }
 
 fn final_is(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     let mut out = Vec::new();
+    let mut gone = Gone::default();
     for (start, end) in last_places(text, &PATTERNS.final_answer) {
         let Some(is) = PATTERNS.is.find(&text[end..]) else { continue };
         let at = end + is.end();
         let spaces = text[at..].len() - text[at..].trim_start().len();
-        for candidate in [formula_group(text, at + spaces, kinds), plain_at(text, at, kinds)].into_iter().flatten() {
+        for candidate in
+            [formula_group(text, at + spaces, kinds, &mut gone), plain_at(text, at, kinds)].into_iter().flatten()
+        {
             out.push(Placed { start, ..candidate });
         }
     }
@@ -240,11 +245,12 @@ fn answer_word(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
 /// The first formula or number within 50 characters of the word.
 fn after_answer<'t>(text: &'t str, kinds: MathKinds, mark: impl Fn(&'t str) -> Option<&'t str>) -> Vec<Placed<'t>> {
     let mut out = Vec::new();
+    let mut gone = Gone::default();
     for (start, end) in last_places(text, &PATTERNS.answer) {
         let Some(after) = mark(&text[end..]) else { continue };
         let at = text.len() - after.len();
         let within = |count: usize| after.char_indices().take(count).map(|(offset, _)| at + offset);
-        if let Some(candidate) = within(51).find_map(|at| formula_group(text, at, kinds)) {
+        if let Some(candidate) = within(51).find_map(|at| formula_group(text, at, kinds, &mut gone)) {
             out.push(Placed { start, ..candidate });
         }
         if kinds == MathKinds::Latex {
@@ -286,6 +292,10 @@ fn plain_at(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> {
     let window = &text[at..];
     let end = window.char_indices().nth(200).map_or(window.len(), |(end, _)| end);
     let window = &window[..end];
+    // Where the text begins, nothing need stand before it.
+    if at > 0 && !window.starts_with(|c: char| c.is_whitespace() || c == '=') {
+        return None;
+    }
     if let Some(groups) = PATTERNS.plain_here.captures(window) {
         return plain_candidate(&groups, at);
     }

@@ -72,37 +72,29 @@ pub(super) enum Lines {
     Any,
 }
 
-/// Closing marks that do not come again, so that many unclosed formulas cost no more than one.
+/// Where closing marks do not come again, so that many unclosed formulas cost no more than one.
 #[derive(Default)]
 pub(super) struct Gone {
-    dollars: bool,
-    bracket: bool,
+    /// A mark, and from where to where there is none of it.
+    none: Vec<(&'static str, usize, usize)>,
 }
 
 impl Gone {
-    pub(super) fn find(&mut self, text: &str, from: usize, close: &str, lines: Lines) -> Option<usize> {
-        match close {
-            "$$" if self.dollars => return None,
-            "\\]" if self.bracket => return None,
-            _ => {}
+    fn find(&mut self, text: &str, from: usize, close: &'static str, lines: Lines) -> Option<usize> {
+        if self.none.iter().any(|(mark, start, end)| *mark == close && (*start..*end).contains(&from)) {
+            return None;
         }
-        let mut at = from;
         let bytes = text.as_bytes();
-        while at < bytes.len() {
-            if lines == Lines::One && bytes[at] == b'\n' {
-                return None;
-            }
+        let mut at = from;
+        while at < bytes.len() && !(lines == Lines::One && bytes[at] == b'\n') {
             let escaped = at > from && bytes[at - 1] == b'\\';
             if bytes[at..].starts_with(close.as_bytes()) && !escaped {
                 return Some(at);
             }
             at += 1;
         }
-        match close {
-            "$$" => self.dollars = true,
-            "\\]" => self.bracket = true,
-            _ => {}
-        }
+        self.none.retain(|(mark, ..)| *mark != close);
+        self.none.push((close, from, at));
         None
     }
 }

@@ -1,7 +1,7 @@
 //! Sets as parts of the real line, joined, met and cut.
 
 use super::expr::{Answer, Expr};
-use super::numeric::real;
+use super::numeric::{Work, real};
 
 /// A part of the real line.
 #[derive(Debug, Clone)]
@@ -14,8 +14,8 @@ pub(super) struct Piece {
 }
 
 /// The parts of the line a set covers, from left to right and joined where they touch.
-pub(super) fn line(answer: &Answer) -> Option<Vec<Piece>> {
-    let mut pieces = pieces(answer)?;
+pub(super) fn line(answer: &Answer, work: &Work) -> Option<Vec<Piece>> {
+    let mut pieces = pieces(answer, work)?;
     pieces.sort_by(|a, b| a.at.0.total_cmp(&b.at.0).then(a.low_open.cmp(&b.low_open)));
     let mut joined: Vec<Piece> = Vec::new();
     for piece in pieces {
@@ -34,10 +34,10 @@ pub(super) fn line(answer: &Answer) -> Option<Vec<Piece>> {
     Some(joined)
 }
 
-pub(super) fn pieces(answer: &Answer) -> Option<Vec<Piece>> {
+pub(super) fn pieces(answer: &Answer, work: &Work) -> Option<Vec<Piece>> {
     match answer {
         Answer::Interval { low, high, low_open, high_open } => {
-            let at = (real(low)?, real(high)?);
+            let at = (real(low, work)?, real(high, work)?);
             let (low_open, high_open) = (*low_open || at.0.is_infinite(), *high_open || at.1.is_infinite());
             Some(vec![Piece { low: low.clone(), high: high.clone(), low_open, high_open, at }])
         }
@@ -45,11 +45,11 @@ pub(super) fn pieces(answer: &Answer) -> Option<Vec<Piece>> {
             .iter()
             .map(|item| {
                 let expr = item.as_expr()?;
-                let at = real(expr)?;
+                let at = real(expr, work)?;
                 Some(Piece { low: expr.clone(), high: expr.clone(), low_open: false, high_open: false, at: (at, at) })
             })
             .collect(),
-        Answer::Union(parts) => Some(parts.iter().map(pieces).collect::<Option<Vec<_>>>()?.concat()),
+        Answer::Union(parts) => Some(parts.iter().map(|part| pieces(part, work)).collect::<Option<Vec<_>>>()?.concat()),
         Answer::Named('R') => {
             let at = (f64::NEG_INFINITY, f64::INFINITY);
             Some(vec![Piece {
@@ -61,13 +61,13 @@ pub(super) fn pieces(answer: &Answer) -> Option<Vec<Piece>> {
             }])
         }
         Answer::Intersection(parts) => {
-            let mut parts = parts.iter().map(line);
+            let mut parts = parts.iter().map(|part| line(part, work));
             let first = parts.next()??;
             parts.try_fold(first, |left, right| Some(intersection(&left, &right?)))
         }
         Answer::Difference(whole, without) => {
-            let mut left = line(whole)?;
-            for hole in line(without)? {
+            let mut left = line(whole, work)?;
+            for hole in line(without, work)? {
                 left = left.iter().flat_map(|piece| minus(piece, &hole)).collect();
             }
             Some(left)

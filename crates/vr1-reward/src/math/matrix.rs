@@ -6,6 +6,33 @@ use super::exact::exact;
 use super::expr::Expr;
 use super::numeric::Work;
 
+/// Rows for columns.
+pub(super) fn transposed(columns: usize, cells: &[Expr]) -> Expr {
+    let turned = (0..columns).flat_map(|column| cells.iter().skip(column).step_by(columns).cloned()).collect();
+    Expr::Matrix { columns: cells.len() / columns.max(1), cells: turned }
+}
+
+/// The determinant of a square matrix of up to four rows, along its first row.
+pub(super) fn determinant(columns: usize, cells: &[Expr]) -> Option<Expr> {
+    if columns == 0 || columns > 4 || cells.len() != columns * columns {
+        return None;
+    }
+    if columns == 1 {
+        return cells.first().cloned();
+    }
+    let terms = (0..columns).map(|left_out| {
+        let rest: Vec<Expr> = cells[columns..]
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| at % columns != left_out)
+            .map(|(_, cell)| cell.clone())
+            .collect();
+        let term = Expr::Product(vec![cells[left_out].clone(), determinant(columns - 1, &rest)?]);
+        Some(if left_out % 2 == 0 { term } else { term.negated() })
+    });
+    Some(Expr::Sum(terms.collect::<Option<_>>()?))
+}
+
 /// A matrix that sums and products of matrices come to; `None` where there is no matrix, or no such thing.
 pub(super) fn evaluated(expr: &Expr, work: &Work) -> Option<Expr> {
     work.step()?;

@@ -7,8 +7,8 @@ use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
 
-use super::exact::{exact, whole};
-use super::expr::Expr;
+use super::exact::{exact, substituted, whole};
+use super::expr::{Expr, Product};
 use super::numeric::Work;
 
 /// 2⁶¹ − 1, a prime.
@@ -53,6 +53,14 @@ pub(crate) fn modular(expr: &Expr, seed: u64, work: &Work) -> Option<u64> {
                 return Some(raised(base, n.unsigned_abs()));
             }
             (base != 0).then(|| raised(raised(base, n.unsigned_abs()), PRIME - 2))
+        }
+        Expr::Series { product, variable, low, high, body } => {
+            let bound = |bound: &Expr| whole(&exact(bound, work)?)?.to_i64();
+            let sum = *product == Product::Sum;
+            (bound(low)?..=bound(high)?).try_fold(u64::from(!sum), |total, k| {
+                let term = modular(&substituted(body, variable, &Expr::integer(k), work)?, seed, work)?;
+                Some(if sum { (total + term) % PRIME } else { times(total, term) })
+            })
         }
         other => residue(&exact(other, work)?),
     }

@@ -27,7 +27,7 @@ pub(super) fn function(name: &str) -> Option<Function> {
 
 /// Greek letters, and the signs that are written before a name.
 pub(super) fn is_name(name: &str) -> bool {
-    const NAMES: [&str; 45] = [
+    const NAMES: [&str; 46] = [
         "alpha",
         "beta",
         "gamma",
@@ -73,6 +73,7 @@ pub(super) fn is_name(name: &str) -> bool {
         "nabla",
         "square",
         "heartsuit",
+        "top",
     ];
     NAMES.contains(&name)
 }

@@ -6,71 +6,73 @@ use std::hash::{Hash, Hasher};
 use num_complex::Complex64;
 use num_traits::{One, ToPrimitive, Zero};
 
-use super::exact::exact;
-use super::expr::{Expr, Function};
+use super::exact::{exact, substituted};
+use super::expr::{Expr, Function, Product};
 
-/// What one comparison may cost: nodes visited, series terms included.
+/// What one comparison may cost, from the search for the answers to the last digit: a step is about a microsecond.
 #[derive(Debug)]
-pub(crate) struct Work(Cell<u32>);
+pub(crate) struct Work(Cell<u64>);
 
 impl Work {
-    pub(crate) fn new(steps: u32) -> Self {
+    pub(crate) fn new(steps: u64) -> Self {
         Self(Cell::new(steps))
     }
 
     /// One step, or nothing when they are used up.
     pub(crate) fn step(&self) -> Option<()> {
-        self.0.set(self.0.get().checked_sub(1)?);
-        Some(())
+        self.steps(1)
+    }
+
+    /// Several steps; where they are not left, none is.
+    pub(crate) fn steps(&self, count: u64) -> Option<()> {
+        let left = self.0.get().checked_sub(count);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ())
     }
 }
 
 /// The real number an expression without symbols is, to double precision.
-pub(crate) fn real(expr: &Expr) -> Option<f64> {
+pub(crate) fn real(expr: &Expr, work: &Work) -> Option<f64> {
     match expr {
         Expr::Infinity => return Some(f64::INFINITY),
         Expr::Product(parts) if parts.contains(&Expr::Infinity) => {
-            let sign: f64 = parts.iter().map(|part| real(part).map_or(f64::NAN, f64::signum)).product();
+            let sign: f64 = parts.iter().map(|part| real(part, work).map_or(f64::NAN, f64::signum)).product();
             return Some(sign * f64::INFINITY).filter(|value| !value.is_nan());
         }
         _ => {}
     }
-    let value = complex(expr, &Point::none(), &Work::new(20_000))?.0;
+    let value = complex(expr, Point::None, work)?.0;
     (value.im.abs() <= 1e-9 * value.re.abs().max(1.0)).then_some(value.re)
 }
 
 /// A value for each symbol.
-#[derive(Debug)]
-pub(crate) struct Point {
-    seed: Option<u64>,
-    complex: bool,
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Point {
+    /// No symbol has a value.
+    None,
+    /// Symbols are real, of either sign, away from 0.
+    Real(u64),
+    /// Symbols are whole numbers from 1 to 19, as the bounds of a series must be.
+    Whole(u64),
 }
 
 impl Point {
-    /// No symbol has a value.
-    pub(crate) fn none() -> Self {
-        Self { seed: None, complex: false }
-    }
-
-    /// Symbols are real, of either sign, away from 0.
-    pub(crate) fn real(seed: u64) -> Self {
-        Self { seed: Some(seed), complex: false }
-    }
-
-    fn value(&self, name: &str) -> Option<Complex64> {
+    pub(super) fn value(self, name: &str) -> Option<f64> {
+        let (Self::Real(seed) | Self::Whole(seed)) = self else { return None };
         let mut hasher = std::collections::hash_map::DefaultHasher::new();
-        (name, self.seed?).hash(&mut hasher);
+        (name, seed).hash(&mut hasher);
         let bits = hasher.finish();
-        let unit = |bits: u64| (bits & 0xFFFF_FFFF) as f64 / 4_294_967_296.0;
-        let size = 0.3 + 2.4 * unit(bits);
+        if let Self::Whole(_) = self {
+            return Some((1 + bits % 19) as f64);
+        }
+        let unit = (bits & 0xFFFF_FFFF) as f64 / 4_294_967_296.0;
         let sign = if bits >> 63 == 0 { 1.0 } else { -1.0 };
-        let imaginary = if self.complex { unit(bits >> 32) } else { 0.0 };
-        Some(Complex64::new(sign * size, imaginary))
+        Some(sign * (0.3 + 2.4 * unit))
     }
 }
 
 /// The value and the greatest size on the way to it, which says how many digits have been lost.
-pub(crate) fn complex(expr: &Expr, point: &Point, work: &Work) -> Option<(Complex64, f64)> {
+pub(crate) fn complex(expr: &Expr, point: Point, work: &Work) -> Option<(Complex64, f64)> {
     work.step()?;
     let known = |value: Complex64| {
         let finite = value.re.is_finite() && value.im.is_finite();
@@ -81,7 +83,7 @@ pub(crate) fn complex(expr: &Expr, point: &Point, work: &Work) -> Option<(Comple
         Expr::Pi => known(Complex64::new(std::f64::consts::PI, 0.0)),
         Expr::E => known(Complex64::new(std::f64::consts::E, 0.0)),
         Expr::ImaginaryUnit => known(Complex64::i()),
-        Expr::Symbol(name) => known(point.value(name)?),
+        Expr::Symbol(name) => known(Complex64::new(point.value(name)?, 0.0)),
         Expr::Infinity | Expr::Matrix { .. } => None,
         Expr::Percent(of) => complex(of, point, work).map(|(value, size)| (value / 100.0, size / 100.0)),
         Expr::Sum(parts) => {
@@ -121,11 +123,29 @@ pub(crate) fn complex(expr: &Expr, point: &Point, work: &Work) -> Option<(Comple
             let most = values.iter().map(|(_, size)| *size).fold(1.0, f64::max);
             known(value).map(|(value, own)| (value, own.max(most)))
         }
-        Expr::Series { .. } => {
-            let value = exact(expr, work)?;
-            known(Complex64::new(value.to_f64()?, 0.0))
+        Expr::Series { product, variable, low, high, body } => {
+            if let Some(value) = exact(expr, work) {
+                return known(Complex64::new(value.to_f64()?, 0.0));
+            }
+            let sum = *product == Product::Sum;
+            let mut total = if sum { Complex64::zero() } else { Complex64::one() };
+            let mut most = 1.0_f64;
+            for k in whole_number(low, point, work)?..=whole_number(high, point, work)? {
+                let term = substituted(body, variable, &Expr::integer(k), work)?;
+                let (value, size) = complex(&term, point, work)?;
+                total = if sum { total + value } else { total * value };
+                most = if sum { most.max(size).max(total.norm()) } else { most * size };
+            }
+            known(total).map(|(value, own)| (value, most.max(own)))
         }
     }
+}
+
+/// The bound of a series, which must be a whole number at the point.
+fn whole_number(bound: &Expr, point: Point, work: &Work) -> Option<i64> {
+    let (value, _) = complex(bound, point, work)?;
+    let whole = value.re.round();
+    ((value - whole).norm() < 1e-9 && whole.abs() < 1e15).then_some(whole as i64)
 }
 
 fn called(function: Function, args: &[Complex64]) -> Option<Complex64> {

@@ -15,15 +15,18 @@ use num_rational::BigRational;
 
 use super::expr::{Answer, Expr, Relation};
 use super::lexer::{Token, tokens};
+use super::numeric::Work;
 
 /// Nothing nested deeper is an answer.
 const MAX_DEPTH: usize = 100;
 
-pub(crate) fn parse(latex: &str) -> Option<Answer> {
+pub(crate) fn parse(latex: &str, work: &Work) -> Option<Answer> {
     if let Some(number) = thousands(latex.trim()) {
         return Some(Answer::Expr(number));
     }
-    let mut parser = Parser { tokens: tokens(latex)?, at: 0, depth: 0, bars: 0 };
+    let tokens = tokens(latex)?;
+    work.steps(1 + tokens.len() as u64 / 8)?;
+    let mut parser = Parser { tokens, at: 0, depth: 0, bars: 0, work };
     // A final mark of the sentence is none of the answer.
     while matches!(parser.tokens.last(), Some(Token::Symbol('.' | ',' | ';' | ':'))) {
         parser.tokens.pop();
@@ -61,15 +64,16 @@ pub(crate) fn decimal(text: &str) -> Option<Expr> {
     Some(Expr::Number { value: BigRational::new(digits, scale), decimal: text.contains('.') })
 }
 
-pub(super) struct Parser {
+pub(super) struct Parser<'w> {
     pub(super) tokens: Vec<Token>,
     pub(super) at: usize,
     depth: usize,
     /// How many `|…|` are open.
     pub(super) bars: usize,
+    pub(super) work: &'w Work,
 }
 
-impl Parser {
+impl Parser<'_> {
     pub(super) fn peek(&self) -> Option<&Token> {
         self.tokens.get(self.at)
     }
@@ -166,7 +170,6 @@ impl Parser {
         let (relation, length) = match (self.peek()?, self.tokens.get(self.at + 1)) {
             (Token::Symbol('<'), Some(Token::Symbol('='))) => (Relation::LessEqual, 2),
             (Token::Symbol('>'), Some(Token::Symbol('='))) => (Relation::GreaterEqual, 2),
-            (Token::Symbol('!'), Some(Token::Symbol('='))) => (Relation::Unequal, 2),
             (Token::Symbol('='), Some(Token::Symbol('='))) => (Relation::Equal, 2),
             (Token::Symbol('='), _) => (Relation::Equal, 1),
             (Token::Symbol('<'), _) => (Relation::Less, 1),

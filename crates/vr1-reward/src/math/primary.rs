@@ -3,14 +3,19 @@
 use super::expr::{Answer, Expr, Function};
 use super::lexer::Token;
 use super::names::spelled;
+use super::numeric::{Work, real};
 use super::parser::{Parser, decimal};
 
-impl Parser {
+impl Parser<'_> {
     pub(super) fn primary(&mut self) -> Option<Answer> {
         let token = self.peek()?.clone();
         self.at += 1;
         match token {
-            Token::Number(text) => decimal(&text).map(Answer::Expr),
+            Token::Number(text) => {
+                // Long ones take as long to read as their square.
+                self.work.steps((text.len() as u64).pow(2) / 10_000)?;
+                decimal(&text).map(Answer::Expr)
+            }
             Token::Letter(letter) => self.symbol(letter.to_string()),
             Token::Text(text) => self.text(&text),
             Token::Symbol('{') => self.braces(),
@@ -60,7 +65,14 @@ impl Parser {
         if self.take('}') {
             return Some(Answer::Set(Vec::new()));
         }
-        let inner = self.nested(|parser| with_bars_closed(parser, Self::elements))?;
+        let mut inner = self.nested(|parser| with_bars_closed(parser, Self::elements))?;
+        if self.take_command(&["choose"]) {
+            let below = self.nested(|parser| with_bars_closed(parser, Self::elements))?.expr()?;
+            inner = Answer::Expr(Expr::Call(Function::Binomial, vec![inner.expr()?, below]));
+        } else if self.take_command(&["over"]) {
+            let below = self.nested(|parser| with_bars_closed(parser, Self::elements))?.expr()?;
+            inner = Answer::Expr(inner.expr()?.over(below));
+        }
         if self.take('}') || self.take_command(&["}"]) { Some(inner) } else { None }
     }
 
@@ -80,7 +92,7 @@ impl Parser {
             _ => return None,
         };
         self.at += 1;
-        bracketed(groups, open, close)
+        bracketed(groups, open, close, self.work)
     }
 
     pub(super) fn absolute(&mut self) -> Option<Answer> {
@@ -113,14 +125,17 @@ impl Parser {
 }
 
 /// Inside brackets a `|` opens again.
-pub(super) fn with_bars_closed<T>(parser: &mut Parser, parse: impl FnOnce(&mut Parser) -> Option<T>) -> Option<T> {
+pub(super) fn with_bars_closed<'w, T>(
+    parser: &mut Parser<'w>,
+    parse: impl FnOnce(&mut Parser<'w>) -> Option<T>,
+) -> Option<T> {
     let bars = std::mem::take(&mut parser.bars);
     let result = parse(parser);
     parser.bars = bars;
     result
 }
 
-pub(super) fn bracketed(mut items: Vec<Answer>, open: char, close: char) -> Option<Answer> {
+pub(super) fn bracketed(mut items: Vec<Answer>, open: char, close: char, work: &Work) -> Option<Answer> {
     if items.len() == 1 {
         let only = items.pop()?;
         let matched = matches!((open, close), ('(', ')') | ('[', ']'));
@@ -132,7 +147,7 @@ pub(super) fn bracketed(mut items: Vec<Answer>, open: char, close: char) -> Opti
         let low_open = matches!(open, '(' | ']');
         let high_open = matches!(close, ')' | '[');
         // An interval that would be empty is a pair.
-        let (a, b) = (super::numeric::real(low), super::numeric::real(high));
+        let (a, b) = (real(low, work), real(high, work));
         let backwards = match (a, b) {
             (Some(a), Some(b)) => (low_open && high_open && b <= a) || b < a,
             _ => false,

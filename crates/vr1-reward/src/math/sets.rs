@@ -50,7 +50,7 @@ pub(super) fn as_set(answer: Answer) -> Answer {
 
 pub(super) fn same_set(gold: &Answer, answer: &Answer, rules: Rules, work: &Work) -> Option<bool> {
     work.step()?;
-    if let (Some(a), Some(b)) = (line(gold), line(answer))
+    if let (Some(a), Some(b)) = (line(gold, work), line(answer, work))
         && !(matches!(gold, Answer::Set(_)) && matches!(answer, Answer::Set(_)))
     {
         let ends = |a: &Piece, b: &Piece| {
@@ -86,7 +86,7 @@ pub(super) fn same_set(gold: &Answer, answer: &Answer, rules: Rules, work: &Work
             open_pair(interval).is_some_and(|b| in_order(a, &b, rules, work))
         }
         (Answer::Set(a), interval @ Answer::Interval { .. }) => {
-            open_pair(interval).is_some_and(|b| in_order(&ordered(a), &b, rules, work))
+            open_pair(interval).is_some_and(|b| in_order(&ordered(a, work), &b, rules, work))
         }
         (Answer::Difference(a, b), Answer::Difference(c, d)) => same(a, c, rules, work) && same(b, d, rules, work),
         (Answer::Union(a), Answer::Union(b)) | (Answer::Intersection(a), Answer::Intersection(b)) => {
@@ -101,13 +101,13 @@ pub(super) fn in_order(a: &[Answer], b: &[Answer], rules: Rules, work: &Work) ->
 }
 
 /// Numbers from the least to the greatest, the rest as it stands.
-pub(super) fn ordered(items: &[Answer]) -> Vec<Answer> {
-    let mut items = items.to_vec();
-    items.sort_by(|a, b| match (a.as_expr().and_then(real), b.as_expr().and_then(real)) {
-        (Some(a), Some(b)) => a.total_cmp(&b),
-        _ => std::cmp::Ordering::Equal,
-    });
-    items
+pub(super) fn ordered(items: &[Answer], work: &Work) -> Vec<Answer> {
+    let value = |item: &Answer| item.as_expr().and_then(|expr| real(expr, work));
+    let mut valued: Vec<(Option<f64>, &Answer)> = items.iter().map(|item| (value(item), item)).collect();
+    if valued.iter().all(|(value, _)| value.is_some()) {
+        valued.sort_by(|(a, _), (b, _)| a.unwrap_or(0.0).total_cmp(&b.unwrap_or(0.0)));
+    }
+    valued.into_iter().map(|(_, item)| item.clone()).collect()
 }
 
 /// The same elements in any order, each once.

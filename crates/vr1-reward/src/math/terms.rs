@@ -4,9 +4,10 @@ use num_traits::Signed;
 
 use super::expr::{Answer, Expr, Function};
 use super::lexer::Token;
+use super::matrix::transposed;
 use super::parser::Parser;
 
-impl Parser {
+impl Parser<'_> {
     pub(super) fn sum(&mut self) -> Option<Answer> {
         let mut first = self.product()?;
         let mut parts = Vec::new();
@@ -150,6 +151,8 @@ impl Parser {
                     | "cdots"
                     | "rVert"
                     | "mid"
+                    | "choose"
+                    | "over"
             ),
             _ => false,
         }
@@ -161,8 +164,7 @@ impl Parser {
             other => return Some(other),
         };
         loop {
-            if self.is('!') && self.tokens.get(self.at + 1) != Some(&Token::Symbol('=')) {
-                self.at += 1;
+            if self.take('!') {
                 base = Expr::Call(Function::Factorial, vec![base]);
             } else if self.take('%') {
                 base = Expr::Percent(Box::new(base));
@@ -174,7 +176,12 @@ impl Parser {
                     continue;
                 }
                 let exponent = self.script()?;
-                base = Expr::Power(Box::new(base), Box::new(exponent));
+                base = match (&base, exponent) {
+                    (Expr::Matrix { columns, cells }, Expr::Symbol(name)) if matches!(name.as_str(), "t" | "\\top") => {
+                        transposed(*columns, cells)
+                    }
+                    (_, exponent) => Expr::Power(Box::new(base), Box::new(exponent)),
+                };
             } else {
                 return Some(Answer::Expr(base));
             }

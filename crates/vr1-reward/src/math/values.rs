@@ -10,6 +10,7 @@ use super::expr::Expr;
 use super::matrix::evaluated;
 use super::modular::modular;
 use super::numeric::{Point, Work, complex, real};
+use super::precise::precisely;
 
 pub(super) fn number(expr: &Expr) -> Option<(&BigRational, bool)> {
     match expr {
@@ -33,7 +34,7 @@ pub(super) fn compare_expr(gold: &Expr, answer: &Expr, rules: Rules, work: &Work
         return Some(matches!((gold.word(), answer.word()), (Some(a), Some(b)) if a == b));
     }
     if let (Expr::Infinity, _) | (_, Expr::Infinity) = (gold, answer) {
-        return Some(real(gold) == real(answer) && real(gold).is_some());
+        return Some(real(gold, work) == real(answer, work) && real(gold, work).is_some());
     }
     let (a, b) = (evaluated(gold, work), evaluated(answer, work));
     let (gold, answer) = (a.as_ref().unwrap_or(gold), b.as_ref().unwrap_or(answer));
@@ -48,7 +49,7 @@ pub(super) fn compare_expr(gold: &Expr, answer: &Expr, rules: Rules, work: &Work
     let percent = matches!(gold, Expr::Percent(_)) != matches!(answer, Expr::Percent(_));
     match (number(gold), number(answer)) {
         // 28% is 28 as well as 0.28.
-        (Some((a, false)), Some((b, false))) if percent && a.is_integer() && b.is_integer() => return Some(a == b),
+        (Some((a, false)), Some((b, false))) if percent && a == b => return Some(true),
         // A whole number is not reached by rounding: 1 is 1.0, and not 1.0000001.
         (Some((a, c)), Some((b, d))) if !percent && ((!c && a.is_integer()) || (!d && b.is_integer())) => {
             return Some(a == b);
@@ -86,32 +87,53 @@ pub(super) fn rounded(expr: &Expr, rules: Rules, work: &Work) -> Option<i128> {
         let up = rest > half || (rest == half && whole % 2 != 0);
         return Some(if up { whole + 1 } else { whole });
     }
-    let value = real(expr)? * scale;
+    let value = real(expr, work)? * scale;
     (value.abs() < 1e30).then(|| value.round_ties_even() as i128)
 }
 
-/// Whether both take the same values at sample points, to ten digits of the greatest number on the way.
+/// Whether both take the same values: at nine points of either sign in double precision, to ten digits of the greatest
+/// number on the way, and where they do, at one of them to fifty.
 ///
-/// Nine real points of either sign; a point where either has no value does not count, and four must be left. One point
-/// will do where there is no symbol.
+/// A point where either has no value does not count, and four must be left. One point will do where there is no symbol.
 pub(super) fn agree(a: &Expr, b: &Expr, work: &Work) -> bool {
     let close = |(x, sx): (Complex64, f64), (y, sy): (Complex64, f64)| {
         let size = x.norm().max(y.norm());
         (x - y).norm() <= 1e-10 * size + 1e-13 * sx.max(sy)
     };
-    if let (Some(x), Some(y)) = (complex(a, &Point::none(), work), complex(b, &Point::none(), work)) {
-        return close(x, y);
+    if let (Some(x), Some(y)) = (complex(a, Point::None, work), complex(b, Point::None, work)) {
+        return close(x, y) && precisely(a, b, Point::None, x.1.max(y.1), work);
     }
+    // The bounds of a series are whole numbers.
+    let of = if holds_series(a) || holds_series(b) { Point::Whole } else { Point::Real };
     let mut points = 0;
-    for seed in 0..9 {
-        let point = Point::real(seed);
-        match (complex(a, &point, work), complex(b, &point, work)) {
-            (Some(x), Some(y)) if close(x, y) => points += 1,
+    let mut surest: Option<(Point, f64)> = None;
+    for point in (0..9).map(of) {
+        match (complex(a, point, work), complex(b, point, work)) {
+            (Some(x), Some(y)) if close(x, y) => {
+                points += 1;
+                let size = x.1.max(y.1);
+                if surest.is_none_or(|(_, least)| size < least) {
+                    surest = Some((point, size));
+                }
+            }
             (Some(_), Some(_)) => return false,
             _ => {}
         }
     }
-    points >= 4 || (points == 0 && structural(a, b, work))
+    match surest {
+        Some((point, size)) => points >= 4 && precisely(a, b, point, size, work),
+        None => structural(a, b, work),
+    }
+}
+
+fn holds_series(expr: &Expr) -> bool {
+    match expr {
+        Expr::Series { .. } => true,
+        Expr::Sum(parts) | Expr::Product(parts) | Expr::Call(_, parts) => parts.iter().any(holds_series),
+        Expr::Power(base, exponent) => holds_series(base) || holds_series(exponent),
+        Expr::Percent(of) => holds_series(of),
+        _ => false,
+    }
 }
 
 /// The same parts in any order, for what has no value.
