@@ -2,18 +2,20 @@
 
 use regex::Regex;
 
-use super::ast::{Arg, Fault, Form, Kind, Span};
+use super::ast::{Arg, Binary, Expr, Fault, Form, Kind, Span};
 use super::check::{Checker, Found, arity, mismatch, nearest};
 use super::functions::{self, Gives, Shape};
 use super::library::FUNCTIONS;
-use super::node::{Depends, Each, Facts, GroupCall, GroupKind, Node, Range, RegexCall, RegexKind};
+use super::node::{Depends, Each, Facts, GroupCall, GroupKind, Node, Range, RegexCall, RegexKind, Variable};
 use crate::{Type, Value};
 
 impl Checker<'_> {
     pub(super) fn call(&mut self, name: &str, span: Span, args: &[Arg], whole: Span) -> Found {
         // `map(list, item => …)` is not the verifier of that name.
         let each_item = args.iter().any(|arg| matches!(arg.form, Form::Each(_)));
-        if let Some(verifier) = self.registry.get(name).filter(|_| !each_item) {
+        // Nor is the length of a text the reward for length, which takes a number.
+        let of_text = name == "length" && args.first().is_some_and(|arg| !self.is_number(&arg.value));
+        if let Some(verifier) = self.registry.get(name).filter(|_| !each_item && !of_text) {
             return self.verify(&verifier.clone(), span, args);
         }
         if let Some((_, kind)) = RegexKind::ALL.iter().find(|(known, _)| *known == name) {
@@ -38,6 +40,37 @@ impl Checker<'_> {
             Some(nearest) => fault.help(format!("did you mean `{nearest}`?")),
             None => fault.help("`vr1 score --list` lists them; a verifier of your own is registered first"),
         })
+    }
+
+    /// Whether the expression is a number or a boolean by its outermost part alone.
+    fn is_number(&self, expr: &Expr) -> bool {
+        match &expr.kind {
+            Kind::Number(_) | Kind::Bool(_) | Kind::Unary(..) => true,
+            Kind::Binary(Binary::Coalesce, of, _) | Kind::If(_, of, _) | Kind::Let(_, _, of) => self.is_number(of),
+            Kind::Binary(..) => true,
+            Kind::Name(name) => {
+                let scalar = |facts: &Facts| matches!(facts.kind, Type::Number | Type::Bool);
+                let local = self.scope.iter().rev().find(|local| local.name == *name).map(|local| scalar(&local.facts));
+                let term = || self.terms.iter().find(|term| term.name == *name).map(|term| scalar(&term.facts));
+                let variable =
+                    || Variable::ALL.iter().find(|(known, _)| known == name).map(|(_, v)| scalar(&v.facts()));
+                local.or_else(term).or_else(variable).unwrap_or(false)
+            }
+            Kind::Call(name, _) => match functions::find(&name.text) {
+                Some(function) => matches!(function.gives, Gives::Number | Gives::Boolean),
+                None => {
+                    let name = name.text.as_str();
+                    let of_list = Each::ALL.iter().find(|(known, _)| *known == name);
+                    let of_text = RegexKind::ALL.iter().find(|(known, _)| *known == name);
+                    match (of_list, of_text) {
+                        (Some((_, kind)), _) => !matches!(kind, Each::Map | Each::Filter),
+                        (_, Some((_, kind))) => matches!(kind, RegexKind::Matches | RegexKind::FullMatch),
+                        _ => true,
+                    }
+                }
+            },
+            _ => false,
+        }
     }
 
     pub(super) fn plain(&self, name: &str, args: &[Arg]) -> Result<(), Fault> {
@@ -183,11 +216,13 @@ impl Checker<'_> {
             // Each rollout of the group has its own value, so names bound here cannot be seen in there.
             Some(arg) => {
                 let scope = std::mem::take(&mut self.scope);
+                // It is evaluated on every rollout, also where the branch around it is not taken.
+                let nonzero = std::mem::take(&mut self.nonzero);
                 let found = match kind {
                     GroupKind::Diversity | GroupKind::Share => self.expr(&arg.value),
                     _ => self.number(&arg.value, &format!("`{name}`")),
                 };
-                self.scope = scope;
+                (self.scope, self.nonzero) = (scope, nonzero);
                 found?
             }
             None => (Node::Constant(Value::Number(0.0)), Facts::of(Type::Number)),
@@ -221,8 +256,10 @@ impl Checker<'_> {
             if !item.fits(&Type::Number) {
                 return Err(mismatch(args[0].value.span, "`sum`", "list of number", &list_facts.kind));
             }
+            let known = self.nonzero.clone();
             let slot = self.bind("item", item_facts.clone());
             self.scope.pop();
+            self.nonzero = known;
             (slot, Node::Local(slot), item_facts)
         } else {
             let Form::Each(variable) = &args[1].form else {
@@ -233,6 +270,7 @@ impl Checker<'_> {
                 );
                 return Err(fault.help(format!("write `{name}(list, item => …)`")));
             };
+            let known = self.nonzero.clone();
             let slot = self.bind(&variable.text, item_facts);
             let found = match kind {
                 Each::Map => self.expr(&args[1].value),
@@ -240,6 +278,7 @@ impl Checker<'_> {
                 _ => self.condition(&args[1].value, &format!("`{name}`")),
             };
             self.scope.pop();
+            self.nonzero = known;
             let (body, facts) = found?;
             (slot, body, facts)
         };

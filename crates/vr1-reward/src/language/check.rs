@@ -59,9 +59,9 @@ pub(crate) fn check(
 }
 
 pub(super) struct Local {
-    name: String,
+    pub(super) name: String,
     slot: usize,
-    facts: Facts,
+    pub(super) facts: Facts,
 }
 
 pub(super) struct Checker<'c> {
@@ -102,9 +102,11 @@ impl Checker<'_> {
             Kind::If(condition, yes, no) => self.branches(condition, yes, no),
             Kind::Let(name, value, body) => {
                 let (value, facts) = self.expr(value)?;
+                let known = self.nonzero.clone();
                 let slot = self.bind(name, facts);
                 let body = self.expr(body);
                 self.scope.pop();
+                self.nonzero = known;
                 let (body, facts) = body?;
                 Ok((Node::Let(slot, Box::new(value), Box::new(body)), facts))
             }
@@ -115,6 +117,8 @@ impl Checker<'_> {
     pub(super) fn bind(&mut self, name: &str, facts: Facts) -> usize {
         let slot = self.locals;
         self.locals += 1;
+        // What was known of an outer name does not hold for the one that hides it.
+        self.nonzero.retain(|known| !known.names(name));
         self.scope.push(Local { name: name.to_owned(), slot, facts });
         slot
     }

@@ -293,7 +293,7 @@ fn contains<'a>(whole: &Value<'a>, part: &Value<'a>, budget: &Budget) -> Result<
             part.as_text().is_some_and(|part| text.contains(part))
         }
         Value::List(items) => {
-            budget.spend(items.len() as u64, "contains")?;
+            budget.spend(items.len() as u64 * part.reading(), "contains")?;
             items.iter().any(|item| item == part)
         }
         _ => false,
@@ -349,8 +349,8 @@ fn between<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
 fn sort<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
     let Value::List(mut items) = std::mem::replace(&mut values[0], Value::Missing) else { return Ok(Value::Missing) };
     // About the comparisons a sort makes; it cannot be stopped half-way.
-    let length = items.len() as u64;
-    budget.spend(2 * length * u64::from(length.max(2).ilog2()), "sort")?;
+    let size: u64 = items.iter().map(Value::reading).sum();
+    budget.spend(2 * size * u64::from((items.len() as u64).max(2).ilog2()), "sort")?;
     items.sort_by(|a, b| match (a, b) {
         (Value::Number(a), Value::Number(b)) => a.total_cmp(b),
         (a, b) => a.to_text().cmp(&b.to_text()),
@@ -359,14 +359,23 @@ fn sort<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
 }
 
 fn unique<'a>(values: &mut [Value<'a>], budget: &Budget) -> Result<Value<'a>> {
+    #[derive(PartialEq, Eq, Hash)]
+    enum Key<'v> {
+        Text(&'v str),
+        Number(u64),
+        Other(String),
+    }
     let Value::List(items) = std::mem::replace(&mut values[0], Value::Missing) else { return Ok(Value::Missing) };
     let mut seen = std::collections::HashSet::new();
-    let mut kept = Vec::new();
-    for item in items {
-        budget.spend(8, "unique")?;
-        if seen.insert(format!("{item:?}")) {
-            kept.push(item);
-        }
+    let mut keep = Vec::with_capacity(items.len());
+    for item in &items {
+        budget.spend(8 + 2 * item.reading(), "unique")?;
+        keep.push(seen.insert(match item {
+            Value::Text(text) => Key::Text(text),
+            Value::Number(number) => Key::Number(number.to_bits()),
+            other => Key::Other(format!("{other:?}")),
+        }));
     }
-    Ok(Value::List(kept))
+    drop(seen);
+    Ok(Value::List(items.into_iter().zip(keep).filter_map(|(item, keep)| keep.then_some(item)).collect()))
 }
