@@ -53,7 +53,15 @@ impl Compiler<'_> {
         match total {
             Some(total) if !failed => {
                 let name = source.name.clone().unwrap_or_else(|| "reward".into());
-                Ok(Program { source, terms, total, limits: Limits::default(), warnings: found, name })
+                Ok(Program {
+                    source,
+                    terms,
+                    total,
+                    limits: Limits::default(),
+                    warnings: found,
+                    name,
+                    file: self.file.to_owned(),
+                })
             }
             _ => {
                 let report = render_all(&found, self.file);

@@ -39,6 +39,8 @@ pub struct Program {
     pub(crate) limits: Limits,
     pub(crate) warnings: Vec<Diagnostic>,
     pub(crate) name: String,
+    /// What the file is called in messages.
+    pub(crate) file: String,
 }
 
 #[derive(Debug, Clone)]
