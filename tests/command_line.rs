@@ -105,18 +105,48 @@ fn each_rollout_has_its_line_of_score_or_of_error() {
     let input = folder.path().join("rollouts.jsonl");
     let input = input.to_str().unwrap();
     let good = r#"{"prompt":"1+2?","completion":"<think>a</think><answer>3</answer>","solution":3}"#;
-    fs::write(input, format!("{good}\n{{\"prompt\":\"?\"}}\n\nno JSON\n{}", good.replace(">3<", ">4<"))).unwrap();
-    let scored = lines(&["score", "--reward", "r1v_counting", "--input", input, "--json"]);
+    let mut rows = format!("{good}\n{{\"prompt\":\"?\"}}\n\nno JSON\n{}\n", good.replace(">3<", ">4<")).into_bytes();
+    rows.extend(b"{\"completion\": \"\xff\"}\n");
+    fs::write(input, rows).unwrap();
+    let output = vr1(&["score", "--reward", "r1v_counting", "--input", input, "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let scored: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(scored[0], json!({ "total": 2.0, "terms": { "accuracy": 1.0, "format": 1.0 } }));
     assert_eq!(scored[1]["error"], format!("{input}:2: there is no `completion`"));
     assert!(scored[2]["error"].as_str().unwrap().starts_with(&format!("{input}:4: not JSON")));
     assert_eq!(scored[3]["total"], 1.0);
-    assert_eq!(scored.len(), 4);
+    assert_eq!(scored[4]["error"], format!("{input}:6: not UTF-8 at byte 16"));
+    assert_eq!(scored.len(), 5);
+    // What could not be scored is told by its number and counted, and is no success.
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("3 of 5 rollouts could not be scored, on line 2, 4, 6"), "{said}");
+    assert_eq!(output.status.code(), Some(1));
 
     fs::write(input, "no JSON\n").unwrap();
     let output = vr1(&["score", "--reward", "r1v_counting", "--input", input, "--json"]);
     assert_eq!(output.status.code(), Some(1), "nothing could be scored");
     assert_eq!(vr1(&["score", "--reward", "r1v_countin", "--input", input]).status.code(), Some(1));
+}
+
+#[test]
+fn scores_are_summed_up_in_histograms() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, reward) = (folder.path().join("rollouts.jsonl"), folder.path().join("reward.yaml"));
+    fs::write(&reward, "terms: { right: 'exact(answer, solution)', size: 'tokens' }\ntotal: right + 0.1 * size")
+        .unwrap();
+    let row = |i: usize| {
+        let answer = if i % 4 == 0 { "3" } else { "4" };
+        json!({ "completion": format!("<answer>{answer}</answer>"), "solution": "3", "tokens": i }).to_string() + "\n"
+    };
+    fs::write(&input, (0..40).map(row).collect::<String>()).unwrap();
+    let output = vr1(&["score", "--reward", reward.to_str().unwrap(), "--input", input.to_str().unwrap()]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("right: mean 0.2500 of 40\n  0      30  "), "{said}");
+    assert!(said.contains("\n  1      10  "), "{said}");
+    assert!(said.contains("size: mean 19.5000 of 40\n"), "{said}");
+    assert!(said.contains("  0.000 … 3.900       4  "), "{said}");
+    assert!(said.contains("40 rollouts scored"), "{said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ macro_rules! programs {
 }
 
 /// The reward programs of the reproduced systems, by name.
-static PROGRAMS: [(&str, &str); 11] = programs![
+static PROGRAMS: [(&str, &str); 13] = programs![
     "insight_v",
     "llamav_o1",
     "open_r1_multimodal",
@@ -15,8 +15,10 @@ static PROGRAMS: [(&str, &str); 11] = programs![
     "r1_onevision",
     "r1_vision",
     "r1v_counting",
+    "r1v_published",
     "visualthinker_sat",
     "visualthinker_sat_published",
+    "vlm_r1",
     "vlm_r1_od",
     "vlm_r1_rec",
 ];

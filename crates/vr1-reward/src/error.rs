@@ -5,7 +5,7 @@ use crate::Diagnostic;
 #[non_exhaustive]
 pub enum Error {
     /// The program is not the YAML it should be.
-    #[error("reward program: {reason}")]
+    #[error("{reason}")]
     Yaml {
         /// What is wrong, and where.
         reason: String,
@@ -16,6 +16,16 @@ pub enum Error {
         /// Every fault.
         diagnostics: Vec<Diagnostic>,
         /// The faults as one text, as a compiler prints them.
+        report: String,
+    },
+    /// The program fails tests of its own.
+    #[error("{failed} of the reward program's {tests} tests failed\n{report}")]
+    Tests {
+        /// How many failed.
+        failed: usize,
+        /// How many there are.
+        tests: usize,
+        /// What differs, a line for each completion.
         report: String,
     },
     /// No built-in program has this name.

@@ -6,7 +6,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle};
 
 use crate::language::ast::Fault;
 use crate::language::check::nearest;
-use crate::{Diagnostic, Error, ProgramSource, Result};
+use crate::{Diagnostic, Error, ProgramSource, Result, Severity};
 
 /// The keys of a program.
 const KEYS: [&str; 6] = ["name", "about", "terms", "metrics", "total", "tests"];
@@ -18,8 +18,22 @@ pub(crate) fn read(file: &str, yaml: &str) -> Result<ProgramSource> {
         // "unknown field `terns`, expected one of …": say the nearest instead of all.
         let unknown = reason.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
         let near = unknown.and_then(|(field, _)| nearest(field, KEYS.into_iter()));
-        let help = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        Error::Yaml { reason: format!("{file}: {reason}{help}") }
+        let help = near.map(|near| format!("did you mean `{near}`?"));
+        let Some(place) = error.location() else { return Error::Yaml { reason: format!("error: {reason} ({file})") } };
+        // The place is said by the arrow.
+        let at = format!(" at line {} column {}", place.line(), place.column());
+        let diagnostic = Diagnostic {
+            severity: Severity::Error,
+            message: reason.replace(&at, ""),
+            place: "the file itself".to_owned(),
+            line: place.line(),
+            column: place.column(),
+            width: 1,
+            source_line: yaml.lines().nth(place.line().saturating_sub(1)).unwrap_or_default().to_owned(),
+            label: String::new(),
+            help,
+        };
+        Error::Yaml { reason: diagnostic.render(file).trim_end().to_owned() }
     })
 }
 

@@ -2,12 +2,14 @@
 
 mod budget;
 mod builtin;
+mod compile;
 mod diagnostic;
 mod error;
 mod fmt;
 mod language;
 mod layout;
 mod math;
+mod outcome;
 mod probe;
 mod program;
 mod record;
@@ -25,8 +27,9 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use error::{Error, Result};
 pub use fmt::format_program;
 pub use math::{MathConfig, MathKinds, SetRule, math_equal};
+pub use outcome::{Bounds, Outcome};
 pub use probe::{Hack, ProbeSample};
-pub use program::{Bounds, Outcome, Program};
+pub use program::Program;
 pub use record::Record;
 pub use registry::{Absent, Args, Param, Registry, Signature};
 pub use report::{Failure, Report};

@@ -119,7 +119,7 @@ impl Program {
         let plain = answers.iter().flat_map(|answer| shapes(answer)).filter_map(|text| score(&text));
         let Some(plain) = plain.reduce(f32::max) else { return Vec::new() };
         let wrong = "a thing that is not there";
-        let listed = "(A) (B) (C) (D) A B C D left right yes no 0 1 2 3 4 5 6 7 8 9";
+        let listed = options(sample, solution);
         let mut tries = vec![
             ("the empty completion", String::new()),
             ("the prompt echoed", sample.prompt.clone()),
@@ -143,4 +143,16 @@ impl Program {
         });
         judged.collect()
     }
+}
+
+/// Every option there may be: the sample's own, as far as its fields list them, the usual ones, and the right one.
+fn options(sample: &ProbeSample, solution: &str) -> String {
+    const USUAL: &str = "(A) (B) (C) (D) A B C D left right yes no 0 1 2 3 4 5 6 7 8 9";
+    let lists = sample.fields.values().filter_map(serde_json::Value::as_array);
+    let mut options: Vec<&str> = lists.flatten().filter_map(serde_json::Value::as_str).collect();
+    options.extend(USUAL.split(' '));
+    if solution.len() < 80 && !options.contains(&solution) {
+        options.push(solution);
+    }
+    options.join(" ")
 }

@@ -92,6 +92,12 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    /// The verifier's own name, for its errors.
+    #[must_use]
+    pub fn name(&self) -> &'a str {
+        self.name
+    }
+
     /// The rollout under judgement.
     #[must_use]
     pub fn rollout(&self) -> &'a Rollout<'a> {

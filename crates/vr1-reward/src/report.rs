@@ -1,11 +1,13 @@
 use std::fmt;
 
 use crate::source::Test;
-use crate::{Bounds, Diagnostic, Fields, Hack, Outcome, Program, Result, Rollout};
+use crate::{Bounds, Diagnostic, Error, Fields, Hack, Outcome, Program, Result, Rollout};
 
 /// What [`Program::check`] found.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Report {
+    /// What the program's file is called.
+    pub file: String,
     /// What the static check found that does not stop the program.
     pub warnings: Vec<Diagnostic>,
     /// The range of each term and of the total.
@@ -35,7 +37,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for warning in &self.warnings {
-            writeln!(f, "{}", warning.render("reward"))?;
+            writeln!(f, "{}", warning.render(&self.file))?;
         }
         for bounds in &self.bounds {
             writeln!(f, "{bounds}")?;
@@ -103,8 +105,40 @@ impl Program {
                 }
             }
         }
-        let tests = self.source().tests.len();
-        Report { warnings: self.warnings().to_vec(), bounds: self.bounds(), tests, failures, hacks: self.probe(&[]) }
+        Report {
+            file: self.file.clone(),
+            warnings: self.warnings().to_vec(),
+            bounds: self.bounds(),
+            tests: self.source().tests.len(),
+            failures,
+            hacks: self.probe(&[]),
+        }
+    }
+
+    /// The program, once it has passed its own tests; what runs for hours begins with this.
+    ///
+    /// # Errors
+    /// [`Error::Tests`] with every test that failed.
+    ///
+    /// # Example
+    /// ```
+    /// use vr1_reward::{Error, Program, Registry};
+    /// let yaml = "
+    /// terms: { accuracy: 'exact(answer, solution)' }
+    /// total: accuracy
+    /// tests: [{ completion: '<answer>5</answer>', solution: '4', expect: { accuracy: 1 } }]
+    /// ";
+    /// let failed = Program::parse(yaml, &Registry::default())?.tested().unwrap_err();
+    /// assert!(matches!(failed, Error::Tests { failed: 1, tests: 1, .. }));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn tested(self) -> Result<Self> {
+        let report = self.check();
+        if report.passed() {
+            return Ok(self);
+        }
+        let lines: Vec<String> = report.failures.iter().map(Failure::to_string).collect();
+        Err(Error::Tests { failed: report.failed_tests(), tests: report.tests, report: lines.join("\n") })
     }
 
     fn run_test<'t>(&self, test: &'t Test) -> Vec<(&'t Test, Result<Outcome>)> {

@@ -96,6 +96,25 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The work of copying the value; a part of the rollout's own text is only pointed at.
+    pub(crate) fn copying(&self) -> u64 {
+        match self {
+            Self::Text(Cow::Owned(text)) => text.len() as u64 / 64,
+            Self::Boxes(boxes) => boxes.iter().map(|b| 1 + b.label.len() as u64 / 64).sum(),
+            Self::List(items) => items.iter().map(|item| 1 + item.copying()).sum(),
+            _ => 0,
+        }
+    }
+
+    /// The work of looking at all of the value.
+    pub(crate) fn reading(&self) -> u64 {
+        match self {
+            Self::Text(text) => 1 + text.len() as u64 / 64,
+            Self::List(items) => items.iter().map(Self::reading).sum(),
+            other => 1 + other.copying(),
+        }
+    }
+
     /// What the value is, for messages: `the text "abc"`.
     pub(crate) fn describe(&self) -> String {
         match self {

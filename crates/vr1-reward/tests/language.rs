@@ -90,14 +90,34 @@ fn a_division_that_can_be_by_zero_is_refused() {
 }
 
 #[test]
+fn what_a_branch_knows_does_not_reach_a_hidden_name_or_another_rollout() {
+    refused("let n = tokens in if n > 0 then (let n = word_count(think) in 1 / n) else 0", "can divide by zero");
+    refused("let n = tokens in if n > 0 then sum([1, 2], n => 1 / n) else 0", "can divide by zero");
+    refused("if tokens > 0 then group_mean(1 / tokens) else 0", "can divide by zero");
+    gives("let n = tokens in if n > 0 then (let m = 7 in m / n) else 0", 1.0);
+}
+
+#[test]
 fn types_are_checked_before_anything_runs() {
-    refused("length(3)", "needs a text or list, and this is a number");
+    refused("length(finished)", "`tokens` of `length` needs a number, and this is a boolean");
     refused("answer == 3", "is never equal to");
     refused("answer", "must be a number, and is a text");
     refused("if finished then 1 else 'a'", "the branches of `if` differ");
     refused("matches(completion, '(?=a)')", "look-around");
     refused("matches(completion, answer)", "written in the program itself");
     refused("[1, 'a']", "a list holds values of one type");
+}
+
+#[test]
+fn the_length_of_a_text_is_a_count_and_of_a_number_a_reward() {
+    gives("length('four')", 4.0);
+    gives("length([1, 2])", 2.0);
+    gives("length(fields.choices)", 2.0);
+    gives("length(let t = think in t)", 7.0);
+    gives("length(tokens)", 0.007);
+    gives("let n = tokens in length(if finished then n else 0, rate=0.5)", 3.5);
+    // Nested, it is still checked once.
+    gives(&format!("{}tokens{}", "length(".repeat(50), ", rate=1)".repeat(50)), 7.0);
 }
 
 #[test]

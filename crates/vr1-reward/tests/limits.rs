@@ -170,6 +170,27 @@ fn a_pattern_that_would_hang_elsewhere_is_linear_here() {
 }
 
 #[test]
+fn a_list_that_is_looked_at_for_each_of_its_items_costs_its_length_each_time() {
+    let completion = "word ".repeat(100_000);
+    for costly in [
+        "let all = words(completion) in sum(map(all, w => length(all)))",
+        "let all = words(completion) in count(all, w => 'w' in all)",
+        "length(unique(map(words(completion), w => completion)))",
+        "length(sort(map(words(completion), w => completion)))",
+    ] {
+        let yaml = format!("terms: {{ a: \"{costly}\" }}\ntotal: (a ?? 0) + exact(answer, solution)");
+        let program = Program::parse(&yaml, &Registry::default()).unwrap();
+        let start = Instant::now();
+        let fields = Fields::new();
+        let rollout =
+            Rollout { prompt: "", completion: &completion, solution: "3", tokens: 1, finished: true, fields: &fields };
+        let outcome = program.outcome(&rollout);
+        assert!(matches!(outcome, Err(Error::Fuel { .. } | Error::Deadline { .. })), "{costly}: {outcome:?}");
+        assert!(start.elapsed() < deadline(), "{costly} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
 fn fuel_ends_a_reward_that_costs_too_much() {
     let program = wide().with_limits(Limits { fuel: 1000, ..Limits::default() });
     let fields = Fields::new();

@@ -50,7 +50,15 @@ fn a_test_of_an_unknown_term_points_at_the_test() {
 #[test]
 fn a_wrong_key_is_told_the_nearest() {
     let error = Program::parse("termz: {}\ntotal: 1", &Registry::default()).unwrap_err().to_string();
-    assert!(error.contains("did you mean `terms`?"), "{error}");
+    let expected = "\
+error: unknown field `termz`, expected one of `name`, `about`, `terms`, `metrics`, `total`, `tests`
+ --> reward.yaml:1:1 (the file itself)
+  |
+1 | termz: {}
+  | ^
+  |
+  = help: did you mean `terms`?";
+    assert_eq!(error, expected);
 }
 
 #[test]
@@ -89,8 +97,26 @@ fn the_probe_finds_nothing_in_the_built_in_programs() {
 }
 
 #[test]
+fn warnings_name_the_file() {
+    let yaml = "terms: { a: 'exact(answer, solution)', b: tokens }\ntotal: a";
+    let report = Program::parse_file("mine.yaml", yaml, &Registry::default()).unwrap().check();
+    assert!(report.to_string().contains("--> mine.yaml:1:"), "{report}");
+}
+
+#[test]
+fn the_probe_lists_the_samples_own_options() {
+    let yaml = "
+terms: { a: 'to_number(solution in completion)' }
+total: a
+tests: [{ completion: '<answer>teal</answer>', solution: teal, choices: [teal, ochre], expect: { a: 1 } }]";
+    let report = Program::parse(yaml, &Registry::default()).unwrap().check();
+    let listed = report.hacks.iter().find(|hack| hack.name == "every option listed");
+    assert!(listed.is_some_and(|hack| hack.completion.contains("<answer>teal ochre (A)")), "{report}");
+}
+
+#[test]
 fn the_probe_sees_a_reward_for_length_alone() {
-    let yaml = "terms: { a: 'exact(answer, solution)', b: 'length_bonus(tokens, 0.01)' }\ntotal: a + b";
+    let yaml = "terms: { a: 'exact(answer, solution)', b: 'length(tokens, 0.01)' }\ntotal: a + b";
     let report = Program::parse(yaml, &Registry::default()).unwrap().check();
     assert!(report.hacks.iter().any(|hack| hack.name == "a thousand repeats"), "{report}");
     let yaml = "terms: { a: 'contains(completion, solution)' }\ntotal: to_number(a > 0)";

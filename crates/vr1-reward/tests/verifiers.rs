@@ -40,6 +40,8 @@ fn each_systems_choice_keeps_its_fault() {
     gives("choice(completion, solution, compat='vlm_r1')", "(C)", "(C)", 0.0);
     gives("choice(completion, solution, compat='vlm_r1')", "The correct answer is B. Not A.", "B", 1.0);
     gives("choice(completion, solution, compat='r1_onevision')", "it is c", "C", 1.0);
+    gives("choice(completion, solution, compat='r1_onevision')", "it is c", "Answer: C", 1.0);
+    gives("choice(completion, solution, compat='r1_onevision')", "it is a", "Answer: C", 0.0);
 }
 
 #[test]
@@ -64,6 +66,8 @@ fn yes_and_no_are_words() {
 fn likeness_of_texts_is_what_the_formulas_say() {
     // LCS of kitten and sitting is 4: 2·4 / 13.
     gives("levenshtein(completion, solution)", "kitten", "sitting", 8.0 / 13.0);
+    gives("levenshtein(completion, solution)", "Red.", "red", 1.0);
+    gives("levenshtein(completion, solution, compat='r1_onevision')", "Red.", "red.", 6.0 / 7.0);
     gives("edit_distance(completion, solution)", "kitten", "sitting", 1.0 - 3.0 / 7.0);
     gives("anls(completion, fields.golds)", "a dig", "", 0.8);
     gives("anls(completion, fields.golds)", "zzzzz", "", 0.0);
@@ -107,6 +111,31 @@ fn mean_average_precision_is_cocos() {
 }
 
 #[test]
+fn a_box_that_cannot_be_read_is_counted_and_spoils_no_other() {
+    let gold = r#"[{"bbox_2d": [0, 0, 10, 10], "label": "cat"}]"#;
+    let broken = r#"[{"bbox_2d": [0, 0, 10, 10], "label": "cat"}, {"bbox_2d": "?", "label": "cat"}]"#;
+    gives("map(completion, solution)", broken, gold, 1.0);
+    gives("od_length(completion, solution)", broken, gold, 0.5);
+    gives("od_length(completion, solution)", "```json\n\"cat\"\n```", gold, 0.0);
+}
+
+#[test]
+fn of_several_fences_map_reads_the_last_and_weighted_sum_the_first() {
+    let gold = r#"[{"bbox_2d": [0, 0, 10, 10], "label": "cat"}]"#;
+    let two = format!("```json\n{gold}\n```\nor\n```json\n[]\n```");
+    gives("map(completion, solution)", &two, gold, 0.0);
+    gives("weighted_sum(completion, solution)", &two, gold, 1.0);
+}
+
+#[test]
+fn the_published_order_of_answer_and_reference_can_be_had() {
+    // Math-Verify lets a set answer a relation, and no relation a set.
+    gives("math(completion, solution)", "$(1, 2)$", "$1 < x < 2$", 1.0);
+    gives("math(completion, solution, compat='swapped')", "$(1, 2)$", "$1 < x < 2$", 0.0);
+    gives("math(completion, solution, compat='swapped')", "$1 < x < 2$", "$(1, 2)$", 1.0);
+}
+
+#[test]
 fn weighted_sum_weighs_place_and_completeness() {
     gives("weighted_sum(completion, solution)", TWO, TWO, 1.0);
     // One of two found, exactly: 0.7·0.5 + 0.3·(1 − (1/2 + 0)/2).
@@ -140,7 +169,10 @@ fn length_rewards_follow_their_papers() {
     gives("overlong(tokens, 1024, 256)", "", "", 0.0);
     gives("overlong(tokens, 600, 176)", "", "", -0.5);
     gives("overlong(tokens, 400, 100)", "", "", -1.0);
-    gives("length_bonus(tokens)", "", "", 0.512);
+    gives("length(tokens)", "", "", 0.512);
+    gives("length(2000)", "", "", 0.512);
+    gives("length(2000, compat='visualthinker')", "", "", 2.0);
+    gives("length(completion)", "a text is as long as it is", "", 26.0);
     gives("repetition(completion, 2)", "a b a b a b", "", -(1.0 - 2.0 / 5.0));
     gives("repetition(completion)", "too short", "", 0.0);
     gives("answer_only_rate(completion)", "<answer>4</answer>", "", 1.0);

@@ -173,7 +173,7 @@ impl Trainer {
         options: &RunOptions,
         folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
     ) -> Result<Self> {
-        let reward = Program::compile(recipe.reward.clone(), &options.registry)?;
+        let reward = Program::compile(recipe.reward.clone(), &options.registry)?.tested()?;
         let evaluation = Evaluation::open(&recipe.evaluation, &recipe.prompt, recipe.seed)?;
         let update = match &recipe.objective {
             Objective::Grpo(grpo) => {

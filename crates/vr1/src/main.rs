@@ -4,6 +4,7 @@
 //! status is 0 only where the command did what it was asked.
 
 mod generate;
+mod histogram;
 mod logprobs;
 mod question;
 mod report;

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::json;
-use vr1_reward::{Error, Outcome, Program, Record, Registry, builtin_programs, format_program};
+use vr1_reward::{Outcome, Program, Record, Registry, builtin_programs, format_program};
 
+use crate::histogram::Histogram;
 use crate::{print, print_json, say};
 
 /// Rollouts are read and scored this many groups at a time.
@@ -63,18 +64,16 @@ impl Score {
         let file = File::open(path).with_context(|| path.display().to_string())?;
         let mut out = BufWriter::new(io::stdout().lock());
         let mut tally = Tally::default();
-        let mut lines = BufReader::new(file).split(b'\n').enumerate();
+        let mut lines = BufReader::new(file).split(b'\n').zip(1_usize..);
         loop {
-            let mut records = Vec::new();
-            for (number, line) in lines.by_ref() {
+            let (mut numbers, mut records) = (Vec::new(), Vec::new());
+            for (line, number) in lines.by_ref() {
                 let line = line.with_context(|| path.display().to_string())?;
                 if line.trim_ascii().is_empty() {
                     continue;
                 }
-                records.push(Record::parse_bytes(&line).map_err(|e| {
-                    let reason = format!("{}:{}: {e}", path.display(), number + 1);
-                    Error::Row { reason }
-                }));
+                numbers.push(number);
+                records.push(Record::parse_bytes(&line));
                 if records.len() == GROUPS_AT_ONCE * self.group_size {
                     break;
                 }
@@ -82,66 +81,78 @@ impl Score {
             if records.is_empty() {
                 break;
             }
-            for outcome in program.score_records(&records, self.group_size) {
+            for (number, outcome) in numbers.into_iter().zip(program.score_records(&records, self.group_size)) {
+                let outcome = outcome.map_err(|error| format!("{}:{number}: {error}", path.display()));
                 if self.json {
                     let line = match &outcome {
                         Ok(outcome) => serde_json::to_string(outcome)?,
-                        Err(error) => json!({ "error": error.to_string() }).to_string(),
+                        Err(error) => json!({ "error": error }).to_string(),
                     };
                     writeln!(out, "{line}").context("cannot write to stdout")?;
                 }
-                tally.add(outcome);
+                tally.add(number, outcome);
             }
         }
         out.flush().context("cannot write to stdout")?;
-        tally.finish()
+        if self.json { tally.finish() } else { tally.summary().finish() }
     }
 }
+
+/// Bad rows are told one by one up to this many, and by their number alone up to so many more.
+const TOLD: usize = 10;
+const NUMBERED: usize = 100;
 
 /// What came of all rollouts together.
 #[derive(Default)]
 struct Tally {
     scored: usize,
-    failed: usize,
-    first: Option<Error>,
-    /// Sum and number of the values of each term, the total last.
-    means: Vec<(String, f64, usize)>,
+    /// The lines that could not be scored.
+    failed: Vec<usize>,
+    first: Option<String>,
+    /// Each term, the total last.
+    terms: Vec<Histogram>,
 }
 
 impl Tally {
-    fn add(&mut self, outcome: vr1_reward::Result<Outcome>) {
+    fn add(&mut self, line: usize, outcome: std::result::Result<Outcome, String>) {
         match outcome {
             Ok(Outcome { total, terms }) => {
                 self.scored += 1;
                 let values = terms.into_iter().chain([("total".to_owned(), total)]);
                 for (i, (name, value)) in values.enumerate() {
-                    if self.means.len() == i {
-                        self.means.push((name, 0.0, 0));
+                    if self.terms.len() == i {
+                        self.terms.push(Histogram::new(name));
                     }
-                    self.means[i].1 += f64::from(value.unwrap_or(0.0));
-                    self.means[i].2 += usize::from(value.is_some());
+                    self.terms[i].add(value);
                 }
             }
             Err(error) => {
-                self.failed += 1;
+                if self.failed.len() < TOLD {
+                    say(&error);
+                }
+                self.failed.push(line);
                 self.first.get_or_insert(error);
             }
         }
     }
 
+    /// Says how each term is spread.
+    fn summary(self) -> Self {
+        self.terms.iter().for_each(|term| say(term));
+        self
+    }
+
     fn finish(self) -> Result<()> {
-        let Self { scored, failed, .. } = self;
-        for (name, sum, count) in &self.means {
-            let mean = if *count > 0 { format!("{:.4}", sum / *count as f64) } else { "-".to_owned() };
-            say(format_args!("{mean:>10}  {name}, mean of {count}"));
-        }
-        let rollouts = scored + failed;
-        match self.first {
-            Some(first) if scored == 0 => bail!("none of {rollouts} rollout(s) could be scored; the first: {first}"),
-            Some(first) => say(format_args!("{failed} of {rollouts} rollouts could not be scored; the first: {first}")),
-            None => say(format_args!("{rollouts} rollouts scored")),
-        }
-        Ok(())
+        let rollouts = self.scored + self.failed.len();
+        let Some(first) = self.first else {
+            say(format_args!("{rollouts} rollouts scored"));
+            return Ok(());
+        };
+        let numbers: Vec<String> = self.failed.iter().take(NUMBERED).map(usize::to_string).collect();
+        let more = self.failed.len().saturating_sub(NUMBERED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let (failed, numbers) = (self.failed.len(), numbers.join(", "));
+        bail!("{failed} of {rollouts} rollouts could not be scored, on line {numbers}{more}; the first: {first}")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Any two texts are compared in time, whatever they hold.
+//! Any two texts are compared, whatever they hold; `-timeout=1` says how long that may take.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,8 +6,6 @@ use vr1_reward::{MathConfig, math_equal};
 
 fuzz_target!(|texts: (&str, &str)| {
     let (gold, answer) = texts;
-    let start = std::time::Instant::now();
     math_equal(gold, answer, MathConfig::default());
     math_equal(&format!("${gold}$"), &format!("\\boxed{{{answer}}}"), MathConfig::default());
-    assert!(start.elapsed().as_millis() < 2_000, "took {:?}", start.elapsed());
 });

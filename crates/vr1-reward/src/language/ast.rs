@@ -105,6 +105,21 @@ pub(crate) struct Expr {
     pub(crate) span: Span,
 }
 
+impl Expr {
+    /// Whether the name stands anywhere in it.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        match &self.kind {
+            Kind::Number(_) | Kind::Text(_) | Kind::Bool(_) | Kind::Missing => false,
+            Kind::Name(own) => own == name,
+            Kind::Field(of, _) | Kind::Unary(_, of) => of.names(name),
+            Kind::Index(a, b) | Kind::Binary(_, a, b) | Kind::Let(_, a, b) => a.names(name) || b.names(name),
+            Kind::List(items) => items.iter().any(|item| item.names(name)),
+            Kind::If(a, b, c) => [a, b, c].iter().any(|part| part.names(name)),
+            Kind::Call(_, args) => args.iter().any(|arg| arg.value.names(name)),
+        }
+    }
+}
+
 impl PartialEq for Expr {
     fn eq(&self, other: &Self) -> bool {
         self.kind == other.kind

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
 
 use super::ast::Binary;
-use super::functions::{Gives, finite};
+use super::functions::Gives;
+use super::library::finite;
 use super::node::{Each, Node, RegexCall, RegexKind, Variable};
 use crate::registry::Absent;
 use crate::{Args, Budget, Error, Limits, Result, Rollout, Value, first_tagged, last_tagged};
@@ -64,7 +65,11 @@ pub(crate) fn eval<'r>(node: &Node, frame: &Frame<'r>) -> Result<Value<'r>> {
         Node::Constant(value) => Ok(value.clone()),
         Node::Variable(variable) => frame.variable(*variable),
         Node::Term(index) => Ok(frame.terms[*index].clone()),
-        Node::Local(slot) => Ok(frame.locals.borrow()[*slot].clone()),
+        Node::Local(slot) => {
+            let value = &frame.locals.borrow()[*slot];
+            frame.budget.spend(value.copying(), "the program")?;
+            Ok(value.clone())
+        }
         Node::Group(slot) => Ok(frame.groups[*slot].clone()),
         Node::Field(path) => {
             let mut value = frame.rollout.fields.get(&path[0]);
@@ -191,8 +196,7 @@ fn binary<'r>(operator: Binary, left: &Node, right: &Node, frame: &Frame<'r>) ->
         _ => {}
     }
     let (left, right) = (eval(left, frame)?, eval(right, frame)?);
-    let size = |value: &Value<'_>| value.as_text().map_or(0, str::len);
-    frame.budget.spend_bytes(size(&left).max(size(&right)), place)?;
+    frame.budget.spend(left.reading().max(right.reading()), place)?;
     match operator {
         Binary::Equal => return Ok(Value::Bool(!left.is_missing() && left == right)),
         Binary::Unequal => return Ok(Value::Bool(left.is_missing() || left != right)),
@@ -201,7 +205,7 @@ fn binary<'r>(operator: Binary, left: &Node, right: &Node, frame: &Frame<'r>) ->
                 (Value::Missing, _) => false,
                 (Value::Text(part), Value::Text(whole)) => whole.contains(&**part),
                 (item, Value::List(items)) => {
-                    frame.budget.spend(items.len() as u64, "in")?;
+                    frame.budget.spend(items.len() as u64 * item.reading(), "in")?;
                     items.contains(item)
                 }
                 (_, Value::Missing) => false,
@@ -298,6 +302,7 @@ fn each<'r>(kind: Each, list: &Node, slot: usize, body: &Node, frame: &Frame<'r>
     let (mut kept, mut sum, mut count) = (Vec::new(), 0.0, 0_usize);
     let total = items.len();
     for item in items {
+        frame.budget.spend(item.copying(), "a list function")?;
         bind(frame, slot, item.clone());
         let value = eval(body, frame)?;
         match kind {

@@ -102,11 +102,11 @@ impl Expr {
         Self::Sum(vec![self, other.negated()])
     }
 
-    /// Made of symbols alone, like the left side of `x = 3` or `A/S = 2`.
+    /// Made of symbols alone, like the left side of `x = 3`, `A/S = 2` or `m + n = 7`.
     pub(crate) fn is_name(&self) -> bool {
         match self {
             Self::Symbol(_) => true,
-            Self::Product(parts) => parts.iter().all(Self::is_name),
+            Self::Product(parts) | Self::Sum(parts) => parts.iter().all(Self::is_name),
             Self::Power(base, exponent) => {
                 base.is_name() && matches!(&**exponent, Self::Number { value, .. } if *value == -BigRational::one())
             }

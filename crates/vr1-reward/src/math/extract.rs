@@ -9,7 +9,9 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::expr::{Answer, Expr};
+use super::formulas::{Formula, Gone, formulas, joined};
 use super::normalise::{Boxes, normalised};
+use super::numeric::Work;
 use super::parser;
 
 /// What may be an answer in a text.
@@ -69,29 +71,21 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
     }
 });
 
-/// A formula's place and content.
-#[derive(Debug, Clone, Copy)]
-struct Formula<'t> {
-    end: usize,
-    content: &'t str,
-    percent: bool,
-}
-
 #[derive(Debug)]
-enum Candidate<'t> {
+pub(super) enum Candidate<'t> {
     Latex(Vec<Formula<'t>>),
     OpenBox(&'t str),
     Plain(&'t str),
     Number { text: String, percent: bool },
 }
 
-struct Placed<'t> {
-    start: usize,
-    end: usize,
-    what: Candidate<'t>,
+pub(super) struct Placed<'t> {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) what: Candidate<'t>,
 }
 
-pub(crate) fn find(text: &str, kinds: MathKinds) -> Found {
+pub(crate) fn find(text: &str, kinds: MathKinds, work: &Work) -> Found {
     let mut from = text.len().saturating_sub(MAX_BYTES);
     while !text.is_char_boundary(from) {
         from += 1;
@@ -104,7 +98,7 @@ pub(crate) fn find(text: &str, kinds: MathKinds) -> Found {
         let mut candidates = rank(text, kinds);
         candidates.sort_by_key(|candidate| (std::cmp::Reverse(candidate.end), candidate.start));
         for candidate in candidates.into_iter().take(MAX_TRIES) {
-            let (answer, own) = read(&candidate.what);
+            let (answer, own) = read(&candidate.what, work);
             if found.text.is_none() && !own.is_empty() {
                 found.text = Some(own);
             }
@@ -117,18 +111,18 @@ pub(crate) fn find(text: &str, kinds: MathKinds) -> Found {
     found
 }
 
-fn read(candidate: &Candidate<'_>) -> (Option<Answer>, String) {
+fn read(candidate: &Candidate<'_>, work: &Work) -> (Option<Answer>, String) {
     match candidate {
         Candidate::OpenBox(text) => {
             let latex = normalised(text, Boxes::Last);
-            (latex_answer(&latex), latex)
+            (latex_answer(&latex, work), latex)
         }
         Candidate::Latex(formulas) => {
             let mut answers = Vec::new();
             let mut texts = Vec::new();
             for formula in formulas {
                 let latex = normalised(formula.content, Boxes::All);
-                let answer = latex_answer(&latex);
+                let answer = latex_answer(&latex, work);
                 answers.push(if formula.percent { answer.map(percent) } else { answer });
                 texts.push(latex);
             }
@@ -144,7 +138,7 @@ fn read(candidate: &Candidate<'_>) -> (Option<Answer>, String) {
             }
             (Some(Answer::Set(items)), texts.join(" and "))
         }
-        Candidate::Plain(text) => (parser::parse(&text.replace(['\n', '\r'], " ")), (*text).to_owned()),
+        Candidate::Plain(text) => (parser::parse(&text.replace(['\n', '\r'], " "), work), (*text).to_owned()),
         Candidate::Number { text, percent: is_percent } => {
             let answer = match text.strip_prefix('-') {
                 Some(rest) => parser::decimal(rest).map(Expr::negated),
@@ -165,8 +159,8 @@ fn percent(answer: Answer) -> Answer {
 }
 
 /// The formula; or, where it cannot be read as a whole, what stands after its last `=`.
-fn latex_answer(latex: &str) -> Option<Answer> {
-    parser::parse(latex).or_else(|| {
+fn latex_answer(latex: &str, work: &Work) -> Option<Answer> {
+    parser::parse(latex, work).or_else(|| {
         if latex.contains([',', ';']) {
             return None;
         }
@@ -180,141 +174,13 @@ fn latex_answer(latex: &str) -> Option<Answer> {
             }
         }
         let last = ends.last().filter(|_| ends.len() > 1)?;
-        parser::parse(&latex[*last..])
+        parser::parse(&latex[*last..], work)
     })
-}
-
-/// The formula that begins at `at`.
-fn formula_at<'t>(text: &'t str, at: usize, gone: &mut Gone) -> Option<Formula<'t>> {
-    let rest = &text[at..];
-    let escaped = text[..at].ends_with('\\');
-    let (open, content_end, close): (usize, usize, usize) = if rest.starts_with("$$") && !escaped {
-        let end = gone.find(text, at + 2, "$$", Lines::Any)?;
-        (2, end, 2)
-    } else if rest.starts_with("\\[") && !escaped {
-        (2, gone.find(text, at + 2, "\\]", Lines::Any)?, 2)
-    } else if rest.starts_with('$') && !escaped && !text[..at].ends_with(|c: char| c.is_ascii_digit()) {
-        (1, gone.find(text, at + 1, "$", Lines::One)?, 1)
-    } else if rest.starts_with("\\(") && !escaped {
-        (2, gone.find(text, at + 2, "\\)", Lines::One)?, 2)
-    } else if rest.starts_with('[') && text[..at].ends_with(char::is_whitespace) {
-        let end = at + 1 + rest[1..].find(['\n', '[', ']'])?;
-        let after = text[end + 1..].chars().next();
-        (text.as_bytes()[end] == b']' && after.is_some_and(char::is_whitespace)).then_some(())?;
-        (1, end, 1)
-    } else if rest.starts_with("\\frac{") || rest.starts_with("-\\frac{") {
-        return bare_fraction(text, at);
-    } else {
-        return None;
-    };
-    let content = &text[at + open..content_end];
-    if content.is_empty() {
-        return None;
-    }
-    Some(with_percent(text, content, content_end + close))
-}
-
-fn with_percent<'t>(text: &'t str, content: &'t str, end: usize) -> Formula<'t> {
-    let after = &text[end..];
-    let spaces = after.len() - after.trim_start().len();
-    let tail = after.trim_start();
-    let sign = ["\\%", "%", "percentage", "Percentage", "percent", "Percent", "pct", "Pct"];
-    let found = sign.iter().find(|sign| tail.starts_with(**sign));
-    match found {
-        Some(sign) => Formula { end: end + spaces + sign.len(), content, percent: true },
-        None => Formula { end, content, percent: false },
-    }
-}
-
-/// `\frac{1}{2}` that stands in no formula.
-fn bare_fraction(text: &str, at: usize) -> Option<Formula<'_>> {
-    static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"^-?\\frac\{-?\d+(?:[.,]\d+)?\}\{-?\d+(?:[.,]\d+)?\}").expect("the pattern is a constant")
-    });
-    let found = FRACTION.find(&text[at..])?;
-    Some(with_percent(text, found.as_str(), at + found.end()))
-}
-
-/// Whether a formula may go over several lines.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Lines {
-    One,
-    Any,
-}
-
-/// Closing marks that do not come again, so that many unclosed formulas cost no more than one.
-#[derive(Default)]
-struct Gone {
-    dollars: bool,
-    bracket: bool,
-}
-
-impl Gone {
-    fn find(&mut self, text: &str, from: usize, close: &str, lines: Lines) -> Option<usize> {
-        match close {
-            "$$" if self.dollars => return None,
-            "\\]" if self.bracket => return None,
-            _ => {}
-        }
-        let mut at = from;
-        let bytes = text.as_bytes();
-        while at < bytes.len() {
-            if lines == Lines::One && bytes[at] == b'\n' {
-                return None;
-            }
-            let escaped = at > from && bytes[at - 1] == b'\\';
-            if bytes[at..].starts_with(close.as_bytes()) && !escaped {
-                return Some(at);
-            }
-            at += 1;
-        }
-        match close {
-            "$$" => self.dollars = true,
-            "\\]" => self.bracket = true,
-            _ => {}
-        }
-        None
-    }
-}
-
-/// The formula at `at` and those joined to it by `and`, `or` or a comma, up to six.
-fn joined<'t>(text: &'t str, at: usize, gone: &mut Gone) -> Option<(usize, Vec<Formula<'t>>)> {
-    let first = formula_at(text, at, gone)?;
-    let mut end = first.end;
-    let mut all = vec![first];
-    while all.len() < 6 {
-        let after = text[end..].trim_start();
-        let word = [",and", ",or", "and", "or", ","].iter().find(|word| after.starts_with(**word));
-        let Some(word) = word else { break };
-        let next = after[word.len()..].trim_start();
-        let Some(formula) = formula_at(text, text.len() - next.len(), gone) else { break };
-        end = formula.end;
-        all.push(formula);
-    }
-    Some((end, all))
-}
-
-/// Every formula group of a text, from left to right.
-fn formulas<'t>(text: &'t str, keep: impl Fn(&[Formula<'t>]) -> bool) -> Vec<Placed<'t>> {
-    let mut out = Vec::new();
-    let mut gone = Gone::default();
-    let mut at = 0;
-    while let Some(next) = text[at..].find(['$', '\\', '[', '-']) {
-        at += next;
-        match joined(text, at, &mut gone) {
-            Some((end, all)) if keep(&all) => {
-                out.push(Placed { start: at, end, what: Candidate::Latex(all) });
-                at = end;
-            }
-            // The marks are of one byte each.
-            _ => at += 1,
-        }
-    }
-    out
 }
 
 fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     let mut out = Vec::new();
+    let mut gone = Gone::default();
     for (start, end) in last_places(text, &PATTERNS.final_answer) {
         let after = &text[end..];
         let Some(after) = after.strip_prefix(" is") else { continue };
@@ -325,7 +191,7 @@ fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
             let rest = rest.strip_prefix('.').unwrap_or(rest);
             rest.strip_prefix(char::is_whitespace).unwrap_or(rest).starts_with("I hope")
         };
-        let candidates = [formula_group(text, at, kinds), plain_at(text, at.saturating_sub(1), kinds)];
+        let candidates = [formula_group(text, at, kinds, &mut gone), plain_at(text, at.saturating_sub(1), kinds)];
         out.extend(candidates.into_iter().flatten().filter(|candidate| hopes(candidate.end)).map(|mut candidate| {
             candidate.start = start;
             candidate
@@ -344,21 +210,24 @@ fn boxes_and_hopes(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     out
 }
 
-fn formula_group(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> {
+fn formula_group<'t>(text: &'t str, at: usize, kinds: MathKinds, gone: &mut Gone) -> Option<Placed<'t>> {
     if kinds == MathKinds::Plain {
         return None;
     }
-    let (end, all) = joined(text, at, &mut Gone::default())?;
+    let (end, all) = joined(text, at, gone)?;
     Some(Placed { start: at, end, what: Candidate::Latex(all) })
 }
 
 fn final_is(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     let mut out = Vec::new();
+    let mut gone = Gone::default();
     for (start, end) in last_places(text, &PATTERNS.final_answer) {
         let Some(is) = PATTERNS.is.find(&text[end..]) else { continue };
         let at = end + is.end();
         let spaces = text[at..].len() - text[at..].trim_start().len();
-        for candidate in [formula_group(text, at + spaces, kinds), plain_at(text, at, kinds)].into_iter().flatten() {
+        for candidate in
+            [formula_group(text, at + spaces, kinds, &mut gone), plain_at(text, at, kinds)].into_iter().flatten()
+        {
             out.push(Placed { start, ..candidate });
         }
     }
@@ -376,11 +245,12 @@ fn answer_word(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
 /// The first formula or number within 50 characters of the word.
 fn after_answer<'t>(text: &'t str, kinds: MathKinds, mark: impl Fn(&'t str) -> Option<&'t str>) -> Vec<Placed<'t>> {
     let mut out = Vec::new();
+    let mut gone = Gone::default();
     for (start, end) in last_places(text, &PATTERNS.answer) {
         let Some(after) = mark(&text[end..]) else { continue };
         let at = text.len() - after.len();
         let within = |count: usize| after.char_indices().take(count).map(|(offset, _)| at + offset);
-        if let Some(candidate) = within(51).find_map(|at| formula_group(text, at, kinds)) {
+        if let Some(candidate) = within(51).find_map(|at| formula_group(text, at, kinds, &mut gone)) {
             out.push(Placed { start, ..candidate });
         }
         if kinds == MathKinds::Latex {
@@ -422,6 +292,10 @@ fn plain_at(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> {
     let window = &text[at..];
     let end = window.char_indices().nth(200).map_or(window.len(), |(end, _)| end);
     let window = &window[..end];
+    // Where the text begins, nothing need stand before it.
+    if at > 0 && !window.starts_with(|c: char| c.is_whitespace() || c == '=') {
+        return None;
+    }
     if let Some(groups) = PATTERNS.plain_here.captures(window) {
         return plain_candidate(&groups, at);
     }

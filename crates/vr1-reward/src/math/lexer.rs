@@ -1,5 +1,7 @@
 //! LaTeX to tokens.
 
+use super::names::function;
+
 /// A mark of LaTeX, spaces left out.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
@@ -47,6 +49,9 @@ const LAYOUT: [&str; 25] = [
     "boldsymbol",
 ];
 
+/// What `\operatorname` may name beside the functions that have a command of their own.
+const OPERATORS: [&str; 8] = ["lcm", "gcd", "max", "min", "log", "ln", "lg", "exp"];
+
 const TEXTS: [&str; 9] =
     ["text", "textbf", "textit", "textrm", "textnormal", "mbox", "textsf", "texttt", "operatorname"];
 
@@ -84,6 +89,11 @@ pub(crate) fn tokens(latex: &str) -> Option<Vec<Token>> {
             }
             '\\' => at = command(&chars, at, &mut out)?,
             '\'' | '"' => {}
+            // `4! = 24` is an equation.
+            '!' if chars.get(at) == Some(&'=') => {
+                at += 1;
+                out.push(Token::Command("ne".into()));
+            }
             c => out.extend(plain(c)),
         }
     }
@@ -120,7 +130,9 @@ fn command(chars: &[char], mut at: usize, out: &mut Vec<Token>) -> Option<usize>
         }
         if chars.get(open) == Some(&'{') {
             let close = closing(chars, open)?;
-            out.push(Token::Text(chars[open + 1..close].iter().collect()));
+            let inside: String = chars[open + 1..close].iter().collect();
+            let known = name == "operatorname" && (function(&inside).is_some() || OPERATORS.contains(&inside.as_str()));
+            out.push(if known { Token::Command(inside) } else { Token::Text(inside) });
             return Some(close + 1);
         }
         return Some(at);

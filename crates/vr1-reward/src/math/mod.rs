@@ -1,12 +1,24 @@
 //! Mathematical answers: found in a text, read, and compared, as Math-Verify 0.9 does.
 
+mod commands;
 mod equal;
+mod exact;
 mod expr;
 mod extract;
+mod formulas;
 mod lexer;
+mod line;
+mod matrix;
+mod modular;
+mod names;
 mod normalise;
 mod numeric;
 mod parser;
+mod precise;
+mod primary;
+mod sets;
+mod terms;
+mod values;
 
 use equal::{Rules, same};
 use expr::Answer;
@@ -44,8 +56,8 @@ impl Default for MathConfig {
     }
 }
 
-/// The steps one comparison may take; each is some ten nanoseconds to a microsecond.
-const STEPS: u32 = 20_000;
+/// The steps one comparison may take.
+const STEPS: u64 = 20_000;
 
 /// Whether the answer a text gives is mathematically the reference.
 ///
@@ -66,11 +78,12 @@ const STEPS: u32 = 20_000;
 /// ```
 #[must_use]
 pub fn math_equal(gold: &str, answer: &str, config: MathConfig) -> bool {
-    let (gold, answer) = (find(gold, config.gold), find(answer, config.answer));
-    verify(&gold, &answer, config)
+    let work = Work::new(STEPS);
+    let (gold, answer) = (find(gold, config.gold, &work), find(answer, config.answer, &work));
+    verify(&gold, &answer, config, &work)
 }
 
-fn verify(gold: &Found, answer: &Found, config: MathConfig) -> bool {
+fn verify(gold: &Found, answer: &Found, config: MathConfig, work: &Work) -> bool {
     let text = |found: &Found| found.text.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
     if let (Some(a), Some(b)) = (text(gold), text(answer))
         && a == b
@@ -79,7 +92,7 @@ fn verify(gold: &Found, answer: &Found, config: MathConfig) -> bool {
     }
     let rules = Rules { decimals: config.decimals, relation_for_set: config.sets == SetRule::EitherMayBeSet };
     match (&gold.answer, &answer.answer) {
-        (Some(gold), Some(answer)) => same(gold, answer, rules, &Work::new(STEPS)),
+        (Some(gold), Some(answer)) => same(gold, answer, rules, work),
         _ => false,
     }
 }
@@ -89,11 +102,12 @@ fn verify(gold: &Found, answer: &Found, config: MathConfig) -> bool {
 /// What is not in a formula is read as one; only where it cannot be, as prose.
 #[must_use]
 pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
+    let work = &Work::new(STEPS);
     let whole = |text: &str| -> Option<Answer> {
         if text.len() > 256 || text.contains(['$', '\n']) || text.contains("\\boxed") || text.contains("\\(") {
             return None;
         }
-        parser::parse(&normalise::normalised(text, normalise::Boxes::All))
+        parser::parse(&normalise::normalised(text, normalise::Boxes::All), work)
     };
     // A word is a word, and not a product of its letters.
     let word =
@@ -110,11 +124,11 @@ pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
     let (a, b) = (whole(gold), whole(answer));
     if let (Some(a), Some(b)) = (&a, &b) {
         let rules = Rules { decimals: 6, relation_for_set: false };
-        return same(a, b, rules, &Work::new(STEPS));
+        return same(a, b, rules, work);
     }
     let found = |known: Option<Answer>, text: &str| match known {
         Some(answer) => Found { answer: Some(answer), text: Some(text.to_owned()) },
-        None => find(text, MathKinds::Both),
+        None => find(text, MathKinds::Both, work),
     };
-    verify(&found(a, gold), &found(b, answer), MathConfig::default())
+    verify(&found(a, gold), &found(b, answer), MathConfig::default(), work)
 }

@@ -1,276 +1,78 @@
-//! Values of expressions, three ways: exactly, modulo a prime, and as complex numbers of double precision.
+//! Values of expressions as complex numbers of double precision.
 
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 
-use num_bigint::BigInt;
 use num_complex::Complex64;
-use num_integer::Integer;
-use num_rational::BigRational;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::{One, ToPrimitive, Zero};
 
+use super::exact::{exact, substituted};
 use super::expr::{Expr, Function, Product};
 
-/// What one comparison may cost: nodes visited, series terms included.
+/// What one comparison may cost, from the search for the answers to the last digit: a step is about a microsecond.
 #[derive(Debug)]
-pub(crate) struct Work(Cell<u32>);
+pub(crate) struct Work(Cell<u64>);
 
 impl Work {
-    pub(crate) fn new(steps: u32) -> Self {
+    pub(crate) fn new(steps: u64) -> Self {
         Self(Cell::new(steps))
     }
 
     /// One step, or nothing when they are used up.
     pub(crate) fn step(&self) -> Option<()> {
-        self.0.set(self.0.get().checked_sub(1)?);
-        Some(())
+        self.steps(1)
+    }
+
+    /// Several steps; where they are not left, none is.
+    pub(crate) fn steps(&self, count: u64) -> Option<()> {
+        let left = self.0.get().checked_sub(count);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ())
     }
 }
 
-/// Exact numbers longer than this are not computed.
-const MAX_BITS: u64 = 16_384;
-
-fn sized(value: BigRational) -> Option<BigRational> {
-    (value.numer().bits() + value.denom().bits() <= MAX_BITS).then_some(value)
-}
-
 /// The real number an expression without symbols is, to double precision.
-pub(crate) fn real(expr: &Expr) -> Option<f64> {
+pub(crate) fn real(expr: &Expr, work: &Work) -> Option<f64> {
     match expr {
         Expr::Infinity => return Some(f64::INFINITY),
         Expr::Product(parts) if parts.contains(&Expr::Infinity) => {
-            let sign: f64 = parts.iter().map(|part| real(part).map_or(f64::NAN, f64::signum)).product();
+            let sign: f64 = parts.iter().map(|part| real(part, work).map_or(f64::NAN, f64::signum)).product();
             return Some(sign * f64::INFINITY).filter(|value| !value.is_nan());
         }
         _ => {}
     }
-    let value = complex(expr, &Point::none(), &Work::new(20_000))?.0;
+    let value = complex(expr, Point::None, work)?.0;
     (value.im.abs() <= 1e-9 * value.re.abs().max(1.0)).then_some(value.re)
 }
 
-/// The exact value, where there is one that can be computed: +, −, ×, ÷, whole powers, exact roots, whole functions.
-pub(crate) fn exact(expr: &Expr, work: &Work) -> Option<BigRational> {
-    work.step()?;
-    match expr {
-        Expr::Number { value, .. } => Some(value.clone()),
-        Expr::Percent(of) => Some(exact(of, work)? / BigRational::from_integer(100.into())),
-        Expr::Sum(parts) => parts.iter().try_fold(BigRational::zero(), |sum, part| sized(sum + exact(part, work)?)),
-        Expr::Product(parts) => {
-            parts.iter().try_fold(BigRational::one(), |product, part| sized(product * exact(part, work)?))
-        }
-        Expr::Power(base, exponent) => power(exact(base, work)?, exact(exponent, work)?),
-        Expr::Call(function, args) => {
-            let args: Vec<BigRational> = args.iter().map(|arg| exact(arg, work)).collect::<Option<_>>()?;
-            whole_function(*function, &args, work)
-        }
-        Expr::Series { product, variable, low, high, body } => {
-            let (low, high) = (exact(low, work)?, exact(high, work)?);
-            let (low, high) = (whole(&low)?.to_i64()?, whole(&high)?.to_i64()?);
-            let mut total = if *product == Product::Sum { BigRational::zero() } else { BigRational::one() };
-            for k in low..=high {
-                let term = exact(&substituted(body, variable, &Expr::integer(k), work)?, work)?;
-                total = sized(if *product == Product::Sum { total + term } else { total * term })?;
-            }
-            Some(total)
-        }
-        _ => None,
-    }
-}
-
-fn whole(value: &BigRational) -> Option<&BigInt> {
-    value.is_integer().then(|| value.numer())
-}
-
-fn power(base: BigRational, exponent: BigRational) -> Option<BigRational> {
-    if let Some(n) = whole(&exponent) {
-        let n = n.to_i32()?;
-        if base.is_zero() {
-            return (n > 0).then_some(base).or_else(|| (n == 0).then(BigRational::one));
-        }
-        if base.is_one() {
-            return Some(base);
-        }
-        let bits = base.numer().bits().max(base.denom().bits());
-        if bits.saturating_mul(u64::from(n.unsigned_abs())) > MAX_BITS {
-            return None;
-        }
-        return Some(base.pow(n));
-    }
-    // An exact root, such as 8^(2/3).
-    let (top, root) = (exponent.numer().to_i32()?, exponent.denom().to_u32()?);
-    if base.is_negative() || root > 64 {
-        return None;
-    }
-    let (n, d) = (base.numer().nth_root(root), base.denom().nth_root(root));
-    let exact = num_traits::pow(n.clone(), root as usize) == *base.numer()
-        && num_traits::pow(d.clone(), root as usize) == *base.denom();
-    if !exact {
-        return None;
-    }
-    power(BigRational::new(n, d), BigRational::from_integer(top.into()))
-}
-
-fn whole_function(function: Function, args: &[BigRational], work: &Work) -> Option<BigRational> {
-    let first = args.first()?;
-    Some(match function {
-        Function::Abs => first.abs(),
-        Function::Floor => first.floor(),
-        Function::Ceil => first.ceil(),
-        Function::Factorial => {
-            let n = whole(first)?.to_u32().filter(|n| *n <= 1_000)?;
-            let product = (2..=n).try_fold(BigInt::one(), |product, k| {
-                work.step()?;
-                Some(product * k)
-            });
-            BigRational::from_integer(product?)
-        }
-        Function::Binomial => {
-            let (n, k) = (whole(first)?.to_u32().filter(|n| *n <= 1_000)?, whole(args.get(1)?)?.to_u32()?);
-            if k > n {
-                return Some(BigRational::zero());
-            }
-            let k = k.min(n - k);
-            let product = (0..k).try_fold(BigInt::one(), |product, i| {
-                work.step()?;
-                Some(product * (n - i) / (i + 1))
-            });
-            BigRational::from_integer(product?)
-        }
-        Function::Mod => {
-            let by = args.get(1)?;
-            if by.is_zero() {
-                return None;
-            }
-            first - by * (first / by).floor()
-        }
-        Function::Gcd | Function::Lcm => {
-            let mut result = whole(first)?.clone();
-            for arg in &args[1..] {
-                let next = whole(arg)?;
-                result = if function == Function::Gcd { result.gcd(next) } else { result.lcm(next) };
-            }
-            sized(BigRational::from_integer(result))?
-        }
-        Function::Max => args.iter().max()?.clone(),
-        Function::Min => args.iter().min()?.clone(),
-        Function::Log if args.len() == 2 => {
-            // log₂ 8 is 3, exactly, where the power says so.
-            let (value, base) = (first, &args[1]);
-            let guess = (value.to_f64()?.ln() / base.to_f64()?.ln()).round();
-            if !guess.is_finite() || guess.abs() > 1_000.0 {
-                return None;
-            }
-            let guess = BigRational::from_integer((guess as i64).into());
-            if power(base.clone(), guess.clone())? != *value {
-                return None;
-            }
-            guess
-        }
-        _ => return None,
-    })
-}
-
-/// An expression with another in the place of a name.
-pub(crate) fn substituted(body: &Expr, name: &str, by: &Expr, work: &Work) -> Option<Expr> {
-    work.step()?;
-    let each = |parts: &[Expr]| parts.iter().map(|part| substituted(part, name, by, work)).collect::<Option<Vec<_>>>();
-    let boxed = |part: &Expr| substituted(part, name, by, work).map(Box::new);
-    Some(match body {
-        Expr::Symbol(symbol) if symbol == name => by.clone(),
-        Expr::Sum(parts) => Expr::Sum(each(parts)?),
-        Expr::Product(parts) => Expr::Product(each(parts)?),
-        Expr::Power(base, exponent) => Expr::Power(boxed(base)?, boxed(exponent)?),
-        Expr::Call(function, args) => Expr::Call(*function, each(args)?),
-        Expr::Percent(of) => Expr::Percent(boxed(of)?),
-        other => other.clone(),
-    })
-}
-
-/// 2⁶¹ − 1, a prime.
-const PRIME: u64 = (1 << 61) - 1;
-
-fn times(a: u64, b: u64) -> u64 {
-    (u128::from(a) * u128::from(b) % u128::from(PRIME)) as u64
-}
-
-fn raised(mut base: u64, mut exponent: u64) -> u64 {
-    let mut result = 1;
-    while exponent > 0 {
-        if exponent & 1 == 1 {
-            result = times(result, base);
-        }
-        base = times(base, base);
-        exponent >>= 1;
-    }
-    result
-}
-
-/// The value modulo 2⁶¹ − 1 at a random point. Rational functions alone have one, and two that differ agree at a random
-/// point with a chance below their degree over 2⁶¹.
-pub(crate) fn modular(expr: &Expr, seed: u64, work: &Work) -> Option<u64> {
-    work.step()?;
-    match expr {
-        Expr::Number { value, .. } => residue(value),
-        Expr::Percent(of) => Some(times(modular(of, seed, work)?, raised(100, PRIME - 2))),
-        Expr::Symbol(name) => {
-            let mut hasher = std::collections::hash_map::DefaultHasher::new();
-            (name, seed).hash(&mut hasher);
-            Some(hasher.finish() % PRIME)
-        }
-        Expr::Sum(parts) => parts.iter().try_fold(0, |sum, part| Some((sum + modular(part, seed, work)?) % PRIME)),
-        Expr::Product(parts) => {
-            parts.iter().try_fold(1, |product, part| Some(times(product, modular(part, seed, work)?)))
-        }
-        Expr::Power(base, exponent) => {
-            let n = whole(&exact(exponent, work)?)?.to_i64()?;
-            let base = modular(base, seed, work)?;
-            if n >= 0 {
-                return Some(raised(base, n.unsigned_abs()));
-            }
-            (base != 0).then(|| raised(raised(base, n.unsigned_abs()), PRIME - 2))
-        }
-        other => residue(&exact(other, work)?),
-    }
-}
-
-fn residue(value: &BigRational) -> Option<u64> {
-    let prime = BigInt::from(PRIME);
-    let (n, d) = (value.numer().mod_floor(&prime).to_u64()?, value.denom().mod_floor(&prime).to_u64()?);
-    (d != 0).then(|| times(n, raised(d, PRIME - 2)))
-}
-
 /// A value for each symbol.
-#[derive(Debug)]
-pub(crate) struct Point {
-    seed: Option<u64>,
-    complex: bool,
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Point {
+    /// No symbol has a value.
+    None,
+    /// Symbols are real, of either sign, away from 0.
+    Real(u64),
+    /// Symbols are whole numbers from 1 to 19, as the bounds of a series must be.
+    Whole(u64),
 }
 
 impl Point {
-    /// No symbol has a value.
-    pub(crate) fn none() -> Self {
-        Self { seed: None, complex: false }
-    }
-
-    /// Symbols are real, of either sign, away from 0.
-    pub(crate) fn real(seed: u64) -> Self {
-        Self { seed: Some(seed), complex: false }
-    }
-
-    fn value(&self, name: &str) -> Option<Complex64> {
+    pub(super) fn value(self, name: &str) -> Option<f64> {
+        let (Self::Real(seed) | Self::Whole(seed)) = self else { return None };
         let mut hasher = std::collections::hash_map::DefaultHasher::new();
-        (name, self.seed?).hash(&mut hasher);
+        (name, seed).hash(&mut hasher);
         let bits = hasher.finish();
-        let unit = |bits: u64| (bits & 0xFFFF_FFFF) as f64 / 4_294_967_296.0;
-        let size = 0.3 + 2.4 * unit(bits);
+        if let Self::Whole(_) = self {
+            return Some((1 + bits % 19) as f64);
+        }
+        let unit = (bits & 0xFFFF_FFFF) as f64 / 4_294_967_296.0;
         let sign = if bits >> 63 == 0 { 1.0 } else { -1.0 };
-        let imaginary = if self.complex { unit(bits >> 32) } else { 0.0 };
-        Some(Complex64::new(sign * size, imaginary))
+        Some(sign * (0.3 + 2.4 * unit))
     }
 }
 
 /// The value and the greatest size on the way to it, which says how many digits have been lost.
-pub(crate) fn complex(expr: &Expr, point: &Point, work: &Work) -> Option<(Complex64, f64)> {
+pub(crate) fn complex(expr: &Expr, point: Point, work: &Work) -> Option<(Complex64, f64)> {
     work.step()?;
     let known = |value: Complex64| {
         let finite = value.re.is_finite() && value.im.is_finite();
@@ -281,7 +83,7 @@ pub(crate) fn complex(expr: &Expr, point: &Point, work: &Work) -> Option<(Comple
         Expr::Pi => known(Complex64::new(std::f64::consts::PI, 0.0)),
         Expr::E => known(Complex64::new(std::f64::consts::E, 0.0)),
         Expr::ImaginaryUnit => known(Complex64::i()),
-        Expr::Symbol(name) => known(point.value(name)?),
+        Expr::Symbol(name) => known(Complex64::new(point.value(name)?, 0.0)),
         Expr::Infinity | Expr::Matrix { .. } => None,
         Expr::Percent(of) => complex(of, point, work).map(|(value, size)| (value / 100.0, size / 100.0)),
         Expr::Sum(parts) => {
@@ -321,11 +123,29 @@ pub(crate) fn complex(expr: &Expr, point: &Point, work: &Work) -> Option<(Comple
             let most = values.iter().map(|(_, size)| *size).fold(1.0, f64::max);
             known(value).map(|(value, own)| (value, own.max(most)))
         }
-        Expr::Series { .. } => {
-            let value = exact(expr, work)?;
-            known(Complex64::new(value.to_f64()?, 0.0))
+        Expr::Series { product, variable, low, high, body } => {
+            if let Some(value) = exact(expr, work) {
+                return known(Complex64::new(value.to_f64()?, 0.0));
+            }
+            let sum = *product == Product::Sum;
+            let mut total = if sum { Complex64::zero() } else { Complex64::one() };
+            let mut most = 1.0_f64;
+            for k in whole_number(low, point, work)?..=whole_number(high, point, work)? {
+                let term = substituted(body, variable, &Expr::integer(k), work)?;
+                let (value, size) = complex(&term, point, work)?;
+                total = if sum { total + value } else { total * value };
+                most = if sum { most.max(size).max(total.norm()) } else { most * size };
+            }
+            known(total).map(|(value, own)| (value, most.max(own)))
         }
     }
+}
+
+/// The bound of a series, which must be a whole number at the point.
+fn whole_number(bound: &Expr, point: Point, work: &Work) -> Option<i64> {
+    let (value, _) = complex(bound, point, work)?;
+    let whole = value.re.round();
+    ((value - whole).norm() < 1e-9 && whole.abs() < 1e15).then_some(whole as i64)
 }
 
 fn called(function: Function, args: &[Complex64]) -> Option<Complex64> {

@@ -91,21 +91,27 @@ pub(crate) fn labelled_boxes(value: &Value<'_>) -> Option<Vec<LabelledBox>> {
             each.collect()
         }
         Value::Text(text) => {
-            let json: serde_json::Value = serde_json::from_str(json_part(text)).ok()?;
+            let json: serde_json::Value = serde_json::from_str(json_part(text, Fence::Last)).ok()?;
             labelled_boxes(&Value::from_json(&json))
         }
         _ => None,
     }
 }
 
-/// What the last ```` ```json ```` fence of a text holds; the text where there is none.
-pub(crate) fn fenced(text: &str) -> &str {
-    json_part(text)
+/// Which of several ```` ```json ```` fences is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fence {
+    First,
+    Last,
 }
 
 /// The JSON of a text: what a ```` ```json ```` fence holds, or from the first bracket to the last.
-fn json_part(text: &str) -> &str {
-    if let Some((_, after)) = text.rsplit_once("```json") {
+pub(super) fn json_part(text: &str, fence: Fence) -> &str {
+    let found = match fence {
+        Fence::First => text.split_once("```json"),
+        Fence::Last => text.rsplit_once("```json"),
+    };
+    if let Some((_, after)) = found {
         return after.split("```").next().unwrap_or(after).trim();
     }
     match (text.find(['[', '{']), text.rfind([']', '}'])) {

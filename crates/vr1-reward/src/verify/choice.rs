@@ -8,6 +8,8 @@ use crate::{Param, Registry, Signature, Type};
 /// A letter that is an option: alone, in brackets, or before `.`, `)` or `:`.
 static OPTION: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?:^|[\s\[(*:])([A-H])(?:$|[\s\])*.,:;!?])").expect("the pattern is a constant"));
+static STATED: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?i)Answer:\s*([A-Z])").expect("the pattern is a constant"));
 static STANDALONE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(^|\s|\[|\()([A-H])(\s|\]|\)|$)").expect("the pattern is a constant"));
 
@@ -73,6 +75,14 @@ fn by_keywords(text: &str, last: char, before_mark: Following) -> Option<char> {
     letters.iter().copied().rev().max_by_key(|letter| rate(*letter))
 }
 
+/// R1-Onevision's reference: the letter after `Answer:`, or the only one there is.
+fn stated(solution: &str) -> Option<char> {
+    if let Some(groups) = STATED.captures(solution) {
+        return groups[1].chars().next().map(|letter| letter.to_ascii_uppercase());
+    }
+    solution.chars().next().filter(|_| solution.chars().count() == 1)
+}
+
 #[derive(Clone, Copy)]
 enum Following {
     Mark,
@@ -98,7 +108,7 @@ pub(super) fn register(registry: &mut Registry) {
                 (last_standalone(answer), only)
             }
             "vlm_r1" => (by_keywords(answer, 'Z', Following::Mark), by_keywords(gold, 'Z', Following::Mark)),
-            "r1_onevision" => (by_keywords(answer, 'D', Following::NoLetter), gold.trim().chars().next()),
+            "r1_onevision" => (by_keywords(answer, 'D', Following::NoLetter), stated(gold)),
             _ => (option(answer), option(gold)),
         };
         Ok(score(answer.is_some() && answer == gold))

@@ -1,7 +1,7 @@
-use super::boxes::{IouRule, box_iou, fenced};
+use super::boxes::{Fence, IouRule, box_iou, json_part};
 use super::{labelled_boxes, score};
 use crate::value::LabelledBox;
-use crate::{Budget, Error, Param, Registry, Result, Signature, Type, Value};
+use crate::{Args, Error, Param, Registry, Result, Signature, Type, Value};
 
 /// The thresholds of COCO's mean: 0.50, 0.55, …, 0.95.
 fn thresholds() -> impl Iterator<Item = f64> {
@@ -29,12 +29,12 @@ pub(super) fn register(registry: &mut Registry) {
     let doc = "COCO's mean average precision over IoU 0.50 to 0.95 of labelled boxes; labels the solution does not have \
                count against it (`compat='vlm_r1'`: they are dropped).";
     registry.register_typed("map", Signature::new(doc, params()), move |args| {
-        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "map")?;
+        let Sides { found, gold, .. } = sides(args, Fence::Last)?;
         Ok(average_precision(&found, &gold, &thresholds().collect::<Vec<_>>(), unknown(args.text(2)?)) as f32)
     });
     let doc = "Average precision at IoU 0.5, otherwise as `map`.";
     registry.register_typed("ap50", Signature::new(doc, params()), move |args| {
-        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "ap50")?;
+        let Sides { found, gold, .. } = sides(args, Fence::Last)?;
         Ok(average_precision(&found, &gold, &[0.5], unknown(args.text(2)?)) as f32)
     });
     let doc = "VLM-R1's odLength: the mean average precision times min(1, boxes in the solution / boxes in the answer); \
@@ -45,9 +45,9 @@ pub(super) fn register(registry: &mut Registry) {
         if none(super::reference(&gold_text)) {
             return Ok(score(none(&args.value(0).to_text())));
         }
-        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "od_length")?;
+        let Sides { found, named, gold } = sides(args, Fence::Last)?;
         let map = average_precision(&found, &gold, &thresholds().collect::<Vec<_>>(), unknown(args.text(2)?));
-        let crowd = if found.len() > gold.len() { gold.len() as f64 / found.len() as f64 } else { 1.0 };
+        let crowd = if named > gold.len() { gold.len() as f64 / named as f64 } else { 1.0 };
         Ok((map * crowd) as f32)
     });
     let doc = "VLM-R1's weighted_sum: 0.7·position + 0.3·completeness of greedily matched boxes (IoU ≥ 0.5); 1 where both \
@@ -59,35 +59,50 @@ pub(super) fn register(registry: &mut Registry) {
         if none(super::reference(&gold)) {
             return Ok(score(none(&answer)));
         }
-        let Sides { found, gold } = sides(args.value(0), args.value(1), args.budget(), "weighted_sum")?;
+        let Sides { found, gold, .. } = sides(args, Fence::First)?;
         Ok(detection_score(&found, &gold) as f32)
     });
 }
 
 struct Sides {
     found: Vec<LabelledBox>,
+    /// How many boxes the answer names, those that cannot be read among them.
+    named: usize,
     gold: Vec<LabelledBox>,
 }
 
 /// Boxes of answer and solution; an answer that cannot be read has none, a solution that cannot is an error.
-fn sides(answer: &Value<'_>, gold: &Value<'_>, budget: &Budget, verifier: &str) -> Result<Sides> {
+fn sides(args: &Args<'_>, fence: Fence) -> Result<Sides> {
+    let (answer, gold) = (args.value(0), args.value(1));
     let size = |value: &Value<'_>| value.as_text().map_or(64, str::len);
-    budget.spend_bytes(4 * (size(answer) + size(gold)), verifier)?;
-    let found = match answer {
-        Value::Text(text) => labelled_boxes(&Value::Text(fenced(text).into())),
-        other => labelled_boxes(other),
-    };
-    let found = found.unwrap_or_default();
+    args.budget().spend_bytes(4 * (size(answer) + size(gold)), args.name())?;
+    let (found, named) = named_boxes(answer, fence);
     let reference = match gold {
-        Value::Text(text) => labelled_boxes(&Value::Text(fenced(super::reference(text)).into())),
+        Value::Text(text) => labelled_boxes(&Value::Text(json_part(super::reference(text), fence).into())),
         other => labelled_boxes(other),
     };
     let Some(gold) = reference else {
         let reason = format!("the solution holds no labelled boxes: {}", gold.describe());
-        return Err(Error::verifier(verifier, reason));
+        return Err(Error::verifier(args.name(), reason));
     };
-    budget.spend((found.len() as u64).saturating_mul(gold.len() as u64 + 16), verifier)?;
-    Ok(Sides { found, gold })
+    args.budget().spend((found.len() as u64).saturating_mul(gold.len() as u64 + 16), args.name())?;
+    Ok(Sides { found, named, gold })
+}
+
+/// The boxes of an answer that can be read, and how many it names.
+fn named_boxes(answer: &Value<'_>, fence: Fence) -> (Vec<LabelledBox>, usize) {
+    match answer {
+        Value::Text(text) => match serde_json::from_str(json_part(text, fence)) {
+            Ok(serde_json::Value::String(_)) | Err(_) => (Vec::new(), 0),
+            Ok(json) => named_boxes(&Value::from_json(&json), fence),
+        },
+        Value::List(items) => (items.iter().filter_map(labelled_boxes).flatten().collect(), items.len()),
+        other => {
+            let found = labelled_boxes(other).unwrap_or_default();
+            let named = found.len();
+            (found, named)
+        }
+    }
 }
 
 /// COCO evaluates at most this many boxes of a class.
@@ -146,7 +161,8 @@ fn class_precision(predictions: &[[f64; 4]], truths: &[[f64; 4]], threshold: f64
         curve[at - 1].1 = curve[at - 1].1.max(curve[at].1);
     }
     let at = |level: f64| curve.iter().find(|(recall, _)| *recall >= level).map_or(0.0, |(_, precision)| *precision);
-    (0..=100).map(|level| at(f64::from(level) / 100.0)).sum::<f64>() / 101.0
+    // Multiplied and not divided, as NumPy spaces its levels.
+    (0..=100).map(|level| at(f64::from(level) * 0.01)).sum::<f64>() / 101.0
 }
 
 fn detection_score(found: &[LabelledBox], gold: &[LabelledBox]) -> f64 {

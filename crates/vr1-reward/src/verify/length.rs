@@ -71,12 +71,22 @@ pub(super) fn register(registry: &mut Registry) {
         let (tokens, limit, buffer) = (args.number(0)?, args.number(1)?, args.number(2)?.max(1.0));
         Ok(((limit - buffer - tokens) / buffer).clamp(-1.0, 0.0) as f32)
     });
-    let doc =
-        "VisualThinker's length reward: `rate` for each token, up to `limit` tokens; as published there is no limit.";
-    let params =
-        vec![Param::required("tokens", Type::Number), Param::number("rate", 0.001), Param::number("limit", 1e9)];
-    registry.register_typed("length_bonus", open(doc, params), |args| {
-        Ok((args.number(1)? * args.number(0)?.min(args.number(2)?)) as f32)
+    let doc = "A reward for length: `rate` for each token up to `limit`, and nothing for a completion that was cut off. \
+               `compat='visualthinker'`: without a limit, cut off or not. (Of a text or list, `length` is its size.)";
+    let params = vec![
+        Param::required("tokens", Type::Number),
+        Param::number("rate", 0.001),
+        Param::number("limit", 512.0),
+        Param::choice("compat", &["none", "visualthinker"]),
+    ];
+    registry.register_typed("length", open(doc, params), |args| {
+        let (tokens, rate) = (args.number(0)?, args.number(1)?);
+        let counted = match args.text(3)? {
+            "visualthinker" => tokens,
+            _ if args.rollout().finished => tokens.min(args.number(2)?),
+            _ => 0.0,
+        };
+        Ok((rate * counted) as f32)
     });
     let doc = "1 where the completion gives an answer without a thought of three words; its mean is the rate at which \
                thinking has vanished. A metric.";

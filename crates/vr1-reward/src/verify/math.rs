@@ -5,11 +5,13 @@ use crate::{Param, Registry, Signature, Type};
 pub(super) fn register(registry: &mut Registry) {
     let signature = Signature::new(
         "1 where answer and solution are mathematically the same, as Math-Verify judges it. `within='answer'` takes the \
-         text for the answer itself, `'prose'` looks for the answer in it.",
+         text for the answer itself, `'prose'` looks for the answer in it. `compat='swapped'`: the answer is taken for \
+         the reference and the reference for the answer, as every published system does.",
         vec![
             Param::answer("answer", Type::Any),
             Param::required("solution", Type::Any),
             Param::choice("within", &["answer", "prose"]),
+            Param::choice("compat", &["none", "swapped"]),
         ],
     );
     registry.register_typed("math", signature, |args| {
@@ -25,6 +27,7 @@ pub(super) fn register(registry: &mut Registry) {
         }
         args.budget().spend(2_000, "math")?;
         let prose = args.text(2)? == "prose";
+        let (gold, answer) = if args.text(3)? == "swapped" { (answer, gold) } else { (gold, answer) };
         Ok(score(if prose { math_equal(gold, answer, MathConfig::default()) } else { answer_equal(gold, answer) }))
     });
 }

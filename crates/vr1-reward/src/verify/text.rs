@@ -51,10 +51,15 @@ pub(super) fn register(registry: &mut Registry) {
         let (answer, gold) = (args.text(0)?.trim().chars().next(), reference(&gold).chars().next());
         Ok(score(answer.is_some() && answer == gold))
     });
-    let doc = "Likeness from 0 to 1: 2·LCS / (|answer| + |solution|) in characters, case and final dots aside; the \
-               `ratio` of VLM-R1 and R1-Onevision.";
-    registry.register_typed("levenshtein", Signature::new(doc, pair()), |args| {
-        best(args, |answer, gold| likeness(&clean(answer), &clean(gold), args.budget()))
+    let doc = "Likeness from 0 to 1: 2·LCS / (|answer| + |solution|) in characters, case and final dots aside, as in \
+               VLM-R1. `compat='r1_onevision'`: an answer's final dots count.";
+    let params = with(Param::choice("compat", &["none", "r1_onevision"]));
+    registry.register_typed("levenshtein", Signature::new(doc, params), |args| {
+        let published = args.text(2)? == "r1_onevision";
+        best(args, |answer, gold| {
+            let answer = if published { answer.to_lowercase() } else { clean(answer) };
+            likeness(&answer, &clean(gold), args.budget())
+        })
     });
     let doc = "1 − edits / longer length, in characters.";
     registry.register_typed("edit_distance", Signature::new(doc, pair()), |args| {
