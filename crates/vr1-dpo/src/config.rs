@@ -1,7 +1,37 @@
+use crate::range::{finite, positive, within};
 use crate::{Error, Result};
 
 /// The loss of a pair. `c = log π(y_w) − log π_ref(y_w)`, `r` the same of the rejected completion, `s = f'(exp ·)` of them under the configured
 /// [`Divergence`] (`s = c` for the usual one), `Δ = s_c − s_r`, `σ` the logistic function, `ε` = `label_smoothing`, `|y|` a number of tokens.
+///
+/// # Example
+/// The chosen completion gained 2 nats over the reference, the rejected one lost 2; β = ½, so βc = 1, βr = −1, βΔ = 2.
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{DpoConfig, DpoLoss, dpo_loss};
+/// let t = |x: f64| Tensor::from_slice(&[x]);
+/// let nlog_sigmoid = |x: f64| (-x).exp().ln_1p();
+/// let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+/// for (loss, expected) in [
+///     (DpoLoss::Sigmoid, nlog_sigmoid(2.0)),
+///     (DpoLoss::Hinge, 0.0),
+///     (DpoLoss::Ipo, (4.0 - 1.0) * (4.0 - 1.0)),
+///     (DpoLoss::Nca, nlog_sigmoid(1.0) + 0.5 * nlog_sigmoid(-1.0) + 0.5 * nlog_sigmoid(1.0)),
+///     (DpoLoss::Robust, nlog_sigmoid(2.0)),
+///     (DpoLoss::Bco { shift: 0.0 }, 2.0 * nlog_sigmoid(1.0)),
+///     (DpoLoss::Sppo, 1.0 + 1.0),
+///     (DpoLoss::Aot, nlog_sigmoid(2.0)),
+///     (DpoLoss::AotUnpaired, nlog_sigmoid(2.0)),
+///     (DpoLoss::ApoZero, 1.0 - sigmoid(1.0) + sigmoid(-1.0)),
+///     (DpoLoss::ApoDown, sigmoid(1.0) + 1.0 - sigmoid(2.0)),
+///     (DpoLoss::DiscoPop { temperature: 2.0 }, (1.0 - sigmoid(1.0)) * nlog_sigmoid(2.0) + sigmoid(1.0) * (-2f64).exp()),
+/// ] {
+///     let config = DpoConfig { loss, beta: 0.5, ..Default::default() };
+///     let (value, _) = dpo_loss(&t(-8.0), &t(-12.0), &t(-10.0), &t(-10.0), &config)?;
+///     assert!((value.double_value(&[]) - expected).abs() < 1e-12, "{loss:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -60,6 +90,25 @@ pub enum DpoLoss {
 
 /// The f-divergence that the implied reward is regularised by ([arXiv:2309.16240](https://arxiv.org/abs/2309.16240)), as the score `f'(t)` of
 /// a log-ratio `x = log t`. For sigmoid, normalised sigmoid, hinge, IPO, EXO, robust and DiscoPOP.
+///
+/// # Example
+/// Log-ratios of ln 2 and 0, β = 1, hinge: 1 − (s(ln 2) − s(0)).
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{Divergence, DpoConfig, DpoLoss, dpo_loss};
+/// let t = |x: f64| Tensor::from_slice(&[x]);
+/// for (divergence, score) in [
+///     (Divergence::ReverseKl, 2f64.ln()),
+///     (Divergence::ForwardKl, 0.5),
+///     (Divergence::JensenShannon, (4.0 / 3f64).ln()), // log σ(ln 2) − log σ(0) = log ⅔ − log ½
+///     (Divergence::Alpha(0.5), 2.0 - 2f64.sqrt()),
+/// ] {
+///     let config = DpoConfig { loss: DpoLoss::Hinge, divergence, beta: 1.0, ..Default::default() };
+///     let (loss, _) = dpo_loss(&t(2f64.ln() - 5.0), &t(-3.0), &t(-5.0), &t(-3.0), &config)?;
+///     assert!((loss.double_value(&[]) - (1.0 - score)).abs() < 1e-12);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -79,6 +128,18 @@ pub enum Divergence {
 }
 
 /// By what the sums are divided.
+///
+/// # Example
+/// One pair of a batch of four, the policy still its reference: ln 2 over 4.
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{DpoConfig, Normalizer, dpo_loss};
+/// let t = Tensor::from_slice(&[-5f64]);
+/// let normalizer = Normalizer::Global { pairs: 4.0, chosen_tokens: 40.0 };
+/// let (loss, _) = dpo_loss(&t, &t, &t, &t, &DpoConfig { normalizer, ..Default::default() })?;
+/// assert_eq!(loss.double_value(&[]), 2f64.ln() / 4.0);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -99,7 +160,14 @@ pub enum Normalizer {
     },
 }
 
-/// The settings of [`dpo_loss`](crate::dpo_loss).
+/// The settings of [`dpo_loss`](crate::dpo_loss). `Default` is the paper's DPO.
+///
+/// # Example
+/// ```
+/// use vr1_dpo::{DpoConfig, DpoLoss};
+/// let conservative = DpoConfig { label_smoothing: 0.1, ..Default::default() };
+/// assert_eq!((conservative.loss, conservative.beta), (DpoLoss::Sigmoid, 0.1));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct DpoConfig {
@@ -140,36 +208,31 @@ impl DpoConfig {
     /// assert_eq!(config.validate().unwrap_err().to_string(), "`label_smoothing` must be in (0, 0.5) for EXO, but it is 0");
     /// ```
     pub fn validate(&self) -> Result<()> {
-        let check = |field, expected, got: f64, valid: bool| {
-            if valid { Ok(()) } else { Err(Error::Setting { field, expected, got }) }
-        };
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        check("beta", "a positive number", self.beta, positive(self.beta))?;
+        positive("beta", self.beta)?;
         let smoothing = self.label_smoothing;
         match self.loss {
             DpoLoss::Exo => {
-                check("label_smoothing", "in (0, 0.5) for EXO", smoothing, smoothing > 0.0 && smoothing < 0.5)?;
+                within("label_smoothing", "in (0, 0.5) for EXO", smoothing, smoothing > 0.0 && smoothing < 0.5)?;
             }
-            _ => check("label_smoothing", "in [0, 0.5)", smoothing, (0.0..0.5).contains(&smoothing))?,
+            _ => within("label_smoothing", "in [0, 0.5)", smoothing, (0.0..0.5).contains(&smoothing))?,
         }
         if smoothing != 0.0 && !self.smooths() {
             return Err(Error::Unused { field: "label_smoothing", loss: self.loss });
         }
-        if let DpoLoss::DiscoPop { temperature } = self.loss {
-            check("loss.temperature", "a positive number", temperature, positive(temperature))?;
-        }
-        if let DpoLoss::Bco { shift } = self.loss {
-            check("loss.shift", "a finite number", shift, shift.is_finite())?;
+        match self.loss {
+            DpoLoss::DiscoPop { temperature } => positive("loss.temperature", temperature)?,
+            DpoLoss::Bco { shift } => finite("loss.shift", shift)?,
+            _ => {}
         }
         if let Divergence::Alpha(alpha) = self.divergence {
-            check("divergence.alpha", "a finite number", alpha, alpha.is_finite())?;
+            finite("divergence.alpha", alpha)?;
         }
         if self.divergence != Divergence::ReverseKl && !self.scores() {
             return Err(Error::Unused { field: "divergence", loss: self.loss });
         }
         if let Normalizer::Global { pairs, chosen_tokens } = self.normalizer {
-            check("normalizer.pairs", "a positive number", pairs, positive(pairs))?;
-            check("normalizer.chosen_tokens", "a positive number", chosen_tokens, positive(chosen_tokens))?;
+            positive("normalizer.pairs", pairs)?;
+            positive("normalizer.chosen_tokens", chosen_tokens)?;
         }
         Ok(())
     }

@@ -1,9 +1,24 @@
 use tch::{Kind, Tensor, no_grad};
 use vr1_ops::{check_alike, check_floating, check_rank};
 
+use crate::range::{not_negative, positive};
 use crate::{Error, Result};
 
 /// The loss of a completion that someone liked (`x = log π − log π_ref`) or disliked.
+///
+/// # Example
+/// A liked completion that gained 3 nats, β = 1, where the policy is z = 1 nat from its reference: 1 − σ(2) and 1 − σ(3).
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{KtoConfig, KtoLoss, kto_loss};
+/// let t = |x: f64| Tensor::from_slice(&[x]);
+/// for (loss, x) in [(KtoLoss::Kto, 2f64), (KtoLoss::ApoZero, 3.0)] {
+///     let config = KtoConfig { loss, beta: 1.0, ..Default::default() };
+///     let (value, _) = kto_loss(&t(-4.0), &t(-7.0), &t(1.0), 1.0, &config)?;
+///     assert!((value.double_value(&[]) - 1.0 / (1.0 + x.exp())).abs() < 1e-12);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum KtoLoss {
@@ -16,6 +31,13 @@ pub enum KtoLoss {
 }
 
 /// The settings of [`kto_loss`].
+///
+/// # Example
+/// Three liked completions for each disliked one; the paper has the weights make up for it:
+/// ```
+/// let config = vr1_dpo::KtoConfig { undesirable_weight: 3.0, ..Default::default() };
+/// assert!(config.validate().is_ok() && config.desirable_weight == 1.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default, deny_unknown_fields))]
 pub struct KtoConfig {
@@ -48,23 +70,14 @@ impl KtoConfig {
     /// assert!(vr1_dpo::KtoConfig { beta: 0.0, ..Default::default() }.validate().is_err());
     /// ```
     pub fn validate(&self) -> Result<()> {
-        let check = |field, expected, got: f64, valid: bool| {
-            if valid { Ok(()) } else { Err(Error::Setting { field, expected, got }) }
-        };
-        check("beta", "a positive number", self.beta, self.beta.is_finite() && self.beta > 0.0)?;
-        for (field, weight) in
-            [("desirable_weight", self.desirable_weight), ("undesirable_weight", self.undesirable_weight)]
-        {
-            check(field, "a finite number ≥ 0", weight, weight.is_finite() && weight >= 0.0)?;
-        }
-        match self.completions {
-            Some(n) => check("completions", "a positive number", n, n.is_finite() && n > 0.0),
-            None => Ok(()),
-        }
+        positive("beta", self.beta)?;
+        not_negative("desirable_weight", self.desirable_weight)?;
+        not_negative("undesirable_weight", self.undesirable_weight)?;
+        self.completions.map_or(Ok(()), |n| positive("completions", n))
     }
 }
 
-/// What a KTO loss says about its batch; plain numbers without gradient. A mean over no completion is NaN.
+/// What a KTO loss says about its batch; plain numbers without gradient. A mean over no completion is NaN. See [`kto_loss`].
 #[derive(Clone, Copy, Debug)]
 pub struct KtoStats {
     /// The loss itself.
@@ -104,13 +117,19 @@ pub struct KtoStats {
 /// ```
 pub fn kto_kl(logprobs: &Tensor, ref_logprobs: &Tensor) -> Result<f64> {
     check_rank("logprobs", logprobs, 1)?;
+    check_floating("logprobs", logprobs)?;
     check_alike("ref_logprobs", ref_logprobs, "logprobs", logprobs)?;
+    check_floating("ref_logprobs", ref_logprobs)?;
     if logprobs.numel() == 0 {
         return Err(Error::EmptyBatch);
     }
-    let mean = no_grad(|| (logprobs.to_kind(Kind::Double) - ref_logprobs.to_kind(Kind::Double)).mean(Kind::Double));
-    let mean = mean.double_value(&[]);
-    if mean.is_finite() { Ok(mean.max(0.0)) } else { Err(Error::NonFinite { name: "logprobs", count: 1 }) }
+    let v = no_grad(|| {
+        let bad = |tensor: &Tensor| tensor.isfinite().logical_not().sum(Kind::Double);
+        let gap = logprobs.to_kind(Kind::Double) - ref_logprobs.to_kind(Kind::Double);
+        Vec::<f64>::try_from(Tensor::stack(&[gap.mean(Kind::Double), bad(logprobs), bad(ref_logprobs)], 0))
+    })?;
+    check_finite(v[1], v[2])?;
+    Ok(v[0].max(0.0))
 }
 
 /// The loss of completions that were liked or disliked one by one, without pairs.
@@ -126,7 +145,8 @@ pub fn kto_kl(logprobs: &Tensor, ref_logprobs: &Tensor) -> Result<f64> {
 /// `logprobs`, `ref_logprobs`, `desirable` `[N]` (`desirable` ≠ 0: liked) → a scalar.
 ///
 /// # Errors
-/// A setting out of range, shapes, kinds or devices that do not go together, NaN or ±∞, an empty batch, a negative `kl`.
+/// A setting out of range, shapes, kinds or devices that do not go together, NaN or ±∞, an empty batch, a negative `kl`, a loss that
+/// overflows.
 ///
 /// # Example
 /// A policy that is still its reference pays ½ for each:
@@ -150,13 +170,12 @@ pub fn kto_loss(
     check_rank("logprobs", logprobs, 1)?;
     check_floating("logprobs", logprobs)?;
     check_alike("ref_logprobs", ref_logprobs, "logprobs", logprobs)?;
+    check_floating("ref_logprobs", ref_logprobs)?;
     check_alike("desirable", desirable, "logprobs", logprobs)?;
     if logprobs.numel() == 0 {
         return Err(Error::EmptyBatch);
     }
-    if !(kl.is_finite() && kl >= 0.0) {
-        return Err(Error::Setting { field: "kl", expected: "a finite number ≥ 0", got: kl });
-    }
+    not_negative("kl", kl)?;
     let kind = if logprobs.kind() == Kind::Double { Kind::Double } else { Kind::Float };
     let x = logprobs.to_kind(kind) - ref_logprobs.detach().to_kind(kind); // [N]
     let liked = desirable.ne(0);
@@ -176,13 +195,13 @@ pub fn kto_loss(
             likes.sum(Kind::Double),
             logprobs.isfinite().logical_not().sum(Kind::Double),
             ref_logprobs.isfinite().logical_not().sum(Kind::Double),
+            x.to_kind(Kind::Double).abs().max(),
         ];
         Vec::<f64>::try_from(Tensor::stack(&values, 0))
     })?;
-    for (name, count) in [("logprobs", v[4]), ("ref_logprobs", v[5])] {
-        if count > 0.0 {
-            return Err(Error::NonFinite { name, count: count as i64 });
-        }
+    check_finite(v[4], v[5])?;
+    if !v[0].is_finite() {
+        return Err(Error::Overflow { log_ratio: v[6] });
     }
     let others = logprobs.numel() as f64 - v[3];
     let stats = KtoStats {
@@ -194,4 +213,12 @@ pub fn kto_loss(
         undesirable: others as i64,
     };
     Ok((loss, stats))
+}
+
+/// How many log-probabilities of policy and reference are NaN or infinite: none may be.
+fn check_finite(logprobs: f64, ref_logprobs: f64) -> Result<()> {
+    match [("logprobs", logprobs), ("ref_logprobs", ref_logprobs)].into_iter().find(|(_, count)| *count > 0.0) {
+        Some((name, count)) => Err(Error::NonFinite { name, count: count as i64 }),
+        None => Ok(()),
+    }
 }

@@ -1,7 +1,10 @@
 use tch::{Kind, Tensor};
 use vr1_ops::{check_alike, check_floating, check_rank, masked_row_mean, masked_select_or_zero};
 
-use crate::{Error, Result};
+use crate::batch::accumulation;
+
+use crate::Result;
+use crate::range::within;
 
 /// Log-probabilities of whole completions in which the tokens that one of a pair has more than the other weigh α (LD-DPO).
 ///
@@ -14,10 +17,11 @@ use crate::{Error, Result};
 /// [arXiv:2409.06411](https://arxiv.org/abs/2409.06411).
 ///
 /// # Shapes
-/// `chosen_logprobs`, `chosen_mask` `[B, T]`, `rejected_logprobs`, `rejected_mask` `[B, T']` → `([B], [B])`. Masked positions may hold anything.
+/// `chosen_logprobs`, `chosen_mask` `[B, T]`, `rejected_logprobs`, `rejected_mask` `[B, T']` → `([B], [B])`, in f32 (f64 for f64 input). Masked
+/// positions may hold anything.
 ///
 /// # Errors
-/// Shapes that do not go together, an α outside `[0, 1]`.
+/// [`Error::Setting`](crate::Error::Setting) for an α outside `[0, 1]`; shapes that do not go together.
 ///
 /// # Example
 /// ```
@@ -35,11 +39,11 @@ pub fn length_desensitized(
     rejected_mask: &Tensor,
     alpha: f64,
 ) -> Result<(Tensor, Tensor)> {
-    if !(0.0..=1.0).contains(&alpha) {
-        return Err(Error::Setting { field: "alpha", expected: "in [0, 1]", got: alpha });
-    }
+    within("alpha", "in [0, 1]", alpha, (0.0..=1.0).contains(&alpha))?;
     check_rank("chosen_logprobs", chosen_logprobs, 2)?;
     check_rank("rejected_logprobs", rejected_logprobs, 2)?;
+    check_floating("chosen_logprobs", chosen_logprobs)?;
+    check_floating("rejected_logprobs", rejected_logprobs)?;
     check_alike("chosen_mask", chosen_mask, "chosen_logprobs", chosen_logprobs)?;
     check_alike("rejected_mask", rejected_mask, "rejected_logprobs", rejected_logprobs)?;
     let batch = chosen_logprobs.size()[0];
@@ -52,9 +56,10 @@ pub fn length_desensitized(
     let length = |mask: &Tensor| mask.ne(0).sum_dim_intlist(1i64, true, Kind::Int64); // [B, 1]
     let shared = length(chosen_mask).minimum(&length(rejected_mask));
     let sum = |logprobs: &Tensor, mask: &Tensor| -> Result<Tensor> {
+        let logprobs = logprobs.to_kind(accumulation(logprobs));
         let head = mask.ne(0).cumsum(1, Kind::Int64).le_tensor(&shared).to_kind(logprobs.kind()); // [B, T]
         let weight = &head + (head.ones_like() - &head) * alpha;
-        Ok((masked_select_or_zero(logprobs, mask)? * weight).sum_dim_intlist(1i64, false, None::<Kind>))
+        Ok((masked_select_or_zero(&logprobs, mask)? * weight).sum_dim_intlist(1i64, false, None::<Kind>))
     };
     Ok((sum(chosen_logprobs, chosen_mask)?, sum(rejected_logprobs, rejected_mask)?))
 }
@@ -89,7 +94,9 @@ pub fn wpo_weights(chosen: [&Tensor; 3], rejected: [&Tensor; 3]) -> Result<Tenso
         check_rank("logprobs", logprobs, 2)?;
         check_floating("logprobs", logprobs)?;
         check_alike("log_sum_squares", log_sum_squares, "logprobs", logprobs)?;
-        Ok(masked_row_mean(&(logprobs.detach() - log_sum_squares.detach()), mask)?.exp())
+        let kind = accumulation(logprobs);
+        let gap = logprobs.detach().to_kind(kind) - log_sum_squares.detach().to_kind(kind);
+        Ok(masked_row_mean(&gap, mask)?.exp())
     };
     let (chosen, rejected) = (weight(chosen)?, weight(rejected)?);
     check_alike("rejected", &rejected, "chosen", &chosen)?;

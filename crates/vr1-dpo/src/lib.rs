@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
 mod config;
 mod error;
 mod kto;
 mod lengths;
 mod loss;
 mod mixture;
+mod objective;
 mod pairs;
+mod range;
 mod reference_free;
 
 pub use config::{Divergence, DpoConfig, DpoLoss, Normalizer};

@@ -1,6 +1,7 @@
+use crate::range::{not_negative, within};
 use crate::{Error, Result};
 
-/// Two completions of one group, by their places in the flat list of completions.
+/// Two completions of one group, by their places in the flat list of completions; see [`preference_pairs`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
     /// The better one.
@@ -12,6 +13,14 @@ pub struct Pair {
 }
 
 /// Which pairs a group gives.
+///
+/// # Example
+/// ```
+/// use vr1_dpo::{PairRule, preference_pairs};
+/// let pairs = |rule| preference_pairs(&[0.0, 1.0, 0.5], 3, 0.0, rule).map(|pairs| pairs.len());
+/// assert_eq!((pairs(PairRule::BestWorst)?, pairs(PairRule::All)?), (1, 3));
+/// # Ok::<(), vr1_dpo::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum PairRule {
@@ -35,7 +44,7 @@ pub enum PairRule {
 /// `scores [prompts · group_size]`, the completions of a prompt side by side → at most one pair a group ([`PairRule::BestWorst`]).
 ///
 /// # Errors
-/// [`Error::Setting`] for a group size that is 0 or does not divide the scores, or a margin that is negative or not finite.
+/// [`Error::Setting`] for a group size that is 0 or does not divide the scores, a margin that is negative or not finite, an infinite score.
 ///
 /// # Example
 /// ```
@@ -47,12 +56,12 @@ pub enum PairRule {
 /// # Ok::<(), vr1_dpo::Error>(())
 /// ```
 pub fn preference_pairs(scores: &[f32], group_size: usize, margin: f32, rule: PairRule) -> Result<Vec<Pair>> {
-    if group_size == 0 || !scores.len().is_multiple_of(group_size) {
-        let expected = "a positive divisor of the number of scores";
-        return Err(Error::Setting { field: "group_size", expected, got: group_size as f64 });
-    }
-    if !(margin.is_finite() && margin >= 0.0) {
-        return Err(Error::Setting { field: "margin", expected: "a finite number ≥ 0", got: f64::from(margin) });
+    let divides = group_size > 0 && scores.len().is_multiple_of(group_size);
+    within("group_size", "a positive divisor of the number of scores", group_size as f64, divides)?;
+    not_negative("margin", f64::from(margin))?;
+    if let Some(&score) = scores.iter().find(|score| score.is_infinite()) {
+        let expected = "finite, or NaN where there is none";
+        return Err(Error::Setting { field: "scores", expected, got: f64::from(score) });
     }
     let mut pairs = Vec::new();
     let mut push = |a: usize, b: usize| {

@@ -1,9 +1,33 @@
 use tch::{Kind, Tensor, no_grad};
 use vr1_ops::{check_alike, check_floating, check_rank};
 
+use crate::batch::accumulation;
+use crate::range::{finite, not_negative, positive, within};
 use crate::{Error, Result};
 
 /// A preference loss that needs no reference policy. `p = log π(y)`, summed over a completion; `p̄ = p/|y|`.
+///
+/// # Example
+/// Completions of 2 and 4 tokens with log-probabilities −2 and −8: p̄ = −1 and −2, β = ½.
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{ReferenceFreeConfig, ReferenceFreeLoss, reference_free_loss};
+/// let t = |x: f64| Tensor::from_slice(&[x]);
+/// let nlog_sigmoid = |x: f64| (-x).exp().ln_1p();
+/// let odds = |p: f64| p.exp() / (1.0 - p.exp());
+/// for (loss, expected) in [
+///     (ReferenceFreeLoss::SimPo { gamma: 0.25 }, nlog_sigmoid(0.5 - 0.25)),
+///     (ReferenceFreeLoss::Orpo, 0.5 * nlog_sigmoid((odds(-1.0) / odds(-2.0)).ln())),
+///     (ReferenceFreeLoss::Cpo, nlog_sigmoid(3.0)),
+///     (ReferenceFreeLoss::Hinge, 0.0),
+///     (ReferenceFreeLoss::Ipo, 0.0),
+/// ] {
+///     let config = ReferenceFreeConfig { loss, beta: 0.5, ..ReferenceFreeConfig::SIMPO };
+///     let (value, _) = reference_free_loss(&t(-2.0), &t(-8.0), &t(2.0), &t(4.0), &config)?;
+///     assert!((value.double_value(&[]) - expected).abs() < 1e-12, "{loss:?}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -28,6 +52,14 @@ pub enum ReferenceFreeLoss {
 }
 
 /// The settings of [`reference_free_loss`].
+///
+/// # Example
+/// SimPO with another β and margin:
+/// ```
+/// use vr1_dpo::{ReferenceFreeConfig, ReferenceFreeLoss};
+/// let loss = ReferenceFreeLoss::SimPo { gamma: 1.25 };
+/// assert!(ReferenceFreeConfig { loss, beta: 2.5, ..ReferenceFreeConfig::SIMPO }.validate().is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 pub struct ReferenceFreeConfig {
@@ -68,28 +100,24 @@ impl ReferenceFreeConfig {
     /// assert!(ReferenceFreeConfig { beta: -1.0, ..ReferenceFreeConfig::SIMPO }.validate().is_err());
     /// ```
     pub fn validate(&self) -> Result<()> {
-        let check = |field, expected, got: f64, valid: bool| {
-            if valid { Ok(()) } else { Err(Error::Setting { field, expected, got }) }
-        };
-        let positive = |x: f64| x.is_finite() && x > 0.0;
-        let (smoothing, nll) = (self.label_smoothing, self.nll_weight);
-        check("beta", "a positive number", self.beta, positive(self.beta))?;
-        check("label_smoothing", "in [0, 0.5)", smoothing, (0.0..0.5).contains(&smoothing))?;
-        check("nll_weight", "a finite number ≥ 0", nll, nll.is_finite() && nll >= 0.0)?;
+        let smoothing = self.label_smoothing;
+        positive("beta", self.beta)?;
+        within("label_smoothing", "in [0, 0.5)", smoothing, (0.0..0.5).contains(&smoothing))?;
+        not_negative("nll_weight", self.nll_weight)?;
         let smooths = matches!(self.loss, ReferenceFreeLoss::SimPo { .. } | ReferenceFreeLoss::Cpo);
-        check("label_smoothing", "0 for this loss", smoothing, smooths || smoothing == 0.0)?;
+        within("label_smoothing", "0 for this loss", smoothing, smooths || smoothing == 0.0)?;
         if let ReferenceFreeLoss::SimPo { gamma } = self.loss {
-            check("loss.gamma", "a finite number", gamma, gamma.is_finite())?;
+            finite("loss.gamma", gamma)?;
         }
         if let Some((pairs, tokens)) = self.whole {
-            check("whole.pairs", "a positive number", pairs, positive(pairs))?;
-            check("whole.chosen_tokens", "a positive number", tokens, positive(tokens))?;
+            positive("whole.pairs", pairs)?;
+            positive("whole.chosen_tokens", tokens)?;
         }
         Ok(())
     }
 }
 
-/// What a reference-free loss says about its batch; plain numbers without gradient, means over pairs.
+/// What a reference-free loss says about its batch; plain numbers without gradient, means over pairs. See [`reference_free_loss`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReferenceFreeStats {
     /// The loss itself.
@@ -145,10 +173,11 @@ pub fn reference_free_loss(
     for (name, tensor) in others {
         check_alike(name, tensor, "chosen_logprobs", chosen_logprobs)?;
     }
+    check_floating("rejected_logprobs", rejected_logprobs)?;
     if chosen_logprobs.numel() == 0 {
         return Err(Error::EmptyBatch);
     }
-    let kind = if chosen_logprobs.kind() == Kind::Double { Kind::Double } else { Kind::Float };
+    let kind = accumulation(chosen_logprobs);
     let (chosen, rejected) = (chosen_logprobs.to_kind(kind), rejected_logprobs.to_kind(kind));
     let (chosen_tokens, rejected_tokens) =
         (chosen_tokens.detach().to_kind(kind), rejected_tokens.detach().to_kind(kind));

@@ -7,6 +7,7 @@ use vr1_dpo::{
     Divergence, DpoConfig, DpoLoss, Extras, KtoConfig, KtoLoss, MPO, RPO, ReferenceFreeConfig, ReferenceFreeLoss,
     dpo_mixture_loss, kto_kl, kto_loss, length_desensitized, reference_free_loss, wpo_weights,
 };
+use vr1_ops::{masked_mean, masked_sum, token_logprobs};
 
 fn tensor(value: &Value) -> Tensor {
     let rows = value.as_array().unwrap();
@@ -173,6 +174,47 @@ fn reference_free_losses_equal_those_of_trl() {
             let ([chosen, rejected], [w, l]) = (halves(&sums(&b.leaf)), halves(&sums(&b.mask)));
             let (loss, _) = reference_free_loss(&chosen, &rejected, &w, &l, &config).unwrap();
             let error = b.error(&loss, expected);
+            println!("{name:34} {error:.1e}");
+            assert!(error < 1e-5, "{name}: {error:e}");
+        }
+    }
+}
+
+/// From logits to the gradient of the logits, the likelihood of the chosen included.
+#[test]
+fn whole_steps_of_cpo_simpo_and_orpo_equal_those_of_trl() {
+    for batch in batches() {
+        for (name, expected) in batch["trainers"].as_object().unwrap() {
+            let [ids, labels, attention] =
+                ["ids", "labels", "attention"].map(|name| tensor(&expected[name]).to_kind(Kind::Int64));
+            let (rows, tokens) = ids.size2().unwrap();
+            let leaf = tensor(&expected["logits"]).set_requires_grad(true);
+            let logits = leaf.view([rows, tokens, -1]).narrow(1, 0, tokens - 1);
+            let next = |tensor: &Tensor| tensor.narrow(1, 1, tokens - 1);
+            let logprobs = token_logprobs(&logits, &next(&ids)).unwrap();
+            let mask = next(&labels).ne(-100).to_kind(Kind::Int64);
+            let [chosen, rejected] = halves(&masked_sum(&logprobs, &mask).unwrap());
+            let [chosen_tokens, rejected_tokens] = halves(&sums(&mask));
+            let config = match name.as_str() {
+                "cpo" => ReferenceFreeConfig::CPO,
+                "cpo likelihood 0.5" => ReferenceFreeConfig { nll_weight: 0.5, ..ReferenceFreeConfig::CPO },
+                "simpo likelihood" => ReferenceFreeConfig { nll_weight: 1.0, ..ReferenceFreeConfig::SIMPO },
+                "orpo" => ReferenceFreeConfig { nll_weight: 0.0, ..ReferenceFreeConfig::ORPO },
+                _ => panic!("no such trainer: {name}"),
+            };
+            let (mut loss, _) =
+                reference_free_loss(&chosen, &rejected, &chosen_tokens, &rejected_tokens, &config).unwrap();
+            if name == "orpo" {
+                // TRL's likelihood is that of prompt and completion.
+                let ([logprobs, _], [counted, _]) = (halves(&logprobs), halves(&next(&attention)));
+                loss -= masked_mean(&logprobs, &counted).unwrap();
+            }
+            loss.backward();
+            let gradient = tensor(&expected["gradient"]);
+            let scale = gradient.abs().max().double_value(&[]);
+            let value = expected["loss"].as_f64().unwrap();
+            let error = ((leaf.grad() - gradient).abs().max().double_value(&[]) / scale)
+                .max((loss.double_value(&[]) - value).abs() / value);
             println!("{name:34} {error:.1e}");
             assert!(error < 1e-5, "{name}: {error:e}");
         }

@@ -5,7 +5,10 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use tch::{Device, Kind, Tensor};
-use vr1_grpo::{Aggregation, CispoCap, GrpoConfig, Importance, Objective, Scale, group_advantages, grpo_loss};
+use vr1_grpo::{
+    AdvantageConfig, Aggregation, Baseline, CispoCap, GrpoConfig, Importance, Objective, Scale, group_advantages,
+    grpo_loss, per_reward_advantages, whiten_by_tokens,
+};
 
 fn losses(criterion: &mut Criterion) {
     let default = GrpoConfig::default();
@@ -13,7 +16,10 @@ fn losses(criterion: &mut Criterion) {
     let cases = [
         ("grpo", default),
         ("dapo", GrpoConfig { epsilon_high: Some(0.28), beta: 0.0, ..token }),
+        ("bnpo", token),
         ("dr_grpo", GrpoConfig { aggregation: Aggregation::Constant(1024), ..default }),
+        ("luspo", GrpoConfig { aggregation: Aggregation::SequenceSum, importance: Importance::Sequence, ..default }),
+        ("rloo", GrpoConfig { importance: Importance::SequenceProduct, beta: 0.0, ..default }),
         ("gspo", GrpoConfig { importance: Importance::Sequence, ..default }),
         (
             "cispo",
@@ -22,7 +28,9 @@ fn losses(criterion: &mut Criterion) {
         ("sapo", GrpoConfig { objective: Objective::SAPO, ..default }),
         ("vespo", GrpoConfig { objective: Objective::VESPO, ..token }),
         ("reinforce", GrpoConfig { objective: Objective::Reinforce, ..token }),
-        ("two-sided", GrpoConfig { delta: Some(4.0), dual_clip: Some(3.0), ..token }),
+        ("unclipped", GrpoConfig { objective: Objective::Unclipped, ..default }),
+        ("delta", GrpoConfig { delta: Some(4.0), ..token }),
+        ("dual_clip", GrpoConfig { dual_clip: Some(3.0), ..token }),
     ];
     for (batch, tokens) in [(8, 512), (64, 1024)] {
         tch::manual_seed(0);
@@ -51,6 +59,17 @@ fn advantages(criterion: &mut Criterion) {
             bencher.iter(|| group_advantages(black_box(&rewards), 8, scale).unwrap());
         });
     }
+    let rloo = AdvantageConfig { baseline: Baseline::LeaveOneOut, scale: Scale::None, ..Default::default() };
+    criterion.bench_function("advantages_1e6_leave_one_out", |bencher| {
+        bencher.iter(|| vr1_grpo::advantages(black_box(&rewards), 8, &rloo).unwrap());
+    });
+    criterion.bench_function("advantages_1e6_per_reward_of_2", |bencher| {
+        bencher.iter(|| per_reward_advantages(black_box(&rewards), &[1.0, 0.5], 8, 1e-4).unwrap());
+    });
+    let tokens = vec![256; rewards.len()];
+    criterion.bench_function("advantages_1e6_whiten_by_tokens", |bencher| {
+        bencher.iter(|| whiten_by_tokens(black_box(&rewards), &tokens).unwrap());
+    });
 }
 
 criterion_group! {

@@ -1,6 +1,18 @@
+use crate::range::not_negative;
 use crate::{Error, Result};
 
 /// By what a centred reward is divided.
+///
+/// # Example
+/// Two groups of two, with means 1 and 5, σ = √2 each, and σ = √(20/3) of all four:
+/// ```
+/// use vr1_grpo::{Scale, group_advantages};
+/// for (scale, divisor) in [(Scale::Group, 2f64.sqrt() + 1e-4), (Scale::Batch, (20f64 / 3.0).sqrt() + 1e-4), (Scale::None, 1.0)] {
+///     let advantages = group_advantages(&[0.0, 2.0, 4.0, 6.0], 2, scale)?;
+///     assert!((f64::from(advantages[1]) - 1.0 / divisor).abs() < 1e-7);
+/// }
+/// # Ok::<(), vr1_grpo::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Scale {
@@ -14,6 +26,19 @@ pub enum Scale {
 }
 
 /// What is subtracted from a reward.
+///
+/// # Example
+/// The first of two groups of two has mean 1, the other of its second completion is 0, all four have mean 3:
+/// ```
+/// use vr1_grpo::{AdvantageConfig, Baseline, Scale, advantages};
+/// for (baseline, expected) in
+///     [(Baseline::GroupMean, 1.0), (Baseline::LeaveOneOut, 2.0), (Baseline::BatchMean, -1.0), (Baseline::None, 2.0)]
+/// {
+///     let config = AdvantageConfig { baseline, scale: Scale::None, ..Default::default() };
+///     assert_eq!(advantages(&[0.0, 2.0, 4.0, 6.0], 2, &config)?[1], expected);
+/// }
+/// # Ok::<(), vr1_grpo::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Baseline {
@@ -29,6 +54,16 @@ pub enum Baseline {
 }
 
 /// What a group of one completion gets.
+///
+/// # Example
+/// ```
+/// use vr1_grpo::{AdvantageConfig, GroupOfOne, advantages};
+/// let refused = advantages(&[0.5], 1, &AdvantageConfig::default()).unwrap_err().to_string();
+/// assert!(refused.starts_with("group_size = 1, but `Scale::Group` divides by the spread of a group"));
+/// let raw = AdvantageConfig { group_of_one: GroupOfOne::RawReward, ..Default::default() };
+/// assert_eq!(advantages(&[0.5], 1, &raw)?, [0.5]);
+/// # Ok::<(), vr1_grpo::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum GroupOfOne {
@@ -39,7 +74,15 @@ pub enum GroupOfOne {
     RawReward,
 }
 
-/// How rewards become advantages.
+/// How rewards become advantages; see [`advantages`]. `Default` is GRPO as TRL has it.
+///
+/// # Example
+/// Leave-one-out (RLOO) as a departure from it:
+/// ```
+/// use vr1_grpo::{AdvantageConfig, Baseline, Scale};
+/// let rloo = AdvantageConfig { baseline: Baseline::LeaveOneOut, scale: Scale::None, ..Default::default() };
+/// assert_eq!(rloo.epsilon, 1e-4);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
@@ -75,10 +118,7 @@ impl AdvantageConfig {
     /// assert_eq!(config.validate().unwrap_err().to_string(), "`epsilon` must be a finite number ≥ 0, but it is -1");
     /// ```
     pub fn validate(&self) -> Result<()> {
-        if self.epsilon.is_finite() && self.epsilon >= 0.0 {
-            return Ok(());
-        }
-        Err(Error::Setting { field: "epsilon", expected: "a finite number ≥ 0", got: self.epsilon })
+        not_negative("epsilon", self.epsilon)
     }
 }
 
@@ -100,7 +140,7 @@ impl AdvantageConfig {
 ///
 /// # Errors
 /// [`Error::GroupSize`] if the groups do not divide the rewards, [`Error::GroupOfOne`] if `group_size` is 1 with
-/// [`Scale::Group`], [`Error::InfiniteReward`].
+/// [`Scale::Group`], [`Error::InfiniteReward`], [`Error::TooLarge`].
 ///
 /// # Example
 /// The first group has mean ½ and σ = √(1/3) = 0.577 35; the second is all equal.
@@ -157,25 +197,21 @@ pub fn advantages(rewards: &[f32], group_size: usize, config: &AdvantageConfig) 
         }
     }
     let batch = Moments::of(rewards);
-    let mut out = Vec::with_capacity(rewards.len());
-    for group in rewards.chunks_exact(group_size) {
+    let groups = rewards.chunks_exact(group_size).flat_map(|group| {
         let moments = Moments::of(group);
-        let relative = match config.baseline {
-            Baseline::GroupMean | Baseline::LeaveOneOut => Some(&moments),
-            Baseline::BatchMean => Some(&batch),
-            Baseline::None => None,
+        let flat = match config.baseline {
+            Baseline::GroupMean | Baseline::LeaveOneOut => moments.flat,
+            Baseline::BatchMean => batch.flat,
+            Baseline::None => false,
         };
-        if relative.is_some_and(Moments::is_flat) {
-            out.extend(std::iter::repeat_n(0.0, group_size));
-            continue;
-        }
         let divisor = match config.scale {
             Scale::Group => moments.deviation + config.epsilon,
             Scale::Batch => batch.deviation + config.epsilon,
             Scale::None => 1.0,
         };
-        out.extend(group.iter().map(|&reward| {
-            if reward.is_nan() {
+        group.iter().map(move |&reward| {
+            // With ε = 0, a σ of 0 belongs to rewards that are all equal.
+            if flat || reward.is_nan() || divisor == 0.0 {
                 return 0.0;
             }
             let reward = f64::from(reward);
@@ -185,10 +221,10 @@ pub fn advantages(rewards: &[f32], group_size: usize, config: &AdvantageConfig) 
                 Baseline::BatchMean => reward - batch.mean,
                 Baseline::None => reward,
             };
-            (if divisor > 0.0 { centred / divisor } else { 0.0 }) as f32
-        }));
-    }
-    Ok(out)
+            centred / divisor
+        })
+    });
+    narrowed("advantage", groups, rewards)
 }
 
 /// Whether a group can teach nothing: all its rewards are equal, or none applies.
@@ -208,8 +244,12 @@ pub fn advantages(rewards: &[f32], group_size: usize, config: &AdvantageConfig) 
 /// assert!(!teaches_nothing(&[0.0, 1.0]));
 /// ```
 pub fn teaches_nothing(group: &[f32]) -> bool {
-    let valid = || group.iter().filter(|reward| !reward.is_nan());
-    valid().all(|reward| Some(reward) == valid().next())
+    is_flat(group)
+}
+
+fn is_flat<T: Copy + Into<f64>>(values: &[T]) -> bool {
+    let mut valid = values.iter().map(|&value| value.into()).filter(|value| !value.is_nan());
+    valid.next().is_none_or(|first| valid.all(|value| value == first))
 }
 
 /// Groups must divide the rewards, and no reward may be infinite.
@@ -217,32 +257,42 @@ pub(crate) fn check_groups(rewards: &[f32], group_size: usize) -> Result<()> {
     if group_size == 0 || !rewards.len().is_multiple_of(group_size) {
         return Err(Error::GroupSize { rewards: rewards.len(), group_size });
     }
+    check_rewards(rewards)
+}
+
+pub(crate) fn check_rewards(rewards: &[f32]) -> Result<()> {
     match rewards.iter().position(|reward| reward.is_infinite()) {
         Some(index) => Err(Error::InfiniteReward { index, value: rewards[index] }),
         None => Ok(()),
     }
 }
 
+/// Values that were computed in f64, as f32; an error where one of them has no room there.
+pub(crate) fn narrowed(name: &'static str, values: impl Iterator<Item = f64>, rewards: &[f32]) -> Result<Vec<f32>> {
+    let values: Vec<f32> = values.map(|value| value as f32).collect();
+    match values.iter().position(|value| !value.is_finite()) {
+        Some(index) => Err(Error::TooLarge { name, index, reward: rewards[index] }),
+        None => Ok(values),
+    }
+}
+
 /// Mean and deviation (ddof = 1) of the values that are not NaN, in f64.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Moments {
     pub(crate) count: f64,
     pub(crate) mean: f64,
     pub(crate) deviation: f64,
-    flat: bool,
+    /// All values are equal, by the predicate of [`teaches_nothing`].
+    pub(crate) flat: bool,
 }
 
 impl Moments {
-    pub(crate) fn of(values: &[f32]) -> Self {
-        let valid = || values.iter().filter(|value| !value.is_nan()).map(|&value| f64::from(value));
+    pub(crate) fn of<T: Copy + Into<f64>>(values: &[T]) -> Self {
+        let valid = || values.iter().map(|&value| value.into()).filter(|value| !value.is_nan());
         let count = valid().count() as f64;
         let mean = if count > 0.0 { valid().sum::<f64>() / count } else { 0.0 };
         let squares: f64 = valid().map(|value| (value - mean).powi(2)).sum();
         let deviation = if count > 1.0 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
-        Self { count, mean, deviation, flat: teaches_nothing(values) }
-    }
-
-    pub(crate) fn is_flat(&self) -> bool {
-        self.flat
+        Self { count, mean, deviation, flat: is_flat(values) }
     }
 }

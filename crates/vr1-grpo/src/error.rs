@@ -36,6 +36,16 @@ pub enum Error {
         /// The value.
         value: f32,
     },
+    /// Finite rewards whose advantage or return is beyond the largest f32.
+    #[error("the {name} of reward {index}, which is {reward:e}, does not fit an f32: scale the rewards down")]
+    TooLarge {
+        /// What does not fit.
+        name: &'static str,
+        /// The reward's place.
+        index: usize,
+        /// The reward.
+        reward: f32,
+    },
     /// A setting is outside its range.
     #[error("`{field}` must be {expected}, but it is {got}")]
     Setting {
@@ -54,7 +64,7 @@ pub enum Error {
         /// The setting that needs it.
         reason: &'static str,
     },
-    /// A tensor holds NaN or ±∞ where it counts.
+    /// A tensor or a slice holds NaN or ±∞ where it counts.
     #[error("`{name}` holds {count} value(s) that are NaN or infinite at positions that count")]
     NonFinite {
         /// The argument's name.
@@ -65,13 +75,13 @@ pub enum Error {
     /// The mask is 0 everywhere.
     #[error("`completion_mask` is 0 everywhere: the batch has no token to learn from")]
     EmptyMask,
-    /// The inputs are finite but an exponential of their differences is not.
+    /// The inputs are finite but an exponential of their differences, or the loss, is not.
     #[error(
         "`{name}` overflows: the largest log-ratio is {log_ratio:.1}; the policies are too far apart \
-         (`log_ratio_bound` bounds it)"
+         (`log_ratio_bound` and `kl_log_ratio_bound` bound it) or the advantages too large"
     )]
     Overflow {
-        /// Which exponential overflowed.
+        /// What overflowed.
         name: &'static str,
         /// The largest absolute difference of log-probabilities in it.
         log_ratio: f64,

@@ -6,6 +6,8 @@
 #![cfg_attr(not(feature = "tch"), allow(rustdoc::broken_intra_doc_links))]
 
 mod advantages;
+#[cfg(feature = "tch")]
+mod batch;
 mod compat;
 mod config;
 mod error;
@@ -16,6 +18,7 @@ mod many_rewards;
 mod masks;
 #[cfg(feature = "tch")]
 mod policy;
+mod range;
 #[cfg(feature = "tch")]
 mod stats;
 

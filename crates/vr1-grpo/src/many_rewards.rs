@@ -1,4 +1,5 @@
-use crate::advantages::{Moments, check_groups};
+use crate::advantages::{Moments, check_groups, check_rewards, narrowed};
+use crate::range::{not_negative, within};
 use crate::{Error, Result, teaches_nothing};
 
 /// The weighted sum of several rewards, `w · r`, leaving out those that do not apply.
@@ -11,7 +12,8 @@ use crate::{Error, Result, teaches_nothing};
 /// `rewards [B · K]`, row by row, `weights [K]` → `[B]`.
 ///
 /// # Errors
-/// [`Error::Length`] if the rewards are no whole number of rows.
+/// [`Error::Length`] if the rewards are no whole number of rows, [`Error::InfiniteReward`], [`Error::Setting`] for a weight that is not
+/// finite, [`Error::TooLarge`].
 ///
 /// # Example
 /// ```
@@ -23,7 +25,11 @@ use crate::{Error, Result, teaches_nothing};
 /// ```
 pub fn weighted_rewards(rewards: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
     check_table(rewards, weights)?;
-    Ok(rewards.chunks_exact(weights.len()).map(|row| weighted_sum(row, weights)).collect())
+    let sums: Vec<f32> = rewards.chunks_exact(weights.len()).map(|row| weighted_sum(row, weights)).collect();
+    match sums.iter().position(|sum| sum.is_infinite()) {
+        Some(index) => Err(Error::TooLarge { name: "weighted sum", index, reward: rewards[index * weights.len()] }),
+        None => Ok(sums),
+    }
 }
 
 /// Advantages from several rewards, each normalised in its group before they are summed (GDPO).
@@ -42,7 +48,8 @@ pub fn weighted_rewards(rewards: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
 /// `rewards [B · K]`, row by row, `weights [K]` → `[B]`.
 ///
 /// # Errors
-/// [`Error::Length`], [`Error::GroupSize`], [`Error::GroupOfOne`], [`Error::InfiniteReward`], a negative or non-finite `epsilon`.
+/// [`Error::Length`], [`Error::GroupSize`], [`Error::GroupOfOne`], [`Error::InfiniteReward`]; [`Error::Setting`] for a negative or non-finite
+/// `epsilon`, or a weight that is not finite.
 ///
 /// # Example
 /// Two rewards that disagree cancel when they weigh the same:
@@ -55,36 +62,34 @@ pub fn weighted_rewards(rewards: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
 /// # Ok::<(), vr1_grpo::Error>(())
 /// ```
 pub fn per_reward_advantages(rewards: &[f32], weights: &[f32], group_size: usize, epsilon: f64) -> Result<Vec<f32>> {
-    if !(epsilon.is_finite() && epsilon >= 0.0) {
-        return Err(Error::Setting { field: "epsilon", expected: "a finite number ≥ 0", got: epsilon });
-    }
+    not_negative("epsilon", epsilon)?;
     check_table(rewards, weights)?;
     let kinds = weights.len();
+    check_groups(&rewards[..rewards.len() / kinds], group_size)?;
+    if group_size == 1 {
+        return Err(Error::GroupOfOne { needs: "every reward is divided by its spread in a group" });
+    }
     let mut sums = vec![f64::NAN; rewards.len() / kinds];
-    for (k, &weight) in weights.iter().enumerate() {
-        let column: Vec<f32> = rewards.iter().skip(k).step_by(kinds).copied().collect();
-        check_groups(&column, group_size)?;
-        if group_size == 1 {
-            return Err(Error::GroupOfOne { needs: "every reward is divided by its spread in a group" });
-        }
-        for (group, sums) in column.chunks_exact(group_size).zip(sums.chunks_exact_mut(group_size)) {
-            let moments = Moments::of(group);
-            for (&reward, sum) in group.iter().zip(sums).filter(|(reward, _)| !reward.is_nan()) {
-                let centred = if moments.is_flat() { 0.0 } else { f64::from(reward) - moments.mean };
+    for (rows, sums) in rewards.chunks_exact(group_size * kinds).zip(sums.chunks_exact_mut(group_size)) {
+        for (k, &weight) in weights.iter().enumerate() {
+            let group = column(rows, kinds, k);
+            let moments = Moments::of(&group);
+            for (&reward, sum) in group.iter().zip(&mut *sums).filter(|(reward, _)| !reward.is_nan()) {
                 let divisor = moments.deviation + epsilon;
-                let normalised = if divisor > 0.0 { centred / divisor } else { 0.0 };
+                let normalised =
+                    if moments.flat || divisor == 0.0 { 0.0 } else { (f64::from(reward) - moments.mean) / divisor };
                 *sum = if sum.is_nan() { 0.0 } else { *sum } + f64::from(weight) * normalised;
             }
         }
     }
-    let sums: Vec<f32> = sums.into_iter().map(|sum| sum as f32).collect();
-    let mut advantages = standardised(&sums, epsilon);
-    for (group, advantages) in rewards.chunks_exact(group_size * kinds).zip(advantages.chunks_exact_mut(group_size)) {
-        if (0..kinds).all(|k| teaches_nothing(&group.iter().skip(k).step_by(kinds).copied().collect::<Vec<_>>())) {
-            advantages.fill(0.0);
-        }
-    }
-    Ok(advantages)
+    let batch = Moments::of(&sums);
+    let divisor = batch.deviation + epsilon;
+    let groups =
+        rewards.chunks_exact(group_size * kinds).zip(sums.chunks_exact(group_size)).flat_map(|(rows, sums)| {
+            let flat = batch.flat || divisor == 0.0 || (0..kinds).all(|k| teaches_nothing(&column(rows, kinds, k)));
+            sums.iter().map(move |&sum| if flat || sum.is_nan() { 0.0 } else { ((sum - batch.mean) / divisor) as f32 })
+        });
+    Ok(groups.collect())
 }
 
 /// Advantages over the whole batch, every completion weighing as much as it has tokens (REINFORCE++).
@@ -94,13 +99,13 @@ pub fn per_reward_advantages(rewards: &[f32], weights: &[f32], group_size: usize
 /// ```
 ///
 /// With centred rewards (`Scale::None`) this is REINFORCE++-baseline ([arXiv:2501.03262](https://arxiv.org/abs/2501.03262)). Values that are
-/// all equal become exactly 0.
+/// all equal become exactly 0, and so does what has no token.
 ///
 /// # Shapes
 /// `advantages [B]`, `tokens [B]` → `[B]`.
 ///
 /// # Errors
-/// [`Error::Length`] if the two differ in length, [`Error::Setting`] for fewer than two tokens in all.
+/// [`Error::Length`] if the two differ in length, [`Error::NonFinite`], [`Error::Setting`] for fewer than two tokens in all.
 ///
 /// # Example
 /// Three tokens of 1 and one of −3: mean 0, variance (3 + 9)/3 = 4.
@@ -114,17 +119,17 @@ pub fn whiten_by_tokens(advantages: &[f32], tokens: &[usize]) -> Result<Vec<f32>
         let (expected, got) = (advantages.len(), tokens.len());
         return Err(Error::Length { name: "tokens", with: "advantages", expected, got });
     }
-    let total = tokens.iter().sum::<usize>() as f64;
-    if total < 2.0 {
-        return Err(Error::Setting { field: "tokens", expected: "at least 2 in all", got: total });
-    }
-    if teaches_nothing(advantages) {
-        return Ok(vec![0.0; advantages.len()]);
-    }
-    let weighted = || advantages.iter().zip(tokens).map(|(&a, &n)| (f64::from(a), n as f64));
-    let mean = weighted().map(|(a, n)| a * n).sum::<f64>() / total;
-    let variance = weighted().map(|(a, n)| (a - mean).powi(2) * n).sum::<f64>() / (total - 1.0);
-    Ok(advantages.iter().map(|&a| ((f64::from(a) - mean) / (variance + 1e-8).sqrt()) as f32).collect())
+    check_finite("advantages", advantages.iter().copied())?;
+    let total: f64 = tokens.iter().map(|&n| n as f64).sum();
+    within("tokens", "at least 2 in all", total, total >= 2.0)?;
+    let counted = || advantages.iter().zip(tokens).filter(|(_, n)| **n > 0).map(|(&a, &n)| (f64::from(a), n as f64));
+    let mean = counted().map(|(a, n)| a * n).sum::<f64>() / total;
+    let variance = counted().map(|(a, n)| (a - mean).powi(2) * n).sum::<f64>() / (total - 1.0);
+    let flat = counted().zip(counted().skip(1)).all(|((a, _), (b, _))| a == b);
+    let one = |(&a, &n): (&f32, &usize)| {
+        if flat || n == 0 { 0.0 } else { ((f64::from(a) - mean) / (variance + 1e-8).sqrt()) as f32 }
+    };
+    Ok(advantages.iter().zip(tokens).map(one).collect())
 }
 
 /// What every token is still to earn: discounted sums of the rewards from it on.
@@ -140,7 +145,8 @@ pub fn whiten_by_tokens(advantages: &[f32], tokens: &[usize]) -> Result<Vec<f32>
 /// `token_rewards [B · T]` and `mask [B · T]`, row by row, `T` = `tokens_per_row` → `[B · T]`.
 ///
 /// # Errors
-/// [`Error::Length`] if the lengths do not go together, [`Error::Setting`] if `gamma` is outside `[0, 1]`.
+/// [`Error::Length`] if the lengths do not go together, [`Error::Setting`] if `gamma` is outside `[0, 1]`, [`Error::NonFinite`],
+/// [`Error::TooLarge`].
 ///
 /// # Example
 /// ```
@@ -149,9 +155,7 @@ pub fn whiten_by_tokens(advantages: &[f32], tokens: &[usize]) -> Result<Vec<f32>
 /// # Ok::<(), vr1_grpo::Error>(())
 /// ```
 pub fn returns_to_go(token_rewards: &[f32], mask: &[bool], tokens_per_row: usize, gamma: f64) -> Result<Vec<f32>> {
-    if !(0.0..=1.0).contains(&gamma) {
-        return Err(Error::Setting { field: "gamma", expected: "in [0, 1]", got: gamma });
-    }
+    within("gamma", "in [0, 1]", gamma, (0.0..=1.0).contains(&gamma))?;
     if mask.len() != token_rewards.len() {
         let (expected, got) = (token_rewards.len(), mask.len());
         return Err(Error::Length { name: "mask", with: "token_rewards", expected, got });
@@ -160,16 +164,17 @@ pub fn returns_to_go(token_rewards: &[f32], mask: &[bool], tokens_per_row: usize
         let (expected, got) = (tokens_per_row, token_rewards.len());
         return Err(Error::Length { name: "token_rewards", with: "tokens_per_row", expected, got });
     }
+    check_finite("token_rewards", token_rewards.iter().zip(mask).filter(|(_, counted)| **counted).map(|(&r, _)| r))?;
     let mut out = vec![0.0; token_rewards.len()];
     let rows = token_rewards.chunks_exact(tokens_per_row).zip(mask.chunks_exact(tokens_per_row));
     for ((rewards, mask), out) in rows.zip(out.chunks_exact_mut(tokens_per_row)) {
         let mut running = 0.0;
         for t in (0..tokens_per_row).rev().filter(|&t| mask[t]) {
             running = f64::from(rewards[t]) + gamma * running;
-            out[t] = running as f32;
+            out[t] = running;
         }
     }
-    Ok(out)
+    narrowed("return", out.into_iter(), token_rewards)
 }
 
 fn weighted_sum(row: &[f32], weights: &[f32]) -> f32 {
@@ -180,14 +185,9 @@ fn weighted_sum(row: &[f32], weights: &[f32]) -> f32 {
     terms.map(|(&reward, &weight)| f64::from(reward) * f64::from(weight)).sum::<f64>() as f32
 }
 
-/// Values over the spread of all of them; NaN and equal values become 0.
-fn standardised(values: &[f32], epsilon: f64) -> Vec<f32> {
-    let moments = Moments::of(values);
-    let divisor = moments.deviation + epsilon;
-    let flat = moments.is_flat() || divisor == 0.0;
-    let one =
-        |&value: &f32| if flat || value.is_nan() { 0.0 } else { ((f64::from(value) - moments.mean) / divisor) as f32 };
-    values.iter().map(one).collect()
+/// The `k`-th reward of every row.
+fn column(rows: &[f32], kinds: usize, k: usize) -> Vec<f32> {
+    rows.iter().skip(k).step_by(kinds).copied().collect()
 }
 
 fn check_table(rewards: &[f32], weights: &[f32]) -> Result<()> {
@@ -195,5 +195,15 @@ fn check_table(rewards: &[f32], weights: &[f32]) -> Result<()> {
         let (expected, got) = (weights.len(), rewards.len());
         return Err(Error::Length { name: "rewards", with: "weights", expected, got });
     }
-    Ok(())
+    for &weight in weights {
+        within("weights", "finite numbers", f64::from(weight), weight.is_finite())?;
+    }
+    check_rewards(rewards)
+}
+
+fn check_finite(name: &'static str, values: impl Iterator<Item = f32>) -> Result<()> {
+    match values.filter(|value| !value.is_finite()).count() {
+        0 => Ok(()),
+        count => Err(Error::NonFinite { name, count: count as i64 }),
+    }
 }

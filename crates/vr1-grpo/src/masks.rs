@@ -1,6 +1,7 @@
 use tch::{Kind, Tensor};
 use vr1_ops::{check_alike, check_floating, check_rank};
 
+use crate::range::within;
 use crate::{Error, Result};
 
 /// A completion mask in which completions that were cut off count for nothing.
@@ -35,7 +36,7 @@ pub fn mask_truncated(completion_mask: &Tensor, finished: &[bool]) -> Result<Ten
         return Err(Error::Length { name: "finished", with: "completion_mask", expected, got: finished.len() });
     }
     let keep = Tensor::from_slice(finished).to_device(completion_mask.device()).unsqueeze(1); // [B, 1]
-    Ok(completion_mask * keep.to_kind(completion_mask.kind()))
+    Ok(completion_mask.f_mul(&keep.to_kind(completion_mask.kind()))?)
 }
 
 /// The entropy that the given share of the counted tokens reaches.
@@ -51,7 +52,7 @@ pub fn mask_truncated(completion_mask: &Tensor, finished: &[bool]) -> Result<Ten
 /// `entropy`, `completion_mask` of one shape → a number in nats.
 ///
 /// # Errors
-/// Different shapes, a share outside `(0, 1]`, or a mask that is 0 everywhere.
+/// Different shapes, a share outside `(0, 1]`, NaN or ±∞ where it counts, or a mask that is 0 everywhere.
 ///
 /// # Example
 /// ```
@@ -64,10 +65,8 @@ pub fn mask_truncated(completion_mask: &Tensor, finished: &[bool]) -> Result<Ten
 pub fn entropy_threshold(entropy: &Tensor, completion_mask: &Tensor, share: f64) -> Result<f64> {
     check_floating("entropy", entropy)?;
     check_alike("completion_mask", completion_mask, "entropy", entropy)?;
-    if !(share > 0.0 && share <= 1.0) {
-        return Err(Error::Setting { field: "share", expected: "in (0, 1]", got: share });
-    }
-    let counted = entropy.detach().masked_select(&completion_mask.ne(0));
+    within("share", "in (0, 1]", share, share > 0.0 && share <= 1.0)?;
+    let counted = entropy.detach().masked_select(&completion_mask.f_ne(0)?);
     let n = counted.numel();
     if n == 0 {
         return Err(Error::EmptyMask);
@@ -76,7 +75,15 @@ pub fn entropy_threshold(entropy: &Tensor, completion_mask: &Tensor, share: f64)
     let kind = if counted.kind() == Kind::Double { Kind::Double } else { Kind::Float };
     let sorted = counted.to_kind(kind).sort(0, false).0;
     let place = (1.0 - share) * (n - 1) as f64;
-    let (below, above) = (sorted.double_value(&[place.floor() as i64]), sorted.double_value(&[place.ceil() as i64]));
+    // NaN sorts last, −∞ first.
+    let places = [0, n as i64 - 1, place.floor() as i64, place.ceil() as i64];
+    let places = Tensor::from_slice(&places).to_device(sorted.device());
+    let values = Vec::<f64>::try_from(sorted.index_select(0, &places).to_kind(Kind::Double))?;
+    let (lowest, highest, below, above) = (values[0], values[1], values[2], values[3]);
+    if !(lowest.is_finite() && highest.is_finite()) {
+        let count = sorted.isfinite().logical_not().sum(Kind::Int64).int64_value(&[]);
+        return Err(Error::NonFinite { name: "entropy", count });
+    }
     let threshold = below + (above - below) * place.fract();
     Ok(if kind == Kind::Float { f64::from(threshold as f32) } else { threshold })
 }

@@ -3,7 +3,8 @@
 
 use tch::{Kind, Tensor};
 
-use crate::config::{CispoCap, GrpoConfig, Importance, KlEstimator, KlGradient, Level, Objective, Outside};
+use crate::batch::Batch;
+use crate::config::{CispoCap, GrpoConfig, Importance, KlEstimator, KlGradient, KlWeight, Level, Objective, Outside};
 
 /// `log π − log π_old` per token `[B, T]`, and the importance ratio, `[B, T]` or `[B, 1]`.
 pub(crate) fn importance(
@@ -25,10 +26,9 @@ pub(crate) fn importance(
 
 /// The per-token policy loss, `[B, T]` or `[B, 1]`. `correction` is the sampler's, which VESPO folds into its weight.
 pub(crate) fn policy_loss(
-    logprobs: &Tensor,
+    Batch { logprobs, advantages, .. }: &Batch,
     log_ratio: &Tensor,
     ratio: &Tensor,
-    advantages: &Tensor,
     correction: Option<&Tensor>,
     config: &GrpoConfig,
 ) -> Tensor {
@@ -86,9 +86,13 @@ pub(crate) fn clipped(ratio: &Tensor, advantages: &Tensor, config: &GrpoConfig) 
     (ratio.lt(lower).logical_and(&advantages.lt(0.0)), ratio.gt(upper).logical_and(&advantages.gt(0.0)))
 }
 
-/// The KL estimate of every token, `[B, T]`.
-pub(crate) fn kl(logprobs: &Tensor, ref_logprobs: &Tensor, config: &GrpoConfig) -> Tensor {
-    let d = bounded(ref_logprobs - logprobs, config.kl_log_ratio_bound);
+/// The KL estimate of every token, weighted as configured, `[B, T]`.
+pub(crate) fn kl(logprobs: &Tensor, ref_logprobs: &Tensor, ratio: &Tensor, config: &GrpoConfig) -> Tensor {
+    let mut d = bounded(ref_logprobs - logprobs, config.kl_log_ratio_bound);
+    if config.kl_bound.is_some() {
+        // Here k3 is at any bound already, and the gradient of an exponential that overflows would be NaN.
+        d = d.clamp_max(if d.kind() == Kind::Double { 700.0 } else { 80.0 });
+    }
     let kl = match config.kl {
         KlEstimator::K1 => -d,
         KlEstimator::K2 => &d * &d * 0.5,
@@ -96,12 +100,16 @@ pub(crate) fn kl(logprobs: &Tensor, ref_logprobs: &Tensor, config: &GrpoConfig) 
         KlEstimator::Absolute => d.abs(),
     };
     let kl = bounded(kl, config.kl_bound);
-    match config.kl_gradient {
+    let kl = match config.kl_gradient {
         KlGradient::Own => kl,
         KlGradient::K2 => {
             let carrier = (logprobs - ref_logprobs).square() * 0.5;
             &carrier - carrier.detach() + kl.detach()
         }
+    };
+    match config.kl_weight {
+        KlWeight::One => kl,
+        KlWeight::Ratio => kl * ratio,
     }
 }
 
@@ -128,16 +136,11 @@ pub(crate) fn sampler_factor(
 }
 
 /// 1 for the sequences that the off-policy mask keeps, 0 for the others; `[B, 1]` (`[B, T]` for advantages `[B, T]`).
-pub(crate) fn off_policy_keep(
-    logprobs: &Tensor,
-    sampler_logprobs: &Tensor,
-    advantages: &Tensor,
-    counts: &Tensor,
-    threshold: f64,
-) -> Tensor {
-    let drift = (sampler_logprobs - logprobs).detach().nan_to_num(0.0, None::<f64>, None::<f64>);
-    let mean = drift.sum_dim_intlist(1i64, true, None::<Kind>) / counts; // [B, 1]
-    advantages.ge(0.0).logical_or(&mean.le(threshold)).to_kind(logprobs.kind())
+pub(crate) fn off_policy_keep(batch: &Batch, threshold: f64) -> Tensor {
+    let sampler_logprobs = batch.sampler_logprobs.as_ref().unwrap_or(&batch.old_logprobs);
+    let drift = (sampler_logprobs - &batch.logprobs).detach().nan_to_num(0.0, None::<f64>, None::<f64>);
+    let mean = drift.sum_dim_intlist(1i64, true, None::<Kind>) / &batch.counts; // [B, 1]
+    batch.advantages.ge(0.0).logical_or(&mean.le(threshold)).to_kind(batch.kind())
 }
 
 /// `yes` or `no` by a condition, in the shape and kind of `like`.

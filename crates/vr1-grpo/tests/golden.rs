@@ -1,13 +1,13 @@
-//! Losses, gradients and advantages of the installed TRL 1.16.0 and of verl 0.9.1, written by `fixtures/generate.py`.
+//! Losses, gradients and advantages of the installed TRL 1.16.0, of verl 0.9.1 and of EasyR1, written by `fixtures/generate.py`.
 #![cfg(feature = "tch")]
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use serde_json::Value;
 use tch::{Kind, Tensor};
 use vr1_grpo::{
-    AdvantageConfig, Aggregation, Baseline, CispoCap, Compat, EntropyMask, Extras, GrpoConfig, Importance, KlEstimator,
-    KlGradient, KlWeight, Objective, SamplerCorrection, Scale, advantages, grpo_loss_with, per_reward_advantages,
-    returns_to_go, weighted_rewards, whiten_by_tokens,
+    AdvantageConfig, Aggregation, Baseline, Compat, EntropyMask, Extras, GrpoConfig, Importance, KlEstimator,
+    KlGradient, KlWeight, Normalizer, Objective, SamplerCorrection, Scale, advantages, grpo_loss_with, mask_truncated,
+    per_reward_advantages, returns_to_go, weighted_rewards, whiten_by_tokens,
 };
 
 fn numbers(value: &Value) -> Vec<f32> {
@@ -29,38 +29,64 @@ fn read(name: &str) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-/// Runs a case; the largest error of loss and gradient, relative to the largest value.
+/// Runs a case; the largest error of loss and gradients, relative to the largest value.
 fn error(inputs: &Value, expected: &Value, beta_term_only: bool, config: &GrpoConfig) -> f64 {
     let logprobs = tensor(&inputs["logprobs"]).set_requires_grad(true);
-    let (entropy, sampler) = (tensor(&inputs["entropy"]), tensor(&inputs["sampler_logprobs"]));
+    let (entropy, sampler) = (tensor(&inputs["entropy"]).set_requires_grad(true), tensor(&inputs["sampler_logprobs"]));
     let extras = Extras { entropy: Some(&entropy), sampler_logprobs: Some(&sampler) };
-    let mut given = tensor(&inputs["advantages"]);
-    if beta_term_only {
-        given = given.zeros_like();
-    }
+    let given = tensor(&inputs["advantages"]);
     let (loss, stats) = grpo_loss_with(
         &logprobs,
         &tensor(&inputs["old_logprobs"]),
         Some(&tensor(&inputs["ref_logprobs"])),
-        &given,
+        &if beta_term_only { given.zeros_like() } else { given },
         &tensor(&inputs["mask"]),
         extras,
         config,
     )
     .unwrap();
     loss.backward();
-    let gradient = tensor(&expected["gradient"]);
-    let scale = gradient.abs().max().double_value(&[]);
-    let gradient_error = (logprobs.grad() - gradient).abs().max().double_value(&[]) / scale;
+    let distance = |got: &Tensor, expected: &Value| {
+        let expected = tensor(expected);
+        let scale = expected.abs().max().double_value(&[]);
+        ((got - expected).abs().max().double_value(&[]) / scale, scale)
+    };
+    let (mut worst, scale) = distance(&logprobs.grad(), &expected["gradient"]);
     let value = expected["loss"].as_f64().unwrap();
-    let mut worst = gradient_error.max((loss.double_value(&[]) - value).abs() / (value.abs() + scale));
+    worst = worst.max((loss.double_value(&[]) - value).abs() / (value.abs() + scale));
     if let (Some(kl), true) = (expected["kl"].as_f64(), config.beta != 0.0) {
         worst = worst.max((stats.kl - kl).abs() / kl);
+    }
+    assert_eq!(entropy.grad().defined(), expected["entropy_gradient"].is_array());
+    if entropy.grad().defined() {
+        worst = worst.max(distance(&entropy.grad(), &expected["entropy_gradient"]).0);
     }
     worst
 }
 
-fn trl_config(name: &str) -> GrpoConfig {
+/// Every case of a fixture under its configuration.
+fn check(fixture: &str, cases: usize, config: impl Fn(&str, &Value) -> GrpoConfig) {
+    let mut seen = 0;
+    for batch in read(fixture)["batches"].as_array().unwrap() {
+        for (name, expected) in batch["cases"].as_object().unwrap() {
+            let kl_alone = fixture == "verl.json" && name.starts_with("kl ");
+            let error = error(&batch["inputs"], expected, kl_alone, &config(name, &batch["inputs"]));
+            println!("{fixture:12} {name:30} {error:.1e}");
+            assert!(error < 1e-5, "{fixture} {name}: {error:e}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, cases);
+}
+
+fn trl_config(name: &str, inputs: &Value) -> GrpoConfig {
+    let defaults = Compat::Trl.grpo();
+    match name {
+        "defaults" => return defaults,
+        "defaults reference" => return GrpoConfig { beta: 0.04, ..defaults },
+        "defaults sampler" => return GrpoConfig { sampler_correction: Compat::Trl.sampler_correction(), ..defaults },
+        _ => {}
+    }
     let (loss, options) = name.split_once(' ').unwrap_or((name, ""));
     let sequence = GrpoConfig::default();
     let token = GrpoConfig { aggregation: Aggregation::Token, ..sequence };
@@ -71,9 +97,7 @@ fn trl_config(name: &str) -> GrpoConfig {
         "luspo" => GrpoConfig { aggregation: Aggregation::SequenceSum, ..sequence },
         "sapo" => GrpoConfig { objective: Objective::SAPO, ..sequence },
         "vespo" => GrpoConfig { objective: Objective::VESPO, ..token },
-        "cispo" => {
-            GrpoConfig { objective: Objective::Cispo { cap: CispoCap::Absolute }, epsilon_high: Some(1.3), ..token }
-        }
+        "cispo" => GrpoConfig { objective: Compat::Trl.cispo(), epsilon_high: Some(1.3), ..token },
         "rloo" => GrpoConfig { importance: Importance::SequenceProduct, beta: 0.0, ..sequence },
         _ => panic!("no such loss: {name}"),
     };
@@ -90,6 +114,14 @@ fn trl_config(name: &str) -> GrpoConfig {
             "bonus" if config.entropy_mask == EntropyMask::All => config.entropy_bonus = 0.02,
             "bonus" => config.entropy_bonus = 0.01,
             "off-policy" => config.off_policy_threshold = Some(0.05),
+            "global" => {
+                // Three times the tokens, over two ranks whose gradients are averaged.
+                let tokens = tensor(&inputs["mask"]).sum(Kind::Double).double_value(&[]) * 3.0 / 2.0;
+                config.normalizer = Normalizer::Global { sequences: 1.0, tokens };
+            }
+            "unbounded" => {
+                config.sampler_correction = SamplerCorrection::TokenTruncate { min: Some(0.9), max: f64::INFINITY };
+            }
             "token_truncate" => config.sampler_correction = SamplerCorrection::TokenTruncate { min: None, max: 1.2 },
             "token_mask" => config.sampler_correction = SamplerCorrection::TokenMask { min: Some(0.9), max: 1.2 },
             "sequence_truncate" => {
@@ -107,54 +139,60 @@ fn trl_config(name: &str) -> GrpoConfig {
 
 #[test]
 fn losses_and_gradients_equal_those_of_trl() {
-    let fixture = read("trl.json");
-    let mut cases = 0;
-    for batch in fixture["batches"].as_array().unwrap() {
-        for (name, expected) in batch["cases"].as_object().unwrap() {
-            let error = error(&batch["inputs"], expected, false, &trl_config(name));
-            println!("trl  {name:28} {error:.1e}");
-            assert!(error < 1e-5, "{name}: {error:e}");
-            cases += 1;
-        }
-    }
-    assert!(cases > 80);
+    check("trl.json", 2 * 50 + 1, trl_config);
 }
 
 #[test]
 fn losses_and_gradients_equal_those_of_verl() {
-    let fixture = read("verl.json");
     let base = GrpoConfig { epsilon_high: Some(0.28), ..Compat::Verl.grpo() };
-    for batch in fixture["batches"].as_array().unwrap() {
-        for (name, expected) in batch["cases"].as_object().unwrap() {
-            let (loss, mode) = name.split_once(' ').unwrap();
-            let mut config = match loss {
-                "vanilla" => base,
-                // verl clips no ratio of GSPO from below by the dual clip.
-                "gspo" => GrpoConfig { importance: Importance::SequenceToken, dual_clip: None, ..base },
-                "cispo" => GrpoConfig { objective: Objective::Cispo { cap: CispoCap::Around }, ..base },
-                "gpg" => GrpoConfig { objective: Objective::Reinforce, ..base },
-                "sapo" => GrpoConfig { objective: Objective::SAPO, ..base },
-                "kl" => GrpoConfig { beta: 1.0, objective: Objective::Unclipped, ..base },
-                _ => panic!("no such loss: {name}"),
-            };
-            match mode {
-                "token-mean" => {}
-                "seq-mean-token-sum" => config.aggregation = Aggregation::SequenceSum,
-                "seq-mean-token-sum-norm" => config.aggregation = Aggregation::Constant(7),
-                "seq-mean-token-mean" => config.aggregation = Aggregation::Sequence,
-                "k1" => config.kl = KlEstimator::K1,
-                "k2" => config.kl = KlEstimator::K2,
-                "k3" => config.kl = KlEstimator::K3,
-                "abs" => config.kl = KlEstimator::Absolute,
-                "k1+" => (config.kl, config.kl_gradient) = (KlEstimator::K1, KlGradient::K2),
-                "k3+" => (config.kl, config.kl_gradient) = (KlEstimator::K3, KlGradient::K2),
-                _ => panic!("no such mode: {name}"),
-            }
-            let error = error(&batch["inputs"], expected, loss == "kl", &config);
-            println!("verl {name:28} {error:.1e}");
-            assert!(error < 1e-5, "{name}: {error:e}");
+    check("verl.json", 2 * 27, |name, _| {
+        let (loss, mode) = name.split_once(' ').unwrap_or((name, ""));
+        let config = match loss {
+            "defaults" => Compat::Verl.grpo(),
+            "vanilla" => base,
+            // verl's GSPO has no dual clip.
+            "gspo" => GrpoConfig { importance: Importance::SequenceToken, dual_clip: None, ..base },
+            "cispo" => GrpoConfig { objective: Compat::Verl.cispo(), ..base },
+            "gpg" => GrpoConfig { objective: Objective::Reinforce, ..base },
+            "sapo" => GrpoConfig { objective: Objective::SAPO, ..base },
+            "kl" => GrpoConfig { beta: 1.0, objective: Objective::Unclipped, ..base },
+            _ => panic!("no such loss: {name}"),
+        };
+        let corrected = |sampler_correction| GrpoConfig { sampler_correction, ..config };
+        match mode {
+            "" | "token-mean" => config,
+            "seq-mean-token-sum" => GrpoConfig { aggregation: Aggregation::SequenceSum, ..config },
+            "seq-mean-token-sum-norm" => GrpoConfig { aggregation: Aggregation::Constant(7), ..config },
+            "seq-mean-token-mean" => GrpoConfig { aggregation: Aggregation::Sequence, ..config },
+            "token_truncate" => corrected(SamplerCorrection::TokenTruncate { min: None, max: 1.2 }),
+            "token_mask" => corrected(SamplerCorrection::TokenMask { min: Some(0.9), max: 1.2 }),
+            "sequence_truncate" => corrected(SamplerCorrection::SequenceTruncate { min: None, max: 1.2 }),
+            "k1" => GrpoConfig { kl: KlEstimator::K1, ..config },
+            "k2" => GrpoConfig { kl: KlEstimator::K2, ..config },
+            "k3" => GrpoConfig { kl: KlEstimator::K3, ..config },
+            "abs" => GrpoConfig { kl: KlEstimator::Absolute, ..config },
+            "k1+" => GrpoConfig { kl: KlEstimator::K1, kl_gradient: KlGradient::K2, ..config },
+            "k3+" => GrpoConfig { kl: KlEstimator::K3, kl_gradient: KlGradient::K2, ..config },
+            _ => panic!("no such mode: {name}"),
         }
-    }
+    });
+}
+
+#[test]
+fn losses_and_gradients_equal_those_of_easyr1() {
+    let base = Compat::EasyR1.grpo();
+    check("easyr1.json", 2 * 10, |name, _| {
+        let (loss, average) = name.split_once(' ').unwrap_or((name, "token"));
+        let config = match loss {
+            "defaults" | "default" => base,
+            "gspo" => GrpoConfig { importance: Importance::Sequence, ..base },
+            "gspo_token" => GrpoConfig { importance: Importance::SequenceToken, ..base },
+            "cispo" => GrpoConfig { objective: Compat::EasyR1.cispo(), ..base },
+            "sapo" => GrpoConfig { objective: Objective::SAPO, ..base },
+            _ => panic!("no such loss: {name}"),
+        };
+        GrpoConfig { aggregation: if average == "seq" { Aggregation::Sequence } else { Aggregation::Token }, ..config }
+    });
 }
 
 fn close(got: &[f32], expected: &[f32], what: &str) {
@@ -171,6 +209,9 @@ fn advantages_equal_those_of_trl() {
         let group_size = case["group_size"].as_u64().unwrap() as usize;
         let got = if case["how"] == "normalize_then_sum" {
             per_reward_advantages(&rewards, &weights, group_size, 1e-4).unwrap()
+        } else if case["how"] == "leave_one_out" {
+            let config = AdvantageConfig { baseline: Baseline::LeaveOneOut, scale: Scale::None, ..Default::default() };
+            advantages(&weighted_rewards(&rewards, &weights).unwrap(), group_size, &config).unwrap()
         } else {
             let scale = match case["scale"].as_str().unwrap() {
                 "group" => Scale::Group,
@@ -192,6 +233,22 @@ fn advantages_equal_those_of_trl() {
             }
         }
         close(&got, &expected, &case.to_string());
+    }
+}
+
+#[test]
+fn the_mask_of_truncated_completions_equals_that_of_trl() {
+    let case = &read("trl.json")["truncated"];
+    let finished: Vec<bool> = case["finished"].as_array().unwrap().iter().map(|x| x.as_bool().unwrap()).collect();
+    assert_eq!(mask_truncated(&tensor(&case["mask"]), &finished).unwrap(), tensor(&case["out"]));
+}
+
+#[test]
+fn advantages_equal_those_of_easyr1() {
+    for case in read("easyr1.json")["advantages"].as_array().unwrap() {
+        let group_size = case["group_size"].as_u64().unwrap() as usize;
+        let got = advantages(&numbers(&case["rewards"]), group_size, &Compat::EasyR1.advantages()).unwrap();
+        close(&got, &numbers(&case["grpo"]), "grpo");
     }
 }
 

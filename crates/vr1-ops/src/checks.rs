@@ -14,7 +14,7 @@ use crate::{Error, Result};
 /// assert_eq!(error.to_string(), "`logits` must have 3 dimension(s), but its shape is [2]");
 /// ```
 pub fn check_rank(name: &'static str, tensor: &Tensor, rank: usize) -> Result<()> {
-    let got = tensor.size();
+    let got = size(name, tensor)?;
     if got.len() == rank { Ok(()) } else { Err(Error::Rank { name, expected: rank, got }) }
 }
 
@@ -34,7 +34,7 @@ pub fn check_rank(name: &'static str, tensor: &Tensor, rank: usize) -> Result<()
 /// );
 /// ```
 pub fn check_shape(name: &'static str, tensor: &Tensor, with: &'static str, expected: &[i64]) -> Result<()> {
-    let got = tensor.size();
+    let got = size(name, tensor)?;
     if got == expected { Ok(()) } else { Err(Error::Shape { name, with, expected: expected.to_vec(), got }) }
 }
 
@@ -79,9 +79,29 @@ pub fn check_device(name: &'static str, tensor: &Tensor, with: &'static str, ref
 /// assert!(vr1_ops::check_floating("logprobs", &ids).is_err());
 /// ```
 pub fn check_floating(name: &'static str, tensor: &Tensor) -> Result<()> {
+    size(name, tensor)?;
     match tensor.kind() {
         Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16 => Ok(()),
         got => Err(Error::Kind { name, expected: "floating-point numbers", got }),
+    }
+}
+
+/// Checks that `tensor` holds integers.
+///
+/// # Errors
+/// [`Error::Kind`] names the tensor and its kind.
+///
+/// # Example
+/// ```
+/// let labels = tch::Tensor::from_slice(&[1f32, -100.0]);
+/// let error = vr1_ops::check_integers("labels", &labels).unwrap_err();
+/// assert_eq!(error.to_string(), "`labels` must hold integers, but its kind is Float");
+/// ```
+pub fn check_integers(name: &'static str, tensor: &Tensor) -> Result<()> {
+    size(name, tensor)?;
+    match tensor.kind() {
+        Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8 => Ok(()),
+        got => Err(Error::Kind { name, expected: "integers", got }),
     }
 }
 
@@ -99,9 +119,7 @@ pub fn check_floating(name: &'static str, tensor: &Tensor) -> Result<()> {
 /// assert_eq!(error.to_string(), "`targets` holds the id 7, outside a vocabulary of 7");
 /// ```
 pub fn check_token_ids(name: &'static str, ids: &Tensor, vocab: i64) -> Result<()> {
-    if !matches!(ids.kind(), Kind::Int64 | Kind::Int | Kind::Int16 | Kind::Int8 | Kind::Uint8) {
-        return Err(Error::Kind { name, expected: "integers", got: ids.kind() });
-    }
+    check_integers(name, ids)?;
     if ids.numel() == 0 {
         return Ok(());
     }
@@ -112,4 +130,9 @@ pub fn check_token_ids(name: &'static str, ids: &Tensor, vocab: i64) -> Result<(
         (_, high) if high >= vocab => Err(Error::TokenOutOfRange { name, id: high, vocab }),
         _ => Ok(()),
     }
+}
+
+/// The shape of a tensor that is one: tch has a value for "no tensor", which every operation panics on.
+fn size(name: &'static str, tensor: &Tensor) -> Result<Vec<i64>> {
+    if tensor.defined() { Ok(tensor.size()) } else { Err(Error::Undefined { name }) }
 }

@@ -12,6 +12,12 @@ pub enum Error {
         /// The shape it has.
         got: Vec<i64>,
     },
+    /// A tensor has neither a shape nor a kind, as the gradient of what got none.
+    #[error("`{name}` is undefined")]
+    Undefined {
+        /// The argument's name.
+        name: &'static str,
+    },
     /// A tensor's shape is not the one that its neighbours call for.
     #[error("`{name}` must have shape {expected:?} to go with `{with}`, but its shape is {got:?}")]
     Shape {

@@ -6,7 +6,7 @@ mod error;
 mod logprobs;
 mod masked;
 
-pub use checks::{check_alike, check_device, check_floating, check_rank, check_shape, check_token_ids};
+pub use checks::{check_alike, check_device, check_floating, check_integers, check_rank, check_shape, check_token_ids};
 pub use error::{Error, Result};
 pub use logprobs::{chunked_logprobs, token_entropy, token_logprobs};
 pub use masked::{masked_mean, masked_row_mean, masked_select_or_zero, masked_sum};

@@ -13,7 +13,7 @@ pub enum Error {
         got: f64,
     },
     /// No label is left to learn from.
-    #[error("every label is ignored (-100): there is nothing to learn from")]
+    #[error("every label is ignored (-100) or has weight 0: there is nothing to learn from")]
     NoLabels,
     /// Logits hold NaN or ±∞ at positions that count.
     #[error("the loss is not finite: `{name}` holds NaN or infinite values at positions that count")]

@@ -1,7 +1,7 @@
 use crate::config::IGNORED;
 use crate::{Error, Result};
 
-/// Who a stretch of tokens comes from.
+/// Who a stretch of tokens comes from; see [`labels_from_spans`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The system prompt.
@@ -18,7 +18,7 @@ pub enum Role {
     Padding,
 }
 
-/// A stretch `start..end` of a sequence's tokens.
+/// A stretch `start..end` of a sequence's tokens; see [`labels_from_spans`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first token.
@@ -30,6 +30,19 @@ pub struct Span {
 }
 
 /// Which tokens are labels.
+///
+/// # Example
+/// Two turns of two tokens each after a system prompt of one:
+/// ```
+/// use vr1_sft::{Role::*, Span, TrainOn, labels_from_spans};
+/// let span = |start, role| Span { start, end: start + 2, role };
+/// let spans = [span(1, User), span(3, Assistant), span(5, User), span(7, Assistant)];
+/// let labelled = |train_on| labels_from_spans(&[7; 9], &spans, train_on).map(|l| l.iter().filter(|l| **l == 7).count());
+/// assert_eq!(labelled(TrainOn::Assistant)?, 4);
+/// assert_eq!(labelled(TrainOn::Completion)?, 2);
+/// assert_eq!(labelled(TrainOn::Everything)?, 9);
+/// # Ok::<(), vr1_sft::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum TrainOn {
@@ -80,7 +93,7 @@ pub fn labels_from_spans(input_ids: &[i64], spans: &[Span], train_on: TrainOn) -
             return Err(Error::Span { index, start: span.start, end: span.end, tokens });
         }
     }
-    let turns = || spans.iter().filter(|span| span.role == Role::Assistant);
+    let turns = || spans.iter().filter(|span| span.role == Role::Assistant && span.start < span.end);
     let mut labels = match train_on {
         TrainOn::Everything => input_ids.to_vec(),
         TrainOn::Assistant | TrainOn::Completion => vec![IGNORED; tokens],

@@ -1,10 +1,10 @@
 use tch::{Kind, Reduction, Tensor, no_grad};
-use vr1_ops::{check_device, check_floating, check_rank, check_shape, check_token_ids};
+use vr1_ops::{check_device, check_floating, check_integers, check_rank, check_shape, check_token_ids};
 
 use crate::config::{Alignment, IGNORED, Normalizer, Objective, SftConfig};
 use crate::{Error, Result};
 
-/// What a supervised loss says about its batch; plain numbers without gradient.
+/// What a supervised loss says about its batch; plain numbers without gradient. Without a label, all are 0. See [`sft_loss`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SftStats {
     /// The loss itself.
@@ -62,7 +62,7 @@ pub fn sft_loss(logits: &Tensor, labels: &Tensor, config: &SftConfig) -> Result<
 /// `logits [B, T, V]`, `labels [B, T]`, `weights [B]` → a scalar.
 ///
 /// # Errors
-/// Those of [`sft_loss`]; a negative or non-finite weight.
+/// Those of [`sft_loss`]; a negative or non-finite weight, weights that are 0 wherever there is a label.
 ///
 /// # Example
 /// ```
@@ -87,11 +87,12 @@ pub fn weighted_sft_loss(
     let (batch, tokens, vocab) = logits.size3()?;
     check_shape("labels", labels, "logits", &[batch, tokens])?;
     check_device("labels", labels, "logits", logits)?;
+    check_integers("labels", labels)?;
+    let labels = labels.f_to_kind(Kind::Int64)?;
     let kind = if logits.kind() == Kind::Double { Kind::Double } else { Kind::Float };
     let (logits, labels) = match config.alignment {
-        Alignment::Aligned => (logits.shallow_clone(), labels.shallow_clone()),
-        Alignment::NextToken if tokens == 0 => (logits.shallow_clone(), labels.shallow_clone()),
-        Alignment::NextToken => (logits.narrow(1, 0, tokens - 1), labels.narrow(1, 1, tokens - 1)),
+        Alignment::NextToken if tokens > 0 => (logits.narrow(1, 0, tokens - 1), labels.narrow(1, 1, tokens - 1)),
+        _ => (logits.shallow_clone(), labels),
     };
     let keep = labels.ne(IGNORED); // [B, T]
     let counted = keep.to_kind(kind);
@@ -99,11 +100,9 @@ pub fn weighted_sft_loss(
         Some(weights) => {
             check_shape("weights", weights, "logits", &[batch])?;
             check_device("weights", weights, "logits", &logits)?;
-            let smallest = if batch > 0 { weights.min().double_value(&[]) } else { 0.0 };
-            if !(smallest >= 0.0 && weights.isfinite().all().int64_value(&[]) != 0) {
-                return Err(Error::Setting { field: "weights", expected: "finite numbers ≥ 0", got: smallest });
-            }
-            counted * weights.detach().to_kind(kind).unsqueeze(1)
+            let weights = weights.detach().f_to_kind(kind)?;
+            check_weights(&weights)?;
+            counted * weights.unsqueeze(1)
         }
         None => counted,
     };
@@ -114,10 +113,13 @@ pub fn weighted_sft_loss(
     if n == 0 && config.normalizer == Normalizer::Local {
         return Err(Error::NoLabels);
     }
-    let targets = labels.flatten(0, -1).index_select(0, &rows).to_kind(Kind::Int64); // [N]
+    let targets = labels.flatten(0, -1).index_select(0, &rows); // [N]
     check_token_ids("labels", &targets, vocab)?;
     let weight = weight.flatten(0, -1).index_select(0, &rows); // [N]
-    let logits = logits.reshape([-1, vocab]).index_select(0, &rows).to_kind(kind); // [N, V]
+    let logits = logits.flatten(0, 1).index_select(0, &rows).to_kind(kind); // [N, V]
+    if n == 0 {
+        return Ok((logits.sum(kind), SftStats { loss: 0.0, nll: 0.0, accuracy: 0.0, tokens: 0 }));
+    }
     let nll = token_loss(&logits, &targets, 0.0);
     let loss = match config.objective {
         Objective::CrossEntropy if config.label_smoothing == 0.0 => nll.shallow_clone(),
@@ -130,11 +132,13 @@ pub fn weighted_sft_loss(
         Normalizer::Global(tokens) => total / tokens,
     };
     let stats = no_grad(|| {
-        let n = (n as f64).max(1.0);
-        let hits = logits.argmax(-1, false).eq_tensor(&targets).sum(Kind::Double) / n;
-        let values = [loss.to_kind(Kind::Double), nll.sum(Kind::Double) / n, hits];
+        let hits = logits.argmax(-1, false).eq_tensor(&targets).to_kind(Kind::Double).mean(Kind::Double);
+        let values = [loss.to_kind(Kind::Double), nll.mean(Kind::Double), hits, weight.sum(Kind::Double)];
         Vec::<f64>::try_from(Tensor::stack(&values, 0))
     })?;
+    if stats[3] == 0.0 && config.normalizer == Normalizer::Local {
+        return Err(Error::NoLabels);
+    }
     if !stats[0].is_finite() {
         return Err(Error::NonFinite { name: "logits" });
     }
@@ -144,4 +148,14 @@ pub fn weighted_sft_loss(
 /// `(1 − ε)·nll + ε·mean_v(−log p_v)` per row, `[N]`.
 fn token_loss(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tensor {
     logits.cross_entropy_loss::<Tensor>(targets, None, Reduction::None, IGNORED, smoothing)
+}
+
+/// Every weight is a finite number that is not negative.
+fn check_weights(weights: &Tensor) -> Result<()> {
+    let good = weights.isfinite().logical_and(&weights.ge(0.0)).to_kind(Kind::Int8);
+    if weights.numel() == 0 || good.min().int64_value(&[]) == 1 {
+        return Ok(());
+    }
+    let got = weights.double_value(&[good.argmin(0, false).int64_value(&[])]);
+    Err(Error::Setting { field: "weights", expected: "finite numbers ≥ 0", got })
 }

@@ -37,6 +37,7 @@ pub fn neftune(embeddings: &Tensor, noise: &Tensor, attention_mask: &Tensor, alp
     check_rank("embeddings", embeddings, 3)?;
     check_floating("embeddings", embeddings)?;
     check_alike("noise", noise, "embeddings", embeddings)?;
+    check_floating("noise", noise)?;
     let (batch, tokens, width) = embeddings.size3()?;
     check_shape("attention_mask", attention_mask, "embeddings", &[batch, tokens])?;
     check_device("attention_mask", attention_mask, "embeddings", embeddings)?;

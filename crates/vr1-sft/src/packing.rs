@@ -1,6 +1,6 @@
 use crate::{Error, Result};
 
-/// Several sequences in one row.
+/// Several sequences in one row; see [`pack`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pack {
     /// Which sequences, in the order in which they stand in the row.

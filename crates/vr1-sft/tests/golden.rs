@@ -1,9 +1,12 @@
-//! Losses, gradients, noise and packings of the installed TRL 1.16.0 and transformers, written by `fixtures/generate.py`.
+//! Losses, gradients, labels, noise and packings of the installed TRL 1.16.0 and transformers, written by `fixtures/generate.py`.
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
-use vr1_sft::{Objective, SftConfig, neftune, pack, sft_loss};
+use vr1_sft::{
+    Objective, Role, SftConfig, Span, TrainOn, labels_from_spans, neftune, pack, packed_boundaries, packed_labels,
+    packed_position_ids, sft_loss,
+};
 
 fn numbers(value: &Value) -> Vec<f32> {
     value.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
@@ -35,6 +38,52 @@ fn losses_and_gradients_equal_those_of_trl_and_transformers() {
             println!("{name:20} {error:.1e}");
             assert!(error < 1e-5, "{name}: {error:e}");
         }
+    }
+}
+
+fn integers(value: &Value) -> Vec<i64> {
+    value.as_array().unwrap().iter().map(|x| x.as_i64().unwrap()).collect()
+}
+
+/// The spans of a conversation written as one letter a token, and of the padding after it.
+fn spans(roles: &str, width: usize) -> Vec<Span> {
+    let role = |letter| match letter {
+        b's' => Role::System,
+        b'u' => Role::User,
+        _ => Role::Assistant,
+    };
+    let mut spans: Vec<Span> = Vec::new();
+    for (t, letter) in roles.bytes().enumerate() {
+        match spans.last_mut() {
+            Some(span) if span.role == role(letter) => span.end += 1,
+            _ => spans.push(Span { start: t, end: t + 1, role: role(letter) }),
+        }
+    }
+    spans.push(Span { start: roles.len(), end: width, role: Role::Padding });
+    spans
+}
+
+#[test]
+fn labels_equal_those_of_trl() {
+    let reference = reference();
+    for case in reference["labels"].as_array().unwrap() {
+        let train_on = match case["mask"].as_str().unwrap() {
+            "assistant_masks" => TrainOn::Assistant,
+            "completion_mask" => TrainOn::Completion,
+            _ => TrainOn::Everything,
+        };
+        let (mut rows, mut lengths) = (Vec::new(), Vec::new());
+        for (i, roles) in case["conversations"].as_array().unwrap().iter().enumerate() {
+            let (roles, ids) = (roles.as_str().unwrap(), integers(&case["input_ids"][i]));
+            let labels = labels_from_spans(&ids, &spans(roles, ids.len()), train_on).unwrap();
+            assert_eq!(labels, integers(&case["labels"][i]), "{case}");
+            rows.push(labels[..roles.len()].to_vec());
+            lengths.push(roles.len());
+        }
+        // The same sequences in one row.
+        assert_eq!(packed_labels(&[&rows[0], &rows[1]]), integers(&case["row_labels"]));
+        assert_eq!(packed_position_ids(&lengths), integers(&case["row_positions"]));
+        assert_eq!(packed_boundaries(&lengths), integers(&case["row_boundaries"]));
     }
 }
 
