@@ -119,11 +119,6 @@ impl PatchMerger {
     }
 }
 
-/// Colour channels, where a config does not say.
-pub(crate) fn three() -> i64 {
-    3
-}
-
 /// Indices as a tensor.
 pub(crate) fn index(places: &[i64], device: Device) -> Tensor {
     Tensor::from_slice(places).to_device(device)

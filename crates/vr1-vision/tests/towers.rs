@@ -110,3 +110,16 @@ fn an_impossible_config_is_refused_by_its_key() {
         assert!(error.contains(&format!("`{key}`: invalid type")), "{error}");
     }
 }
+
+#[test]
+fn colour_channels_go_by_either_name_or_both() {
+    for (name, read) in TOWERS {
+        let mut keys = keys(name);
+        assert_eq!(keys.remove("in_channels"), Some(3.into()));
+        assert_eq!(read(&keys).unwrap().cut().channels, 3);
+        keys.insert("in_chans".to_owned(), 4.into());
+        assert_eq!(read(&keys).unwrap().cut().channels, 4);
+        keys.insert("in_channels".to_owned(), 5.into());
+        assert_eq!(read(&keys).unwrap().cut().channels, 5);
+    }
+}

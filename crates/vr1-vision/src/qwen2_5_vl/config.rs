@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 use vr1_nn::{Activation, Error, Heads, Path, Result, check_sizes, read_config};
 
 use super::Qwen25VlVision;
-use crate::tower::{Cut, VisionConfig, VisionTower, heads, three};
+use crate::tower::{Cut, VisionConfig, VisionTower, heads};
 
 /// The keys of `vision_config`; Hugging Face's names.
 #[derive(Debug, Clone, Deserialize)]
@@ -15,8 +15,9 @@ pub(crate) struct Qwen25VlVisionConfig {
     /// The language model's width.
     pub(crate) out_hidden_size: i64,
     num_heads: i64,
-    #[serde(default = "three", alias = "in_chans")]
-    in_channels: i64,
+    in_channels: Option<i64>,
+    /// The same in published files; some have both.
+    in_chans: Option<i64>,
     patch_size: i64,
     spatial_merge_size: i64,
     temporal_patch_size: i64,
@@ -43,7 +44,7 @@ pub fn qwen2_5_vl(json: &Map<String, Value>) -> Result<Box<dyn VisionConfig>> {
         ("hidden_size", config.hidden_size),
         ("intermediate_size", config.intermediate_size),
         ("out_hidden_size", config.out_hidden_size),
-        ("in_channels", config.in_channels),
+        ("in_channels", config.channels()),
         ("patch_size", config.patch_size),
         ("spatial_merge_size", config.spatial_merge_size),
         ("temporal_patch_size", config.temporal_patch_size),
@@ -59,6 +60,10 @@ pub fn qwen2_5_vl(json: &Map<String, Value>) -> Result<Box<dyn VisionConfig>> {
 }
 
 impl Qwen25VlVisionConfig {
+    fn channels(&self) -> i64 {
+        self.in_channels.or(self.in_chans).unwrap_or(3)
+    }
+
     pub(crate) fn heads(&self) -> Heads {
         let dim = self.hidden_size / self.num_heads;
         Heads { count: self.num_heads, key_value: self.num_heads, dim }
@@ -72,7 +77,7 @@ impl Qwen25VlVisionConfig {
 
 impl VisionConfig for Qwen25VlVisionConfig {
     fn cut(&self) -> Cut {
-        let (channels, frames) = (self.in_channels, self.temporal_patch_size);
+        let (channels, frames) = (self.channels(), self.temporal_patch_size);
         Cut { channels, patch: self.patch_size, merge: self.spatial_merge_size, frames }
     }
 
