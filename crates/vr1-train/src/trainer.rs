@@ -150,9 +150,8 @@ impl Trainer {
             return Err(nothing("the run has taken all its steps"));
         }
         let state = Progressed::read(&dir)?;
-        let base = || -> Result<Model> {
-            Ok(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?)
-        };
+        let base =
+            || -> Result<Model> { Ok(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?) };
         // The weights of a checkpoint have the adapter merged into them; it goes on from the adapter itself.
         let model = match recipe.lora {
             Some(_) => base()?.with_adapter(Adapter::open(&dir.join(ADAPTER))?)?,
