@@ -229,11 +229,54 @@ fn a_broken_configuration_is_named_with_its_key() {
     let path = model.join("config.json");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, config.replace("\"qwen2_vl\"", "\"gpt2\"")).unwrap();
-    says(&generate(&model, &[]), &[path.to_str().unwrap(), "model_type", "gpt2"]);
+    let known = "\"gpt2\" is not one of llama, qwen2, qwen2_vl, qwen2_5_vl";
+    says(&generate(&model, &[]), &[path.to_str().unwrap(), "model_type", known]);
     fs::write(&path, config.replace("\"hidden_size\"", "\"hiden_size\"")).unwrap();
     says(&generate(&model, &[]), &[path.to_str().unwrap(), "hidden_size"]);
+    for (key, value, reason) in [
+        ("num_attention_heads", "3", "`num_attention_heads`: 3 does not divide `hidden_size` 128"),
+        ("num_key_value_heads", "3", "`num_key_value_heads`: 3 does not divide `num_attention_heads`"),
+        ("num_heads", "5", "`embed_dim` 96 must be a multiple of four times `num_heads` 5"),
+        ("vocab_size", "100", "the weights do not fit the model"),
+    ] {
+        let mut lines: Vec<String> = config.lines().map(str::to_owned).collect();
+        let line = lines.iter_mut().find(|line| line.trim().starts_with(&format!("\"{key}\":"))).unwrap();
+        *line = format!("\"{key}\": {value},");
+        fs::write(&path, lines.join("\n")).unwrap();
+        says(&generate(&model, &[]), &[reason]);
+    }
     fs::write(&path, &config[..config.len() / 2]).unwrap();
     says(&generate(&model, &[]), &[path.to_str().unwrap(), "JSON"]);
+}
+
+#[test]
+fn a_processor_of_another_model_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let path = model.join("preprocessor_config.json");
+    let settings = fs::read_to_string(&path).unwrap();
+    fs::write(&path, settings.replace("\"patch_size\": 14", "\"patch_size\": 7")).unwrap();
+    says(&generate(&model, &[]), &["`patch_size` 7 for images", "`vision_config.patch_size` 14"]);
+}
+
+#[test]
+fn weights_that_are_not_finite_are_named_on_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let path = model.join("model.safetensors");
+    let bytes = fs::read(&path).unwrap();
+    let tensors: Vec<(String, TensorView<'_>)> = SafeTensors::deserialize(&bytes).unwrap().tensors();
+    let name = "model.norm.weight";
+    let broken = &tensors.iter().find(|(found, _)| found == name).unwrap().1;
+    // The last number of it, whatever kind it is: all bits of the exponent set.
+    let mut data = broken.data().to_vec();
+    data.iter_mut().rev().take(2).for_each(|byte| *byte = 0xff);
+    let broken = TensorView::new(broken.dtype(), broken.shape().to_vec(), &data).unwrap();
+    let tensors =
+        tensors.iter().map(|(found, view)| (found, if found == name { broken.clone() } else { view.clone() }));
+    let damaged = serialize(tensors, None).unwrap();
+    fs::write(&path, damaged).unwrap();
+    says(&generate(&model, &["--check-weights"]), &[&format!("{name} holds a number that is not finite")]);
 }
 
 #[test]

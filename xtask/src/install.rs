@@ -54,7 +54,7 @@ fn fill(python: Python, aside: &Path, place: &Path) -> Result<()> {
 }
 
 /// XDG_CACHE_HOME, or `.cache` in the home directory.
-fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
@@ -62,7 +62,7 @@ fn cache() -> Result<PathBuf> {
 }
 
 /// Waits while another set-up fills the same cache; the lock ends with the process, however that ends.
-fn lock(path: &Path) -> Result<File> {
+pub(crate) fn lock(path: &Path) -> Result<File> {
     let file = File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => {}
@@ -75,7 +75,7 @@ fn lock(path: &Path) -> Result<File> {
     Ok(file)
 }
 
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     if path.exists() {
         fs::remove_dir_all(path).with_context(|| format!("cannot remove {}", path.display()))?;
     }

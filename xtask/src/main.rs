@@ -9,6 +9,7 @@ mod fetch;
 mod install;
 mod libtorch;
 mod lint;
+mod parity;
 mod pip;
 mod process;
 mod python;
@@ -24,6 +25,8 @@ const USAGE: &str = "\
 usage: cargo xtask COMMAND
   demo [ARG…]       set up, then run the main job: `visualthinker_sat`, release build (ARGs go to it)
   test              set up, then run every test and the smoke run of every example
+  parity [ARG…]     set up, then vr1 beside transformers and peft on fresh random checkpoints
+                    (--seeds N a family, --seed N again, families: llama, qwen2, qwen2_vl, qwen2_5_vl)
   setup             libtorch 2.11.0 for plain cargo: from LIBTORCH, from python3, or installed by pip
   lint [STEP…]      what CI checks: fmt, arrows, clippy, doc, deny (default: all of them)
   fmt               format the code
@@ -46,6 +49,7 @@ fn dispatch(args: &[&str]) -> Result<()> {
     match args {
         ["help" | "-h" | "--help"] => println!("{USAGE}"),
         ["demo", rest @ ..] => demo::demo(&checkout, rest)?,
+        ["parity", rest @ ..] => parity::parity(&checkout, rest)?,
         ["test"] => test::test(&checkout)?,
         ["setup"] => setup::setup(&checkout)?,
         ["lint", steps @ ..] => lint::lint(&checkout, steps)?,

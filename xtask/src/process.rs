@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -17,6 +18,18 @@ const HIDE_RPATH: [&str; 5] =
 pub(crate) fn cargo<A: AsRef<OsStr>>(checkout: &Checkout, args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(checkout.root()).args(args);
+    find_libtorch(&mut command, checkout);
+    command
+}
+
+/// The folder that cargo builds into.
+pub(crate) fn target(checkout: &Checkout) -> PathBuf {
+    let own = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR"].iter().find_map(env::var_os);
+    own.map_or_else(|| checkout.root().join("target"), |own| checkout.root().join(own))
+}
+
+/// Has programs that `command` starts find libtorch where their own rpath does not lead to it.
+pub(crate) fn find_libtorch(command: &mut Command, checkout: &Checkout) {
     if HIDE_RPATH.iter().any(|name| env::var_os(name).is_some()) {
         let mut path = vec![checkout.link().join("lib")];
         path.extend(env::split_paths(&env::var_os("LD_LIBRARY_PATH").unwrap_or_default()));
@@ -24,7 +37,6 @@ pub(crate) fn cargo<A: AsRef<OsStr>>(checkout: &Checkout, args: impl IntoIterato
             command.env("LD_LIBRARY_PATH", path);
         }
     }
-    command
 }
 
 /// Runs `command` with its output on the terminal.

@@ -25,6 +25,24 @@ impl Python {
         process::output(&mut python.command(["-c", ""])).ok().map(|_| python)
     }
 
+    /// The Python at `program`.
+    pub(crate) fn at(program: PathBuf, checkout: &Checkout) -> Self {
+        Self { program, root: checkout.root().into() }
+    }
+
+    /// Makes a virtual environment with pip at `place`.
+    pub(crate) fn venv(&self, place: &Path) -> Result<()> {
+        process::output(self.command(["-m", "venv"]).arg(place)).map(drop).context(
+            "python3 cannot make a virtual environment: install venv (Debian, Ubuntu: sudo apt install python3-venv)",
+        )
+    }
+
+    /// The folder that its packages are installed into.
+    pub(crate) fn site(&self) -> Result<PathBuf> {
+        let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
+        Ok(PathBuf::from(process::output(&mut self.command(["-c", ask]))?.trim()))
+    }
+
     /// The folder of its torch package.
     pub(crate) fn torch(&self) -> Option<PathBuf> {
         let folder = process::output(&mut self.command(["-c", TORCH_FOLDER])).ok()?;

@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod decoder;
+mod llama;
 mod qwen2;
 
-pub use qwen2::{Qwen2, Qwen2Config, RopeParameters};
+pub use decoder::{Decoder, DecoderConfig};
+pub use llama::llama;
+pub use qwen2::qwen2;

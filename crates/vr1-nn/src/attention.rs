@@ -30,6 +30,12 @@ impl Heads {
         Ok(Self { count, key_value, dim })
     }
 
+    /// Splits a joint projection `[N, 3 · H · d]` into queries, keys and values `[N, H, d]`.
+    pub fn split_qkv(&self, x: &Tensor) -> [Tensor; 3] {
+        let parts = x.view([-1, 3, self.count, self.dim]);
+        [0, 1, 2].map(|part| parts.select(1, part))
+    }
+
     /// Splits a projection `[B, T, heads · d]` into `[B, T, heads, d]`.
     pub fn split(&self, x: &Tensor) -> Tensor {
         let size = x.size();

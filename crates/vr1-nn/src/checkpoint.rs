@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use safetensors::{Dtype, SafeTensors};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use vr1_torch::MappedFile;
 
 use crate::{Error, Result};
@@ -40,6 +40,13 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
+    /// Opens the single file `path`.
+    pub(crate) fn open_file(path: &Path) -> Result<Self> {
+        let mut checkpoint = Self { path: path.to_owned(), tensors: BTreeMap::new(), files: Vec::new() };
+        checkpoint.add(path)?;
+        Ok(checkpoint)
+    }
+
     fn add(&mut self, path: &Path) -> Result<()> {
         let file = MappedFile::open(path)?;
         let bad = |reason: String| Error::Safetensors { path: path.to_owned(), reason };
@@ -53,6 +60,10 @@ impl Checkpoint {
             }
             let shape = info.shape.iter().map(|&d| d as i64).collect();
             let entry = Entry { file: self.files.len(), start, end, dtype: info.dtype, shape };
+            // Old files hold these frequencies too, which follow from the config.
+            if name.ends_with("rotary_emb.inv_freq") {
+                continue;
+            }
             let name = published_name(&name);
             if self.tensors.insert(name.clone(), entry).is_some() {
                 return Err(bad(format!("{name} is there twice")));
@@ -77,31 +88,62 @@ impl Checkpoint {
         self.tensors.get(name).map(|entry| entry.shape.as_slice())
     }
 
-    /// Copies a tensor out of its file, in the kind it is stored in, onto the CPU.
+    /// Whether two tensors are both there and not the same.
+    pub(crate) fn differ(&self, one: &str, other: &str) -> bool {
+        let bytes = |name: &str| {
+            let entry = self.tensors.get(name)?;
+            Some((&entry.shape, entry.dtype, &self.files[entry.file][entry.start..entry.end]))
+        };
+        matches!((bytes(one), bytes(other)), (Some(one), Some(other)) if one != other)
+    }
+
+    /// The kind of number that a tensor is stored in; none if there is no such tensor or it is no floating-point kind.
+    pub fn kind(&self, name: &str) -> Option<Kind> {
+        match self.tensors.get(name)?.dtype {
+            Dtype::F32 => Some(Kind::Float),
+            Dtype::F16 => Some(Kind::Half),
+            Dtype::BF16 => Some(Kind::BFloat16),
+            Dtype::F64 => Some(Kind::Double),
+            _ => None,
+        }
+    }
+
+    /// What the file calls the kind of a tensor.
+    pub(crate) fn dtype(&self, name: &str) -> Option<String> {
+        self.tensors.get(name).map(|entry| format!("{:?}", entry.dtype))
+    }
+
+    /// Copies a tensor out of its file, from the kind it is `stored` in, to `device` as `kind`.
     ///
     /// # Errors
-    /// `Ok(None)` if there is no such tensor; `Ok(Some(Err(dtype)))` if its kind is not a floating-point one.
-    pub(crate) fn read(&self, name: &str) -> Result<Option<std::result::Result<Tensor, String>>> {
-        let Some(entry) = self.tensors.get(name) else { return Ok(None) };
-        let kind = match entry.dtype {
-            Dtype::F32 => Kind::Float,
-            Dtype::F16 => Kind::Half,
-            Dtype::BF16 => Kind::BFloat16,
-            Dtype::F64 => Kind::Double,
-            other => return Ok(Some(Err(format!("{other:?}")))),
-        };
-        let bytes = &self.files[entry.file][entry.start..entry.end];
-        Ok(Some(Ok(Tensor::f_from_data_size(bytes, &entry.shape, kind)?)))
+    /// If there is no such tensor, or libtorch has no room for it.
+    pub(crate) fn read(&self, name: &str, stored: Kind, (kind, device): (Kind, Device)) -> Result<Tensor> {
+        let entry = self.tensors.get(name).ok_or_else(|| Error::Config(format!("no tensor {name}")))?;
+        let tensor = Tensor::f_empty(&entry.shape, (kind, device))?;
+        tch::no_grad(|| self.files[entry.file].copy_to(entry.start..entry.end, stored, &tensor))?;
+        Ok(tensor)
     }
 }
 
+/// The name that published checkpoints have for a tensor or module.
 fn published_name(name: &str) -> String {
+    // Of a LoRA adapter in PEFT's layout.
+    let name = name.strip_prefix("base_model.model.").unwrap_or(name);
     if let Some(rest) = name.strip_prefix("model.language_model.") {
         format!("model.{rest}")
     } else if let Some(rest) = name.strip_prefix("model.visual.") {
         format!("visual.{rest}")
     } else {
         name.to_owned()
+    }
+}
+
+/// The name that today's transformers has for a tensor or module of a vision-language model.
+pub(crate) fn nested_name(name: &str) -> String {
+    match name.strip_prefix("model.") {
+        Some(rest) => format!("model.language_model.{rest}"),
+        None if name.starts_with("visual.") => format!("model.{name}"),
+        None => name.to_owned(),
     }
 }
 

@@ -40,6 +40,12 @@ pub enum Error {
         /// Every problem found.
         problems: Problems,
     },
+    /// A parameter holds a number that is NaN or infinite.
+    #[error("{name} holds a number that is not finite")]
+    NotFinite {
+        /// The first such parameter.
+        name: String,
+    },
     /// A setting of a layer is impossible.
     #[error("{0}")]
     Config(String),
@@ -65,12 +71,18 @@ pub struct Problems {
     pub misshapen: Vec<(String, Vec<i64>, Vec<i64>)>,
     /// Names with a kind of number that is not a floating-point one.
     pub kinds: Vec<(String, String)>,
+    /// Names whose numbers are not those of the parameter that the config ties them to.
+    pub untied: Vec<(String, String)>,
 }
 
 impl Problems {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.missing.is_empty() && self.unexpected.is_empty() && self.misshapen.is_empty() && self.kinds.is_empty()
+        self.missing.is_empty()
+            && self.unexpected.is_empty()
+            && self.misshapen.is_empty()
+            && self.kinds.is_empty()
+            && self.untied.is_empty()
     }
 }
 
@@ -87,6 +99,9 @@ impl fmt::Display for Problems {
         }
         for (name, kind) in &self.kinds {
             write!(f, "\n  kind of {name}: {kind} is not a floating-point kind")?;
+        }
+        for (name, of) in &self.untied {
+            write!(f, "\n  {name} is tied to {of} by the config, and differs from it in the file")?;
         }
         Ok(())
     }

@@ -1,27 +1,39 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod adapter;
 mod attention;
 mod cache;
 mod checkpoint;
+mod config;
 mod context;
 mod error;
+mod gated_mlp;
 mod linear;
 mod loader;
+mod lora;
 mod mask;
 mod norm;
 mod parameters;
+mod rope;
 mod rotary;
+mod segments;
 
 pub use activation::Activation;
+pub use adapter::Adapter;
 pub use attention::{Heads, attention};
 pub use cache::{GrowingCache, LayerKeyValues, Prefix};
 pub use checkpoint::Checkpoint;
+pub use config::{check_sizes, read_config};
 pub use context::Context;
 pub use error::{Error, Problems, Result};
-pub use linear::{Embedding, Linear};
+pub use gated_mlp::GatedMlp;
+pub use linear::{Bias, Embedding, Linear};
 pub use loader::{Init, Loader, Path};
+pub use lora::{LoraConfig, Modules};
 pub use mask::{causal_mask, padding_mask};
 pub use norm::{LayerNorm, RmsNorm};
-pub use parameters::Parameters;
+pub use parameters::{Names, Parameters};
+pub use rope::{Rope, RopeScaling};
 pub use rotary::{MultimodalRotary, Rotation, vision_rotation};
+pub use segments::Segments;

@@ -1,30 +1,40 @@
 use tch::Tensor;
 
+use crate::lora::Lora;
 use crate::{Init, Path};
 
-/// `y = x Wᵀ + b`.
+/// Whether a linear layer has a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bias {
+    /// `b` is a parameter.
+    With,
+    /// There is none.
+    Without,
+}
+
+/// `y = x Wᵀ + b`, with what a LoRA adapter adds where the loader has one for this layer.
 #[derive(Debug)]
 pub struct Linear {
     weight: Tensor,
     bias: Option<Tensor>,
+    lora: Option<Lora>,
 }
 
 impl Linear {
-    /// A layer with `weight` `[outputs, inputs]` and `bias` `[outputs]` at `path`.
-    pub fn new(path: &Path<'_>, inputs: i64, outputs: i64) -> Self {
-        let bias = Some(path.get("bias", &[outputs], Init::Zeros));
-        Self { bias, ..Self::without_bias(path, inputs, outputs) }
-    }
-
-    /// A layer with `weight` `[outputs, inputs]` alone at `path`.
-    pub fn without_bias(path: &Path<'_>, inputs: i64, outputs: i64) -> Self {
-        let init = Init::Normal((1.0 / inputs as f64).sqrt());
-        Self { weight: path.get("weight", &[outputs, inputs], init), bias: None }
+    /// A layer with `weight` `[outputs, inputs]` and, where it has one, `bias` `[outputs]` at `path`.
+    pub fn new(path: &Path<'_>, inputs: i64, outputs: i64, bias: Bias) -> Self {
+        let weight = path.get("weight", &[outputs, inputs], Init::Normal((1.0 / inputs as f64).sqrt()));
+        let bias = (bias == Bias::With).then(|| path.get("bias", &[outputs], Init::Zeros));
+        Self { weight, bias, lora: path.lora(inputs, outputs) }
     }
 
     /// `[…, inputs]` to `[…, outputs]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        x.linear(&self.weight, self.bias.as_ref())
+        let y = x.linear(&self.weight, self.bias.as_ref());
+        match &self.lora {
+            Some(lora) => (&y + lora.forward(x)).to_kind(y.kind()),
+            None => y,
+        }
     }
 }
 

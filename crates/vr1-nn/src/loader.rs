@@ -2,12 +2,16 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Checkpoint, Error, Parameters, Problems, Result};
+use crate::adapter::AdapterSource;
+use crate::checkpoint::nested_name;
+use crate::lora::Lora;
+use crate::parameters::{LORA_A, LORA_B, is_adapter};
+use crate::{Adapter, Checkpoint, Error, Parameters, Problems, Result};
 
 /// How a parameter starts when a model is made from random numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -18,6 +22,8 @@ pub enum Init {
     Ones,
     /// Normal with mean zero and this standard deviation: matrices.
     Normal(f64),
+    /// Uniform between minus and plus this: the first matrix of an adapter.
+    Uniform(f64),
 }
 
 /// Where a model's parameters come from, and what was wrong with them.
@@ -27,6 +33,7 @@ pub enum Init {
 #[derive(Debug)]
 pub struct Loader {
     source: Source,
+    adapter: Option<Adapter>,
     device: Device,
     kind: Kind,
     state: RefCell<State>,
@@ -36,31 +43,64 @@ pub struct Loader {
 enum Source {
     Files(Checkpoint),
     Random { seed: u64 },
-    Copies(BTreeMap<String, Tensor>),
+    Held(BTreeMap<String, Tensor>),
 }
 
 #[derive(Debug, Default)]
 struct State {
     tensors: BTreeMap<String, Tensor>,
     problems: Problems,
+    adapter_problems: Problems,
+    /// Names that stand for another parameter, and that parameter's.
+    ties: Vec<(String, String)>,
+    /// Every linear layer by its name in both generations.
+    linear: Vec<[String; 2]>,
     failure: Option<Error>,
 }
 
 impl Loader {
-    /// A loader that copies tensors out of `checkpoint` to `device` as `kind`.
-    pub fn from_checkpoint(checkpoint: Checkpoint, device: Device, kind: Kind) -> Self {
-        Self { source: Source::Files(checkpoint), device, kind, state: RefCell::default() }
+    fn new(source: Source, device: Device, kind: Kind) -> Self {
+        Self { source, adapter: None, device, kind, state: RefCell::default() }
     }
 
-    /// A loader that copies `parameters`.
-    pub fn from_parameters(parameters: &Parameters, device: Device, kind: Kind) -> Self {
-        let copies = parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.detach().copy())).collect();
-        Self { source: Source::Copies(copies), device, kind, state: RefCell::default() }
+    /// A loader that copies tensors out of `checkpoint` to `device` as `kind`.
+    pub fn from_checkpoint(checkpoint: Checkpoint, device: Device, kind: Kind) -> Self {
+        Self::new(Source::Files(checkpoint), device, kind)
+    }
+
+    /// A loader that copies `parameters`, their adapter included; what an adapter keeps from being trained is not copied
+    /// but shared.
+    ///
+    /// # Errors
+    /// If the adapter's settings are out of range.
+    pub fn from_parameters(parameters: &Parameters, device: Device, kind: Kind) -> Result<Self> {
+        let copies = parameters.iter().map(|(name, tensor)| {
+            let moves = parameters.adapter().is_none() || is_adapter(name);
+            let detached = tensor.detach();
+            (name.to_owned(), if moves { detached.copy() } else { detached })
+        });
+        let mut loader = Self::new(Source::Held(copies.collect()), device, kind);
+        if let Some(config) = parameters.adapter() {
+            loader.adapter = Some(Adapter::new(config.clone(), AdapterSource::Held)?);
+        }
+        Ok(loader)
+    }
+
+    /// A loader of `parameters` themselves, for a model that is made of them and an adapter.
+    ///
+    /// # Errors
+    /// If they have one already.
+    pub fn adapting(parameters: Parameters, adapter: Adapter, device: Device, kind: Kind) -> Result<Self> {
+        if parameters.adapter().is_some() {
+            return Err(Error::Config("the model has an adapter already".to_owned()));
+        }
+        let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.detach()));
+        Ok(Self { adapter: Some(adapter), ..Self::new(Source::Held(held.collect()), device, kind) })
     }
 
     /// A loader that draws every tensor from its [`Init`]; a tensor depends on `seed` and its own name alone.
     pub fn random(seed: u64, device: Device, kind: Kind) -> Self {
-        Self { source: Source::Random { seed }, device, kind, state: RefCell::default() }
+        Self::new(Source::Random { seed }, device, kind)
     }
 
     /// The root of the tree of names.
@@ -73,23 +113,28 @@ impl Loader {
         self.device
     }
 
-    /// All parameters that modules asked for; tensors in the files whose names are in `ignored` may go unused.
+    /// All parameters that modules asked for.
     ///
     /// # Errors
-    /// If any tensor was missing, mis-shaped or of no floating-point kind, or the files hold one nobody asked for.
-    pub fn finish(self, ignored: &[&str]) -> Result<Parameters> {
-        let State { tensors, mut problems, failure } = self.state.into_inner();
+    /// If any tensor was missing, mis-shaped or of no floating-point kind, the files hold one nobody asked for, or an
+    /// adapter targets layers that are not there.
+    pub fn finish(self) -> Result<Parameters> {
+        let State { tensors, mut problems, mut adapter_problems, ties, linear, failure } = self.state.into_inner();
         if let Some(error) = failure {
             return Err(error);
         }
         if let Source::Files(checkpoint) = &self.source {
-            let unused = |name: &&str| !tensors.contains_key(*name) && !ignored.contains(name);
-            problems.unexpected = checkpoint.names().filter(unused).map(str::to_owned).collect();
-            if !problems.is_empty() {
-                return Err(Error::Weights { path: checkpoint.path().to_owned(), problems });
+            problems.untied = ties.iter().filter(|(name, of)| checkpoint.differ(name, of)).cloned().collect();
+            problems
+                .finish(checkpoint, |name| tensors.contains_key(name) || ties.iter().any(|(tied, _)| tied == name))?;
+        }
+        if let Some(adapter) = &self.adapter {
+            adapter.picker.check(&linear)?;
+            if let AdapterSource::File(checkpoint) = &adapter.source {
+                adapter_problems.finish(checkpoint, |name| tensors.contains_key(name))?;
             }
         }
-        Ok(Parameters::new(tensors))
+        Ok(Parameters::new(tensors, self.adapter.map(|adapter| adapter.config)))
     }
 
     fn get(&self, name: String, shape: &[i64], init: Init) -> Tensor {
@@ -97,56 +142,100 @@ impl Loader {
         if let Some(tensor) = state.tensors.get(&name) {
             return tensor.shallow_clone();
         }
+        let options = (self.kind, self.device);
         let tensor = match &self.source {
-            Source::Random { seed } => random(*seed, &name, shape, init),
+            Source::Random { seed } => Some(random(*seed, &name, shape, init)),
             // The same architecture asks for the same names.
-            Source::Copies(tensors) => tensors.get(&name).map(Tensor::shallow_clone),
-            Source::Files(checkpoint) => match checkpoint.shape(&name) {
-                Some(found) if found != shape => {
-                    state.problems.misshapen.push((name.clone(), shape.to_vec(), found.to_vec()));
+            Source::Held(tensors) => tensors.get(&name).map(Tensor::shallow_clone),
+            Source::Files(checkpoint) => {
+                let found = read(checkpoint, &name, shape, options, &mut state.problems);
+                found.unwrap_or_else(|error| {
+                    state.failure.get_or_insert(error);
                     None
-                }
-                None => {
-                    state.problems.missing.push(name.clone());
-                    None
-                }
-                Some(_) => match checkpoint.read(&name) {
-                    Ok(Some(Ok(tensor))) => Some(tensor),
-                    Ok(Some(Err(kind))) => {
-                        state.problems.kinds.push((name.clone(), kind));
-                        None
-                    }
-                    Ok(None) => None,
-                    Err(error) => {
-                        state.failure.get_or_insert(error);
-                        None
-                    }
-                },
-            },
+                })
+            }
         };
-        // A stand-in, never seen: `finish` fails.
-        let tensor = tensor.unwrap_or_else(|| Tensor::zeros(shape, (Kind::Float, Device::Cpu)));
-        let tensor = tensor.to_device(self.device).to_kind(self.kind);
-        state.tensors.insert(name, tensor.shallow_clone());
+        state.keep(name, tensor, options)
+    }
+
+    /// One of the two matrices of an adapter; they are f32 whatever the model is.
+    fn get_adapter(&self, source: &AdapterSource, name: String, shape: &[i64], init: Init) -> Tensor {
+        let mut state = self.state.borrow_mut();
+        let options = (Kind::Float, self.device);
+        let tensor = match (source, &self.source) {
+            (AdapterSource::Random { seed }, _) => Some(random(*seed, &name, shape, init)),
+            (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Tensor::shallow_clone),
+            (AdapterSource::Held, _) => None,
+            (AdapterSource::File(checkpoint), _) => {
+                let found = read(checkpoint, &name, shape, options, &mut state.adapter_problems);
+                found.unwrap_or_else(|error| {
+                    state.failure.get_or_insert(error);
+                    None
+                })
+            }
+        };
+        state.keep(name, tensor, options)
+    }
+}
+
+impl State {
+    fn keep(&mut self, name: String, tensor: Option<Tensor>, (kind, device): (Kind, Device)) -> Tensor {
+        // A stand-in, never seen: `finish` fails. It takes no room, whatever shape a broken config asks for.
+        let tensor = tensor.unwrap_or_else(|| Tensor::zeros([0], (Kind::Float, Device::Cpu)));
+        let tensor = tensor.to_device(device).to_kind(kind);
+        self.tensors.insert(name, tensor.shallow_clone());
         tensor
     }
 }
 
-fn random(seed: u64, name: &str, shape: &[i64], init: Init) -> Option<Tensor> {
+impl Problems {
+    /// Adds what `checkpoint` holds and nobody asked for, and fails if there is anything.
+    fn finish(&mut self, checkpoint: &Checkpoint, used: impl Fn(&str) -> bool) -> Result<()> {
+        self.unexpected = checkpoint.names().filter(|name| !used(name)).map(str::to_owned).collect();
+        match self.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Weights { path: checkpoint.path().to_owned(), problems: std::mem::take(self) }),
+        }
+    }
+}
+
+/// A tensor of exactly this shape, or none and the reason among the `problems`.
+fn read(
+    checkpoint: &Checkpoint,
+    name: &str,
+    shape: &[i64],
+    options: (Kind, Device),
+    problems: &mut Problems,
+) -> Result<Option<Tensor>> {
+    match (checkpoint.shape(name), checkpoint.kind(name)) {
+        (None, _) => problems.missing.push(name.to_owned()),
+        (Some(found), _) if found != shape => {
+            problems.misshapen.push((name.to_owned(), shape.to_vec(), found.to_vec()));
+        }
+        (Some(_), Some(stored)) => return checkpoint.read(name, stored, options).map(Some),
+        (Some(_), None) => {
+            problems.kinds.push((name.to_owned(), checkpoint.dtype(name).unwrap_or_default()));
+        }
+    }
+    Ok(None)
+}
+
+fn random(seed: u64, name: &str, shape: &[i64], init: Init) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
-    Some(match init {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
+    let mut draw = |mut number: Box<dyn FnMut(&mut ChaCha8Rng) -> f64>| {
+        let count = shape.iter().product::<i64>();
+        Tensor::from_slice(&(0..count).map(|_| number(&mut rng) as f32).collect::<Vec<f32>>()).reshape(shape)
+    };
+    match init {
         Init::Zeros => Tensor::zeros(shape, options),
         Init::Ones => Tensor::ones(shape, options),
-        Init::Normal(std) => {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
-            let count = shape.iter().product::<i64>();
-            let normal = |_| {
-                let x: f64 = StandardNormal.sample(&mut rng);
-                (x * std) as f32
-            };
-            Tensor::from_slice(&(0..count).map(normal).collect::<Vec<f32>>()).reshape(shape)
-        }
-    })
+        Init::Normal(std) => draw(Box::new(move |rng| {
+            let x: f64 = StandardNormal.sample(rng);
+            x * std
+        })),
+        Init::Uniform(bound) => draw(Box::new(move |rng| bound * (2.0 * rng.random::<f64>() - 1.0))),
+    }
 }
 
 /// FNV-1a, 64 bits: a hash that stays the same from release to release, as the seeds of stored models must.
@@ -171,6 +260,30 @@ impl Path<'_> {
     /// The parameter `name` at this place, of exactly this shape.
     pub fn get(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         self.loader.get(self.join(name), shape, init)
+    }
+
+    /// Says that the parameter `name` at this place is the one called `of`; files may hold it a second time, the same.
+    pub fn tie(&self, name: &str, of: &str) {
+        self.loader.state.borrow_mut().ties.push((self.join(name), of.to_owned()));
+    }
+
+    /// The adaptation of the linear layer at this place, if it has one.
+    pub(crate) fn lora(&self, inputs: i64, outputs: i64) -> Option<Lora> {
+        let adapter = self.loader.adapter.as_ref()?;
+        let names = [self.prefix.clone(), nested_name(&self.prefix)];
+        let picked = adapter.picker.picks(&names);
+        self.loader.state.borrow_mut().linear.push(names);
+        let get =
+            |name: &str, shape: &[i64], init| self.loader.get_adapter(&adapter.source, self.join(name), shape, init);
+        let rank = adapter.config.rank;
+        // PEFT's start: A as a linear layer starts, B zero.
+        let bound = (1.0 / inputs as f64).sqrt();
+        picked.then(|| Lora {
+            a: get(LORA_A, &[rank, inputs], Init::Uniform(bound)),
+            b: get(LORA_B, &[outputs, rank], Init::Zeros),
+            scale: adapter.config.scale(),
+            dropout: adapter.config.dropout,
+        })
     }
 
     fn join(&self, name: impl Display) -> String {

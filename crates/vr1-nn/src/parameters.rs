@@ -1,21 +1,42 @@
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
+use safetensors::tensor::View;
 use safetensors::{Dtype, serialize_to_file};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result};
+use crate::checkpoint::nested_name;
+use crate::lora::merge;
+use crate::{Error, LoraConfig, Result};
+
+pub(crate) const LORA_A: &str = "lora_A.weight";
+pub(crate) const LORA_B: &str = "lora_B.weight";
+
+/// Whether a parameter is an adapter's.
+pub(crate) fn is_adapter(name: &str) -> bool {
+    [LORA_A, LORA_B].iter().any(|end| name.ends_with(end))
+}
 
 /// A model's parameters by name. The tensors are the model's own: what changes here changes there.
 #[derive(Debug)]
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
+    adapter: Option<LoraConfig>,
+}
+
+/// Which names a file of parameters has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// `model.layers…`, as language models have it.
+    Language,
+    /// `model.language_model.layers…` and `model.visual…`, as vision-language models have it in today's transformers.
+    Nested,
 }
 
 impl Parameters {
-    pub(crate) fn new(tensors: BTreeMap<String, Tensor>) -> Self {
-        Self { tensors }
+    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, adapter: Option<LoraConfig>) -> Self {
+        Self { tensors, adapter }
     }
 
     /// Names and tensors, sorted by name.
@@ -28,21 +49,40 @@ impl Parameters {
         self.tensors.get(name)
     }
 
+    /// The settings of the adapter that is among them.
+    pub fn adapter(&self) -> Option<&LoraConfig> {
+        self.adapter.as_ref()
+    }
+
     /// How many numbers there are in all.
     pub fn count(&self) -> usize {
         self.tensors.values().map(Tensor::numel).sum()
     }
 
-    /// Makes the parameters that `trained` picks by name collect gradients, and no others; gives those back.
+    /// Makes the parameters that `trained` picks by name collect gradients, and no others; gives those back. Where there is
+    /// an adapter, only its own are picked.
     pub fn train(&self, trained: impl Fn(&str) -> bool) -> Vec<(String, Tensor)> {
         let mut picked = Vec::new();
         for (name, tensor) in &self.tensors {
-            let tensor = tensor.set_requires_grad(trained(name));
+            let tensor = tensor.set_requires_grad((self.adapter.is_none() || is_adapter(name)) && trained(name));
             if tensor.requires_grad() {
                 picked.push((name.clone(), tensor));
             }
         }
         picked
+    }
+
+    /// Checks that every number is finite.
+    ///
+    /// # Errors
+    /// If one is not; the first parameter with such a one is named.
+    pub fn check_finite(&self) -> Result<()> {
+        // In f64 no sum of finite magnitudes overflows.
+        let finite = |tensor: &Tensor| tensor.abs().sum(Kind::Double).double_value(&[]).is_finite();
+        match tch::no_grad(|| self.tensors.iter().find(|(_, tensor)| !finite(tensor))) {
+            Some((name, _)) => Err(Error::NotFinite { name: name.clone() }),
+            None => Ok(()),
+        }
     }
 
     /// Copies the values of `other` into these parameters.
@@ -59,37 +99,89 @@ impl Parameters {
         })
     }
 
-    /// Writes all parameters to one safetensors file, aside first and then renamed, in `kind`.
+    /// Writes all parameters as `kind` into the safetensors `file`, by way of a file beside it; an adapter is merged into
+    /// the layers that it adapts.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If `kind` is not one weights are saved in, or the file cannot be written.
     pub fn save(&self, file: &Path, kind: Kind) -> Result<()> {
+        let own = self.tensors.iter().filter(|(name, _)| !is_adapter(name));
+        let views = own.map(|(name, tensor)| Ok((name.clone(), self.view(name, tensor, kind)?)));
+        write(views.collect::<Result<_>>()?, file)
+    }
+
+    /// Writes the adapter in PEFT's layout into the directory `dir`: `adapter_config.json` and
+    /// `adapter_model.safetensors`. `base` is the adapted model's directory or Hub id.
+    ///
+    /// # Errors
+    /// If there is no adapter or a file cannot be written.
+    pub fn save_adapter(&self, dir: &Path, names: Names, base: Option<&str>) -> Result<()> {
+        let config = self.adapter.as_ref().ok_or_else(|| Error::Config("the model has no adapter".to_owned()))?;
+        let own = self.tensors.iter().filter(|(name, _)| is_adapter(name));
+        let views = own.map(|(name, tensor)| {
+            let module = if names == Names::Nested { nested_name(name) } else { name.clone() };
+            Ok((format!("base_model.model.{module}"), self.view(name, tensor, Kind::Float)?))
+        });
+        write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
+        let file = dir.join("adapter_config.json");
+        let text = format!("{:#}\n", config.to_peft(base));
+        std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
+    }
+
+    fn view<'a>(&'a self, name: &str, tensor: &'a Tensor, kind: Kind) -> Result<Numbers<'a>> {
         let dtype = match kind {
             Kind::Float => Dtype::F32,
             Kind::BFloat16 => Dtype::BF16,
             Kind::Half => Dtype::F16,
             other => return Err(Error::Config(format!("weights are not saved as {other:?}"))),
         };
-        let mut bytes = Vec::with_capacity(self.tensors.len());
-        for tensor in self.tensors.values() {
-            let tensor = tensor.detach().to_device(tch::Device::Cpu).to_kind(kind).contiguous();
-            let mut buffer = vec![0u8; tensor.numel() * kind.elt_size_in_bytes()];
-            tensor.f_copy_data_u8(&mut buffer, tensor.numel())?;
-            bytes.push(buffer);
-        }
-        let mut views = Vec::with_capacity(bytes.len());
-        for ((name, tensor), data) in self.tensors.iter().zip(&bytes) {
-            let shape = tensor.size().iter().map(|&d| d as usize).collect();
-            let view = TensorView::new(dtype, shape, data).map_err(|e| safetensors_error(file, &e))?;
-            views.push((name.as_str(), view));
-        }
-        let aside = file.with_extension("safetensors.part");
-        let format = std::collections::HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        serialize_to_file(views, Some(format), &aside).map_err(|e| safetensors_error(file, &e))?;
-        std::fs::rename(&aside, file).map_err(|source| Error::Io { path: file.to_owned(), source })
+        let part = |end: &str| self.tensors.get(&format!("{}.{end}", name.strip_suffix(".weight")?));
+        let adaptation = match (&self.adapter, part(LORA_A), part(LORA_B)) {
+            (Some(config), Some(a), Some(b)) => Some((a, b, config.scale())),
+            _ => None,
+        };
+        let shape = tensor.size().iter().map(|&d| d as usize).collect();
+        Ok(Numbers { tensor, adaptation, kind, dtype, shape })
     }
 }
 
-fn safetensors_error(file: &Path, error: &safetensors::SafeTensorError) -> Error {
-    Error::Safetensors { path: file.to_owned(), reason: error.to_string() }
+/// A tensor on its way into a file; its bytes are made when it is its turn, so that they are never all there at once.
+struct Numbers<'a> {
+    tensor: &'a Tensor,
+    adaptation: Option<(&'a Tensor, &'a Tensor, f64)>,
+    kind: Kind,
+    dtype: Dtype,
+    shape: Vec<usize>,
+}
+
+impl View for Numbers<'_> {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        let merged = self.adaptation.map(|(a, b, scale)| tch::no_grad(|| merge(self.tensor, a, b, scale)));
+        let tensor = merged.as_ref().unwrap_or(self.tensor);
+        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(self.kind).contiguous();
+        let mut bytes = vec![0; self.data_len()];
+        // The buffer is as long as the tensor, which is on the CPU and contiguous.
+        tensor.copy_data_u8(&mut bytes, tensor.numel());
+        bytes.into()
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * self.kind.elt_size_in_bytes()
+    }
+}
+
+fn write(views: Vec<(String, Numbers<'_>)>, file: &Path) -> Result<()> {
+    let bad = |e: safetensors::SafeTensorError| Error::Safetensors { path: file.to_owned(), reason: e.to_string() };
+    let aside = file.with_extension("safetensors.part");
+    let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    serialize_to_file(views, Some(format), &aside).map_err(bad)?;
+    std::fs::rename(&aside, file).map_err(|source| Error::Io { path: file.to_owned(), source })
 }

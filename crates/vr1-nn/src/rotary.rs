@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Rope};
 
 /// The cosines and sines that rotate queries and keys; computed once a forward pass and used by every layer.
 #[derive(Debug)]
@@ -18,11 +18,12 @@ impl Rotation {
         Self { cos: angles.cos().to_kind(kind), sin: angles.sin().to_kind(kind) }
     }
 
-    /// `x cos + rotate_half(x) sin` for `x` `[…, T, H, d]`, where `rotate_half([a, b]) = [−b, a]`.
+    /// `x cos + rotate_half(x) sin` for `x` `[…, T, H, d]`, where `rotate_half([a, b]) = [−b, a]`; computed in the wider
+    /// of both kinds, given in that of `x`.
     pub fn apply(&self, x: &Tensor) -> Tensor {
         let halves = x.chunk(2, -1);
         let turned = Tensor::cat(&[-&halves[1], halves[0].shallow_clone()], -1);
-        x * &self.cos + turned * &self.sin
+        (x * &self.cos + turned * &self.sin).to_kind(x.kind())
     }
 }
 
@@ -36,22 +37,22 @@ pub struct MultimodalRotary {
 }
 
 impl MultimodalRotary {
-    /// A rotation of heads of size `head_dim` with base `theta`; `sections` sum to `head_dim / 2`.
+    /// A rotation of heads of size `head_dim` with the frequencies of `rope`; its sections sum to `head_dim / 2`.
     ///
     /// # Errors
     /// If `head_dim` is odd or the sections do not fill it.
-    pub fn new(head_dim: i64, theta: f64, sections: &[i64], device: Device) -> Result<Self> {
-        if head_dim % 2 != 0 || sections.iter().sum::<i64>() != head_dim / 2 || sections.len() > 3 {
+    pub fn new(head_dim: i64, rope: &Rope, device: Device) -> Result<Self> {
+        let whole = [head_dim / 2];
+        let sections = rope.sections.as_deref().unwrap_or(&whole);
+        let fill = sections.iter().all(|&n| n >= 0) && sections.iter().sum::<i64>() == head_dim / 2;
+        if head_dim % 2 != 0 || !fill || sections.len() > 3 {
             return Err(Error::Config(format!(
                 "rotary sections {sections:?} must be one to three and sum to half the head size {head_dim}"
             )));
         }
-        let axis: Vec<i64> =
-            sections.iter().enumerate().flat_map(|(axis, &n)| vec![axis as i64; n.max(0) as usize]).collect();
-        Ok(Self {
-            inverse_frequencies: inverse_frequencies(head_dim, theta, device),
-            axis: Tensor::from_slice(&axis).to_device(device),
-        })
+        let axis: Vec<i64> = sections.iter().enumerate().flat_map(|(axis, &n)| vec![axis as i64; n as usize]).collect();
+        let inverse_frequencies = rope.scaling.apply(&inverse_frequencies(head_dim, rope.theta, device));
+        Ok(Self { inverse_frequencies, axis: Tensor::from_slice(&axis).to_device(device) })
     }
 
     /// The rotation for `position_ids` `[3, B, T]`, for queries and keys `[B, T, H, d]`.
@@ -63,15 +64,16 @@ impl MultimodalRotary {
 
 /// The rotation of image patches by row and column: `rows` and `columns` `[N]`, for queries and keys `[N, H, d]`.
 ///
-/// The first quarter of a head's angles is the row's, the second the column's (Qwen2-VL's vision tower).
-pub fn vision_rotation(rows: &Tensor, columns: &Tensor, head_dim: i64, kind: Kind) -> Rotation {
+/// The first quarter of a head's angles is the row's, the second the column's (the vision towers of Qwen2-VL and
+/// Qwen2.5-VL). It is f32: these towers rotate in f32 whatever their kind is.
+pub fn vision_rotation(rows: &Tensor, columns: &Tensor, head_dim: i64) -> Rotation {
     let frequencies = inverse_frequencies(head_dim / 2, 10_000.0, rows.device());
     let angles = |places: &Tensor| places.to_kind(Kind::Float).unsqueeze(-1) * &frequencies;
-    Rotation::new(&Tensor::cat(&[angles(rows), angles(columns)], -1), kind)
+    Rotation::new(&Tensor::cat(&[angles(rows), angles(columns)], -1), Kind::Float)
 }
 
-/// `θ^(−2i/d)` for `i` in `0..d/2`.
+/// `1 / θ^(2i/d)` for `i` in `0..d/2`, by the operations that transformers takes: position 30,000 shows every last bit.
 fn inverse_frequencies(dim: i64, theta: f64, device: Device) -> Tensor {
-    let exponents = Tensor::arange_start_step(0, dim, 2, (Kind::Float, device)) / dim as f64;
-    (exponents * -theta.ln()).exp()
+    let exponents = Tensor::arange_start_step(0, dim, 2, (Kind::Float, Device::Cpu)) / dim as f64;
+    Tensor::pow_scalar(theta, &exponents).reciprocal().to_device(device)
 }

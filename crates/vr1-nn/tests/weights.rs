@@ -39,12 +39,13 @@ fn values(parameters: &Parameters, name: &str) -> Vec<f32> {
     Vec::try_from(parameters.get(name).unwrap().to_kind(Kind::Float).flatten(0, -1)).unwrap()
 }
 
-fn load(dir: &Path, wanted: &[(&str, &[i64])], ignored: &[&str]) -> vr1_nn::Result<Parameters> {
+fn load(dir: &Path, wanted: &[(&str, &[i64])], tied: &[(&str, &str)]) -> vr1_nn::Result<Parameters> {
     let loader = Loader::from_checkpoint(Checkpoint::open(dir)?, CPU, Kind::Float);
     for (name, shape) in wanted {
         let _ = loader.root().get(name, shape, Init::Zeros);
     }
-    loader.finish(ignored)
+    tied.iter().for_each(|(name, of)| loader.root().tie(name, of));
+    loader.finish()
 }
 
 /// Two layers whose values are drawn at random.
@@ -53,7 +54,7 @@ fn random(kind: Kind) -> Parameters {
     let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Normal(1.0));
     let _ = loader.root().sub("b").get("bias", &[7], Init::Normal(1e-3));
     let _ = loader.root().get("scale", &[], Init::Ones);
-    loader.finish(&[]).unwrap()
+    loader.finish().unwrap()
 }
 
 #[test]
@@ -70,7 +71,8 @@ fn every_misfit_is_named_in_one_error() {
             ("counts.weight", Dtype::I64, &[2], 1.0),
             ("extra.weight", Dtype::F32, &[1], 1.0),
             ("more.weight", Dtype::F32, &[1], 1.0),
-            ("tied.weight", Dtype::F32, &[1], 1.0),
+            ("same.weight", Dtype::F32, &[2, 2], 1.0),
+            ("tied.weight", Dtype::F32, &[2, 2], 3.0),
         ],
     );
     let wanted: [(&str, &[i64]); 6] = [
@@ -81,7 +83,8 @@ fn every_misfit_is_named_in_one_error() {
         ("absent.weight", &[1]),
         ("absent.bias", &[1]),
     ];
-    let error = load(dir.path(), &wanted, &["tied.weight"]).unwrap_err();
+    let error =
+        load(dir.path(), &wanted, &[("same.weight", "fits.weight"), ("tied.weight", "fits.weight")]).unwrap_err();
     let message = error.to_string();
     let Error::Weights { path, problems } = error else { panic!("{message}") };
     assert_eq!(path, dir.path());
@@ -93,6 +96,7 @@ fn every_misfit_is_named_in_one_error() {
             ("one.bias".into(), vec![4], vec![1]),
         ],
         kinds: vec![("counts.weight".into(), "I64".into())],
+        untied: vec![("tied.weight".into(), "fits.weight".into())],
     };
     assert_eq!(problems, expected);
     for part in [
@@ -103,6 +107,7 @@ fn every_misfit_is_named_in_one_error() {
         "shape of turned.weight: the model has [2, 3], the file [3, 2]",
         "shape of one.bias: the model has [4], the file [1]",
         "kind of counts.weight: I64 is not a floating-point kind",
+        "tied.weight is tied to fits.weight by the config, and differs from it in the file",
     ] {
         assert!(message.contains(part), "{message}");
     }
@@ -217,7 +222,7 @@ fn what_is_saved_is_loaded_again() {
         let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
         let _ = loader.root().sub("b").get("bias", &[7], Init::Zeros);
         let _ = loader.root().get("scale", &[], Init::Zeros);
-        let loaded = loader.finish(&[]).unwrap();
+        let loaded = loader.finish().unwrap();
         for (name, tensor) in parameters.iter() {
             let found = loaded.get(name).unwrap();
             assert_eq!((found.kind(), found.size()), (model, tensor.size()), "{name}");
@@ -259,7 +264,7 @@ fn a_random_tensor_depends_on_its_seed_and_name_alone() {
     let one = |seed, names: &[&str]| {
         let loader = Loader::random(seed, CPU, Kind::Float);
         names.iter().for_each(|name| drop(loader.root().get(name, &[4], Init::Normal(1.0))));
-        loader.finish(&[]).unwrap()
+        loader.finish().unwrap()
     };
     let (alone, among) = (one(1, &["x"]), one(1, &["w", "x", "y"]));
     assert_eq!(values(&alone, "x"), values(&among, "x"));
@@ -270,9 +275,9 @@ fn a_random_tensor_depends_on_its_seed_and_name_alone() {
 #[test]
 fn copied_parameters_share_nothing() {
     let original = random(Kind::Float);
-    let loader = Loader::from_parameters(&original, CPU, Kind::Float);
+    let loader = Loader::from_parameters(&original, CPU, Kind::Float).unwrap();
     let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
-    let copy = loader.finish(&[]).unwrap();
+    let copy = loader.finish().unwrap();
     let before = values(&copy, "a.weight");
     assert_eq!(before, values(&original, "a.weight"));
     let _ = tch::no_grad(|| original.get("a.weight").unwrap().shallow_clone().fill_(9.0));

@@ -33,9 +33,20 @@ pub enum Error {
         /// How many the list holds.
         found: usize,
     },
+    /// A tensor and the bytes that it is to be read from differ in size.
+    #[error("{found} bytes where the tensor takes {expected}")]
+    Bytes {
+        /// What the tensor takes.
+        expected: usize,
+        /// What is there.
+        found: usize,
+    },
     /// libtorch threw an exception.
     #[error("libtorch: {0}")]
     Torch(String),
+    /// libtorch refused an operation.
+    #[error("libtorch: {0}")]
+    Tch(#[from] tch::TchError),
     /// A file could not be opened or mapped.
     #[error("{path}: {source}")]
     Io {

@@ -11,7 +11,7 @@ use vr1_rollout::Sampling;
 use vr1_vlm::Layout;
 
 use crate::yaml::Document as Yaml;
-use crate::{DocumentConfig, Error, OptimizerConfig, Result, Source};
+use crate::{DocumentConfig, Error, LoraRecipe, OptimizerConfig, Result, Source};
 
 /// A run, as a YAML file says it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,9 +29,12 @@ pub struct Recipe {
     pub seed: u64,
     /// Updates of the parameters.
     pub steps: u64,
-    /// Parameters whose names begin with one of these are not trained: `visual`, `visual.merger`, `model` say.
+    /// What is not trained: `tower`, `merger`, `language`, or places in the tree of names such as `model.embed_tokens`.
     #[serde(default)]
     pub freeze: Vec<String>,
+    /// Adapters that are trained instead of the model's own parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraRecipe>,
     /// What the update is made of.
     pub objective: Objective,
     /// How a sample becomes a prompt.
@@ -198,6 +201,9 @@ impl Recipe {
                 positive("objective.documents_per_step", sft.documents_per_step)?;
                 positive("objective.documents", sft.documents.len())?;
             }
+        }
+        if let Some(lora) = &self.lora {
+            lora.config().validate().map_err(|e| ("lora", e.to_string()))?;
         }
         self.optimizer.validate().map_err(|e| ("optimizer", e.to_string()))
     }

@@ -5,13 +5,14 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use vr1_curriculum::Curriculum;
+use vr1_nn::Adapter;
 use vr1_reward::{Program, Registry};
 use vr1_vlm::{Model, Processor};
 
 use crate::document::Document;
 use crate::evaluate::Evaluation;
 use crate::grpo::{Grpo, RolloutRecord};
-use crate::run::CONFIG;
+use crate::run::{CONFIG, make};
 use crate::sft::{Corpus, sft_step};
 use crate::{
     Error, EventWriter, Interrupt, Objective, Optimizer, Progress, Recipe, Result, RunFolder, SftObjective, Show,
@@ -74,6 +75,7 @@ struct Progressed {
 
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "trainer_state.json";
+const ADAPTER: &str = "adapter";
 
 impl Progressed {
     fn read(dir: &Path) -> Result<Self> {
@@ -119,6 +121,10 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_model(recipe: Recipe, model: Model, processor: Processor, options: RunOptions) -> Result<Self> {
+        let model = match &recipe.lora {
+            Some(lora) => model.with_adapter(Adapter::random(lora.config(), recipe.seed)?)?,
+            None => model,
+        };
         let reference = if recipe.compares_with_a_reference() { Some(model.copy()?) } else { None };
         Self::assemble(recipe, model, processor, reference, &options, |recipe| {
             let folder = RunFolder::create(&options.out)?;
@@ -144,12 +150,14 @@ impl Trainer {
             return Err(nothing("the run has taken all its steps"));
         }
         let state = Progressed::read(&dir)?;
-        let model = Model::load(&dir, options.device, options.kind)?;
-        let reference = if recipe.compares_with_a_reference() {
-            Some(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?)
-        } else {
-            None
+        let base =
+            || -> Result<Model> { Ok(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?) };
+        // The weights of a checkpoint have the adapter merged into them; it goes on from the adapter itself.
+        let model = match recipe.lora {
+            Some(_) => base()?.with_adapter(Adapter::open(&dir.join(ADAPTER))?)?,
+            None => Model::load(&dir, options.device, options.kind)?,
         };
+        let reference = if recipe.compares_with_a_reference() { Some(base()?) } else { None };
         let processor = Processor::from_dir(&dir)?;
         let mut trainer = Self::assemble(recipe, model, processor, reference, &options, |_| {
             folder.rewind(step)?;
@@ -173,6 +181,7 @@ impl Trainer {
         options: &RunOptions,
         folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
     ) -> Result<Self> {
+        model.check(&processor)?;
         let reward = Program::compile(recipe.reward.clone(), &options.registry)?.tested()?;
         let evaluation = Evaluation::open(&recipe.evaluation, &recipe.prompt, recipe.seed)?;
         let update = match &recipe.objective {
@@ -186,8 +195,7 @@ impl Trainer {
                 Update::Sft { corpus, curriculum, config: sft.clone() }
             }
         };
-        let frozen = |name: &str| recipe.freeze.iter().any(|prefix| name.starts_with(prefix.as_str()));
-        let optimizer = Optimizer::new(model.parameters().train(|name| !frozen(name)), recipe.optimizer.clone())?;
+        let optimizer = Optimizer::new(model.train(&recipe.freeze)?, recipe.optimizer.clone())?;
         let interrupt = Interrupt::install().unwrap_or_default();
         let folder = folder(&recipe)?;
         let events = EventWriter::create(folder.path(), 1)?;
@@ -270,6 +278,8 @@ impl Trainer {
     /// If the step fails; the parameters are then as they were.
     pub fn step(&mut self) -> Result<StepMetrics> {
         let (step, steps) = (self.done, self.recipe.steps);
+        // An adapter's dropout is drawn by libtorch: a function of the seed and the step.
+        tch::manual_seed(self.recipe.seed.wrapping_add(step << 32) as i64);
         let (values, rollouts) = match &mut self.update {
             Update::Grpo(grpo) => grpo.step(&self.model, &self.processor, &mut self.optimizer, (step, steps))?,
             Update::Sft { corpus, curriculum, config } => {
@@ -309,7 +319,8 @@ impl Trainer {
     }
 
     /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them, and beside them what
-    /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step.
+    /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step. An
+    /// adapter is merged into the model, and stands by itself in `adapter/` as peft reads it.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
@@ -317,6 +328,11 @@ impl Trainer {
         let write = |dir: &Path| -> Result<()> {
             self.model.save(dir, self.model.kind())?;
             self.processor.save(dir)?;
+            if self.model.parameters().adapter().is_some() {
+                let adapter = dir.join(ADAPTER);
+                make(&adapter)?;
+                self.model.save_adapter(&adapter, Some(&self.recipe.model))?;
+            }
             self.optimizer.save(&dir.join(OPTIMIZER))?;
             let curriculum = match &self.update {
                 Update::Grpo(_) => vr1_curriculum::State::default(),

@@ -1,35 +1,23 @@
 use std::path::Path;
+use std::sync::Arc;
 
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use vr1_llm::Qwen2Config;
-use vr1_vision::Qwen2VlVisionConfig;
+use tch::Kind;
+use vr1_llm::DecoderConfig;
+use vr1_vision::VisionConfig;
 
+use crate::families::FAMILIES;
 use crate::{Error, Result};
 
-/// The model types that can be loaded.
-const KNOWN: [&str; 1] = ["qwen2_vl"];
-
-/// A checkpoint's `config.json`, flat as published Qwen2-VL checkpoints have it or nested as transformers writes it now.
-#[derive(Debug, Clone, PartialEq)]
+/// A checkpoint's `config.json`, flat as published checkpoints have it or nested as transformers writes it now.
+#[derive(Debug, Clone)]
 pub struct ModelConfig {
     /// The language model.
-    pub text: Qwen2Config,
-    /// The vision tower.
-    pub vision: Qwen2VlVisionConfig,
-    /// The id that stands for a piece of an image.
-    pub image_token_id: i64,
-    /// The id that stands for a piece of a video.
-    pub video_token_id: i64,
+    pub text: DecoderConfig,
+    /// The vision tower, where there is one.
+    pub vision: Option<Arc<dyn VisionConfig>>,
     /// The file as it was read; what is saved again.
     json: Map<String, Value>,
-}
-
-#[derive(Deserialize)]
-struct Tokens {
-    image_token_id: i64,
-    video_token_id: i64,
 }
 
 impl ModelConfig {
@@ -47,46 +35,67 @@ impl ModelConfig {
     /// The config in `json`, read from `path` (for messages).
     ///
     /// # Errors
-    /// If the `model_type` is unknown, or a key is missing or of the wrong type.
+    /// If the `model_type` is unknown, or a key is missing, of the wrong type, or impossible.
     pub fn from_json(json: Map<String, Value>, path: &Path) -> Result<Self> {
         let setting = |key: &str, reason: String| Error::Setting { path: path.to_owned(), key: key.to_owned(), reason };
         let model_type = json.get("model_type").and_then(Value::as_str).unwrap_or("(none)");
-        if !KNOWN.contains(&model_type) {
-            return Err(setting("model_type", format!("{model_type:?} is not one of {}", KNOWN.join(", "))));
+        let Some(family) = FAMILIES.iter().find(|family| family.model_type == model_type) else {
+            let known: Vec<&str> = FAMILIES.iter().map(|family| family.model_type).collect();
+            return Err(setting("model_type", format!("{model_type:?} is not one of {}", known.join(", "))));
+        };
+        let nested = |key: &str| json.get(key).and_then(Value::as_object);
+        let mut keys = json.clone();
+        if let Some(nested) = nested("text_config") {
+            keys.extend(nested.clone());
+            // Where both levels say it, transformers goes by the outer one.
+            if let Some(tie) = json.get("tie_word_embeddings") {
+                keys.insert("tie_word_embeddings".to_owned(), tie.clone());
+            }
         }
-        let mut text = json.clone();
-        if let Some(Value::Object(nested)) = json.get("text_config") {
-            text.extend(nested.clone());
-        }
-        let mut vision = json
-            .get("vision_config")
-            .and_then(Value::as_object)
-            .cloned()
-            .ok_or_else(|| setting("vision_config", "missing".to_owned()))?;
-        // Published checkpoints say `in_chans`.
-        if let (None, Some(channels)) = (vision.get("in_channels"), vision.get("in_chans").cloned()) {
-            vision.insert("in_channels".to_owned(), channels);
-        }
-        fn part<T: DeserializeOwned>(map: Map<String, Value>) -> std::result::Result<T, String> {
-            serde_json::from_value(Value::Object(map)).map_err(|e| e.to_string())
-        }
-        let tokens: Tokens = part(json.clone()).map_err(|e| setting("(top level)", e))?;
-        Ok(Self {
-            text: part(text).map_err(|e| setting("text_config", e))?,
-            vision: part(vision).map_err(|e| setting("vision_config", e))?,
-            image_token_id: tokens.image_token_id,
-            video_token_id: tokens.video_token_id,
-            json,
-        })
+        let place = if nested("text_config").is_some() { "text_config" } else { "(top level)" };
+        let text = (family.text)(&keys).map_err(|e| setting(place, e.to_string()))?;
+        let vision = match family.vision {
+            None => None,
+            Some(read) => {
+                let keys = nested("vision_config").ok_or_else(|| setting("vision_config", "missing".to_owned()))?;
+                let vision = read(keys).map_err(|e| setting("vision_config", e.to_string()))?;
+                if vision.output() != text.hidden_size {
+                    let reason =
+                        format!("its features are {} wide, `hidden_size` is {}", vision.output(), text.hidden_size);
+                    return Err(setting("vision_config", reason));
+                }
+                Some(vision.into())
+            }
+        };
+        Ok(Self { text, vision, json })
     }
 
-    /// Writes `config.json` into `dir`, as it was read.
+    /// Writes `config.json` into `dir` as it was read, but for the kind of the weights beside it.
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn save(&self, dir: &Path) -> Result<()> {
+    pub fn save(&self, dir: &Path, kind: Kind) -> Result<()> {
         let path = dir.join("config.json");
-        let text = format!("{:#}\n", Value::Object(self.json.clone()));
+        let mut json = self.json.clone();
+        name_kind(&mut json, kind);
+        let text = format!("{:#}\n", Value::Object(json));
         std::fs::write(&path, text).map_err(|source| Error::io(path, source))
+    }
+}
+
+/// Corrects every mention of the weights' kind, at any level: transformers loads weights as the config says, not as the
+/// file has them.
+fn name_kind(json: &mut Map<String, Value>, kind: Kind) {
+    let name = match kind {
+        Kind::BFloat16 => "bfloat16",
+        Kind::Half => "float16",
+        _ => "float32",
+    };
+    for (key, value) in json {
+        match value {
+            Value::Object(nested) => name_kind(nested, kind),
+            Value::String(old) if ["dtype", "torch_dtype"].contains(&key.as_str()) => name.clone_into(old),
+            _ => {}
+        }
     }
 }

@@ -133,6 +133,22 @@ pub enum Error {
         /// The limit.
         max_tokens: usize,
     },
+    /// A processor whose prompts a model cannot take.
+    #[error("processor and model do not fit: {processor}, but {model} in the model's config.json")]
+    Misfit {
+        /// The processor's setting.
+        processor: String,
+        /// The model's.
+        model: String,
+    },
+    /// A part of a model that it does not have.
+    #[error(
+        "nothing in the model is called `{entry}`; `tower`, `merger`, `language` or the beginning of a name may be"
+    )]
+    NoSuchPart {
+        /// What was asked for.
+        entry: String,
+    },
     /// A model that is neither a directory nor a Hub id that can be had.
     #[error("model `{model}`: {reason}")]
     Model {

@@ -3,6 +3,9 @@
 mod chat_template;
 mod config;
 mod error;
+mod families;
+mod fits;
+mod freeze;
 mod hub;
 mod json_text;
 mod message;

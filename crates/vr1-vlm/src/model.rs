@@ -3,18 +3,18 @@
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
-use vr1_llm::Qwen2;
-use vr1_nn::{Checkpoint, Context, GrowingCache, Loader, Parameters, Prefix};
-use vr1_vision::Qwen2VlVision;
+use vr1_llm::Decoder;
+use vr1_nn::{Adapter, Checkpoint, Context, GrowingCache, Loader, Names, Parameters, Prefix};
+use vr1_vision::VisionTower;
 
 use crate::{ModelConfig, Prompt, Result};
 
-/// A vision-language model: a vision tower, a language model, and their parameters by name.
+/// A language model, the vision tower that shows it images where it has one, and their parameters by name.
 #[derive(Debug)]
 pub struct Model {
     config: ModelConfig,
-    visual: Qwen2VlVision,
-    language: Qwen2,
+    visual: Option<Box<dyn VisionTower>>,
+    language: Decoder,
     parameters: Parameters,
     device: Device,
     kind: Kind,
@@ -51,22 +51,30 @@ impl Model {
         Self::build(config, Loader::random(seed, device, kind), kind)
     }
 
-    /// A model of the same weights that shares none of them: a reference that training does not move.
+    /// A model of the same weights that training does not move: a reference. Only those are shared that an adapter keeps
+    /// from being trained.
     ///
     /// # Errors
     /// If libtorch has no room for it.
     pub fn copy(&self) -> Result<Self> {
-        let loader = Loader::from_parameters(&self.parameters, self.device, self.kind);
+        let loader = Loader::from_parameters(&self.parameters, self.device, self.kind)?;
         Self::build(self.config.clone(), loader, self.kind)
+    }
+
+    /// This model with a LoRA adapter; only the adapter is trained from here on, and [`Model::save`] merges it.
+    ///
+    /// # Errors
+    /// If the model has one already, or the adapter does not fit it; every misfit is named.
+    pub fn with_adapter(self, adapter: Adapter) -> Result<Self> {
+        let loader = Loader::adapting(self.parameters, adapter, self.device, self.kind)?;
+        Self::build(self.config, loader, self.kind)
     }
 
     fn build(config: ModelConfig, loader: Loader, kind: Kind) -> Result<Self> {
         let device = loader.device();
-        let visual = Qwen2VlVision::new(&loader.root().sub("visual"), &config.vision)?;
-        let language = Qwen2::new(&loader.root(), &config.text, device)?;
-        // Files with tied embeddings may hold the output matrix a second time.
-        let ignored: &[&str] = if config.text.tie_word_embeddings { &["lm_head.weight"] } else { &[] };
-        let parameters = loader.finish(ignored)?;
+        let visual = config.vision.as_ref().map(|vision| vision.build(&loader.root().sub("visual")));
+        let language = Decoder::new(&loader.root(), &config.text, device)?;
+        let parameters = loader.finish()?;
         Ok(Self { config, visual, language, parameters, device, kind })
     }
 
@@ -95,13 +103,22 @@ impl Model {
         self.language.lm_head()
     }
 
-    /// Writes `config.json` and `model.safetensors` into `dir`, the weights as `kind`.
+    /// Writes `config.json` and `model.safetensors` into `dir`, the weights as `kind`, an adapter merged into them.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn save(&self, dir: &Path, kind: Kind) -> Result<()> {
-        self.config.save(dir)?;
+        self.config.save(dir, kind)?;
         Ok(self.parameters.save(&dir.join("model.safetensors"), kind)?)
+    }
+
+    /// Writes the adapter in PEFT's layout into `dir`; `base` is the directory or Hub id of the model that it adapts.
+    ///
+    /// # Errors
+    /// If the model has no adapter, or a file cannot be written.
+    pub fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
+        let names = if self.visual.is_some() { Names::Nested } else { Names::Language };
+        Ok(self.parameters.save_adapter(dir, names, base)?)
     }
 
     /// Encodes the images of `prompts`, all in one batch, and puts their features in their places among the words.
@@ -122,8 +139,8 @@ impl Model {
         }
         let shape = [count as i64, width as i64];
         let mut embeds = self.language.embed(&Tensor::from_slice(&ids).view(shape).to_device(self.device));
-        if !media.is_empty() {
-            let features = self.encode_images(prompts);
+        if let (Some(visual), false) = (&self.visual, media.is_empty()) {
+            let features = self.encode_media(visual.as_ref(), prompts);
             let places = Tensor::from_slice(&media).to_device(self.device);
             let flat = embeds.view([-1, embeds.size()[2]]);
             embeds = flat.index_copy(0, &places, &features).view_as(&embeds);
@@ -136,7 +153,7 @@ impl Model {
         }
     }
 
-    fn encode_images(&self, prompts: &[&Prompt]) -> Tensor {
+    fn encode_media(&self, visual: &dyn VisionTower, prompts: &[&Prompt]) -> Tensor {
         let (mut pixels, mut grids) = (Vec::new(), Vec::new());
         for patches in prompts.iter().flat_map(|p| p.patches()) {
             let values = patches.pixel_values.as_standard_layout();
@@ -146,7 +163,7 @@ impl Model {
             grids.push(patches.grid_thw.map(|n| n as i64));
         }
         let pixel_values = Tensor::cat(&pixels, 0).to_device(self.device).to_kind(self.kind);
-        self.visual.forward(&pixel_values, &grids)
+        visual.forward(&pixel_values, &grids)
     }
 
     /// Runs the language model over prompts: hidden states `[P, L, D]`, and the keys and values that completions share.

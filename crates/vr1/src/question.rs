@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use clap::Args;
 use tch::Device;
 use vr1_data::Picture;
+use vr1_nn::Adapter;
 use vr1_vlm::{Layout, Message, Model, Processor, Prompt, PromptRequest};
 
 /// A model and what it is asked.
@@ -12,6 +13,12 @@ pub(crate) struct Question {
     /// A model directory or a Hub id.
     #[arg(long, value_name = "DIR|HUB_ID")]
     model: String,
+    /// A LoRA adapter in PEFT's layout.
+    #[arg(long, value_name = "DIR")]
+    adapter: Option<PathBuf>,
+    /// Refuse weights that are not finite.
+    #[arg(long)]
+    check_weights: bool,
     /// The user's words.
     #[arg(long, value_name = "TEXT")]
     prompt: String,
@@ -50,7 +57,14 @@ impl Question {
             processor.prompt(&PromptRequest { sample: "--prompt", messages: &messages, layout, prefill: "" })?;
         ensure!(!prompt.is_empty(), "--prompt: there is not one token in it");
         let room = room(&processor)?;
-        let model = Model::load(&dir, device, kind)?;
+        let mut model = Model::load(&dir, device, kind)?;
+        model.check(&processor)?;
+        if let Some(adapter) = &self.adapter {
+            model = model.with_adapter(Adapter::open(adapter)?)?;
+        }
+        if self.check_weights {
+            model.parameters().check_finite()?;
+        }
         let positions = model.config().text.max_position_embeddings as usize;
         prompt.check_fits(positions.saturating_sub(room))?;
         Ok(Asked { model, processor, prompt })

@@ -1,58 +1,76 @@
-use serde::{Deserialize, Serialize};
-use vr1_nn::{Activation, Error, Heads, Result};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use vr1_nn::{Activation, Heads, Path, Result, check_sizes, read_config};
 
-/// The keys of `vision_config` in a checkpoint's `config.json`; Hugging Face's names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Qwen2VlVisionConfig {
-    /// Blocks.
-    pub depth: usize,
-    /// Width of the tower.
-    pub embed_dim: i64,
-    /// Width of the language model that the merger projects to.
-    pub hidden_size: i64,
+use super::Qwen2VlVision;
+use crate::tower::{Cut, VisionConfig, VisionTower, heads};
+
+/// The keys of `vision_config`; Hugging Face's names.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Qwen2VlVisionConfig {
+    pub(crate) depth: i64,
+    pub(crate) embed_dim: i64,
+    /// The language model's width.
+    pub(crate) hidden_size: i64,
     /// The MLP's width over the tower's.
-    pub mlp_ratio: i64,
-    /// Attention heads.
-    pub num_heads: i64,
-    /// Colour channels.
-    #[serde(default = "three")]
-    pub in_channels: i64,
-    /// Side of a patch in pixels.
-    pub patch_size: i64,
-    /// Side of the square of patches that becomes one token.
-    pub spatial_merge_size: i64,
-    /// Frames in a patch.
-    pub temporal_patch_size: i64,
-    /// The MLP's activation.
+    pub(crate) mlp_ratio: i64,
+    pub(crate) num_heads: i64,
+    in_channels: Option<i64>,
+    /// The same in published files; some have both.
+    in_chans: Option<i64>,
+    patch_size: i64,
+    spatial_merge_size: i64,
+    temporal_patch_size: i64,
     #[serde(default = "quick_gelu")]
-    pub hidden_act: Activation,
-}
-
-fn three() -> i64 {
-    3
+    pub(crate) hidden_act: Activation,
 }
 
 fn quick_gelu() -> Activation {
     Activation::QuickGelu
 }
 
+/// The tower that a `vision_config` describes.
+///
+/// # Errors
+/// If a key is missing, of the wrong type or impossible.
+pub fn qwen2_vl(json: &Map<String, Value>) -> Result<Box<dyn VisionConfig>> {
+    let config: Qwen2VlVisionConfig = read_config(json)?;
+    check_sizes(&[
+        ("depth", config.depth),
+        ("embed_dim", config.embed_dim),
+        ("hidden_size", config.hidden_size),
+        ("mlp_ratio", config.mlp_ratio),
+        ("in_channels", config.channels()),
+        ("patch_size", config.patch_size),
+        ("spatial_merge_size", config.spatial_merge_size),
+        ("temporal_patch_size", config.temporal_patch_size),
+    ])?;
+    heads(("embed_dim", config.embed_dim), config.num_heads)?;
+    Ok(Box::new(config))
+}
+
 impl Qwen2VlVisionConfig {
-    /// The attention heads.
-    ///
-    /// # Errors
-    /// If the heads do not divide the width, or are of a size that two rotary axes cannot share.
-    pub fn heads(&self) -> Result<Heads> {
-        let (width, count) = (self.embed_dim, self.num_heads);
-        if count < 1 || width % count != 0 || (width / count) % 4 != 0 {
-            return Err(Error::Config(format!(
-                "vision_config: embed_dim {width} must be a multiple of four times num_heads {count}"
-            )));
-        }
-        Heads::new(count, count, width / count)
+    fn channels(&self) -> i64 {
+        self.in_channels.or(self.in_chans).unwrap_or(3)
     }
 
-    /// Numbers in a flattened patch.
-    pub fn patch_numbers(&self) -> i64 {
-        self.in_channels * self.temporal_patch_size * self.patch_size * self.patch_size
+    pub(crate) fn heads(&self) -> Heads {
+        let dim = self.embed_dim / self.num_heads;
+        Heads { count: self.num_heads, key_value: self.num_heads, dim }
+    }
+}
+
+impl VisionConfig for Qwen2VlVisionConfig {
+    fn cut(&self) -> Cut {
+        let (channels, frames) = (self.channels(), self.temporal_patch_size);
+        Cut { channels, patch: self.patch_size, merge: self.spatial_merge_size, frames }
+    }
+
+    fn output(&self) -> i64 {
+        self.hidden_size
+    }
+
+    fn build(&self, path: &Path<'_>) -> Box<dyn VisionTower> {
+        Box::new(Qwen2VlVision::new(path, self))
     }
 }

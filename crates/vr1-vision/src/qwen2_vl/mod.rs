@@ -4,5 +4,6 @@ mod block;
 mod config;
 mod model;
 
-pub use config::Qwen2VlVisionConfig;
-pub use model::Qwen2VlVision;
+use config::Qwen2VlVisionConfig;
+pub use config::qwen2_vl;
+use model::Qwen2VlVision;

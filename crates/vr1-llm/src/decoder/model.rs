@@ -3,12 +3,12 @@
 use tch::{Device, Tensor};
 use vr1_nn::{Context, Embedding, Init, MultimodalRotary, Path, Result, RmsNorm};
 
-use super::Qwen2Config;
+use super::DecoderConfig;
 use super::layer::Layer;
 
-/// A Qwen2 decoder with its embedding and output matrix.
+/// A decoder with its embedding and output matrix.
 #[derive(Debug)]
-pub struct Qwen2 {
+pub struct Decoder {
     embed_tokens: Embedding,
     layers: Vec<Layer>,
     norm: RmsNorm,
@@ -16,24 +16,24 @@ pub struct Qwen2 {
     rotary: MultimodalRotary,
 }
 
-impl Qwen2 {
+impl Decoder {
     /// A decoder whose parameters are at `root` by their published names, `model.…` and `lm_head.weight`.
     ///
     /// # Errors
-    /// If the config is impossible.
-    pub fn new(root: &Path<'_>, config: &Qwen2Config, device: Device) -> Result<Self> {
+    /// If the rotary sections do not fill the heads.
+    pub fn new(root: &Path<'_>, config: &DecoderConfig, device: Device) -> Result<Self> {
         let (path, hidden) = (root.sub("model"), config.hidden_size);
+        let rotary = MultimodalRotary::new(config.heads.dim, &config.rope, device)?;
         let embed_tokens = Embedding::new(&path.sub("embed_tokens"), config.vocab_size, hidden);
         let layers = path.sub("layers");
-        let layers =
-            (0..config.num_hidden_layers).map(|i| Layer::new(&layers.sub(i), config)).collect::<Result<_>>()?;
+        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(&layers.sub(i), config)).collect();
         let lm_head = if config.tie_word_embeddings {
+            root.sub("lm_head").tie("weight", "model.embed_tokens.weight");
             embed_tokens.weight().shallow_clone()
         } else {
             root.sub("lm_head").get("weight", &[config.vocab_size, hidden], Init::Normal(0.02))
         };
         let norm = RmsNorm::new(&path.sub("norm"), hidden, config.rms_norm_eps);
-        let rotary = MultimodalRotary::new(config.heads()?.dim, config.theta(), &config.sections()?, device)?;
         Ok(Self { embed_tokens, layers, norm, lm_head, rotary })
     }
 

@@ -1,0 +1,56 @@
+//! Loading a checkpoint, and one prompt through it: seconds, as a line of JSON. `benches/models.py` runs this beside
+//! transformers.
+#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::json;
+use tch::{Device, Kind};
+use vr1_vlm::{Layout, Message, Model, Processor, PromptRequest, Role};
+
+/// `cargo bench -p vr1 --bench models -- DIR DTYPE REPEATS [WORDS]`; without arguments there is nothing to do, without words
+/// only loading is timed.
+fn main() {
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let [dir, dtype, repeats, words @ ..] = args.as_slice() else { return };
+    let (dir, kind, repeats) = (Path::new(dir), vr1::kind(dtype).unwrap(), repeats.parse().unwrap());
+    let model = Model::load(dir, Device::Cpu, kind).unwrap();
+    let peak = peak();
+    let weights = model.parameters().iter().map(|(_, tensor)| tensor.numel() * kind.elt_size_in_bytes()).sum::<usize>();
+    let memory = json!({ "weights_bytes": weights, "peak_bytes": peak });
+    let [words] = words else {
+        drop(model);
+        let load = seconds(repeats, || Model::load(dir, Device::Cpu, kind).unwrap());
+        return println!("{}", json!({ "memory": memory, "load": load }));
+    };
+    let load = seconds(repeats, || Model::load(dir, Device::Cpu, kind).unwrap());
+    let messages = [Message::text(Role::User, words)];
+    let request = PromptRequest { sample: "bench", messages: &messages, layout: Layout::Raw, prefill: "" };
+    let prompt = Processor::from_dir(dir).unwrap().prompt(&request).unwrap();
+    let _no_grad = tch::no_grad_guard();
+    let forward = seconds(repeats, || {
+        let (hidden, prefix) = model.prefill(&model.embed(&[&prompt]));
+        (model.logits(&hidden).to_kind(Kind::Float), prefix)
+    });
+    println!("{}", json!({ "memory": memory, "tokens": prompt.len(), "load": load, "forward": forward }));
+}
+
+/// The most memory that this process had so far, where the system says.
+fn peak() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
+}
+
+/// The seconds that `work` takes, each time, after a first time that is not counted.
+fn seconds<T>(repeats: usize, work: impl Fn() -> T) -> Vec<f64> {
+    let time = |_| {
+        let begun = Instant::now();
+        let done = work();
+        let seconds = begun.elapsed().as_secs_f64();
+        drop(done);
+        seconds
+    };
+    (0..=repeats).map(time).skip(1).collect()
+}

@@ -1,0 +1,110 @@
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use vr1_nn::{Activation, Bias, Error, Heads, Result, Rope, check_sizes, read_config};
+
+/// What a decoder is made of; the fields that a checkpoint's `config.json` has carry its names.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecoderConfig {
+    /// Rows of the embedding.
+    pub vocab_size: i64,
+    /// Width of the residual stream.
+    pub hidden_size: i64,
+    /// Width inside the gated MLP.
+    pub intermediate_size: i64,
+    /// Layers.
+    pub num_hidden_layers: i64,
+    /// The attention heads.
+    pub heads: Heads,
+    /// The MLP's activation.
+    pub hidden_act: Activation,
+    /// The longest sequence, in tokens.
+    pub max_position_embeddings: i64,
+    /// The norms' epsilon.
+    pub rms_norm_eps: f64,
+    /// Whether the output matrix is the embedding.
+    pub tie_word_embeddings: bool,
+    /// The rotary embedding.
+    pub rope: Rope,
+    /// Whether the projections to queries, keys and values have biases.
+    pub qkv_bias: Bias,
+    /// Whether the projection out of attention has one.
+    pub output_bias: Bias,
+    /// Whether the MLP's projections have biases.
+    pub mlp_bias: Bias,
+}
+
+/// The keys that all families have.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Keys {
+    vocab_size: i64,
+    hidden_size: i64,
+    intermediate_size: i64,
+    num_hidden_layers: i64,
+    num_attention_heads: i64,
+    num_key_value_heads: Option<i64>,
+    head_dim: Option<i64>,
+    #[serde(default = "silu")]
+    hidden_act: Activation,
+    max_position_embeddings: i64,
+    rms_norm_eps: f64,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+}
+
+fn silu() -> Activation {
+    Activation::Silu
+}
+
+impl Keys {
+    pub(crate) fn read(json: &Map<String, Value>) -> Result<Self> {
+        let keys: Self = read_config(json)?;
+        check_sizes(&[
+            ("vocab_size", keys.vocab_size),
+            ("hidden_size", keys.hidden_size),
+            ("intermediate_size", keys.intermediate_size),
+            ("num_hidden_layers", keys.num_hidden_layers),
+            ("num_attention_heads", keys.num_attention_heads),
+            ("num_key_value_heads", keys.num_key_value_heads.unwrap_or(1)),
+            ("head_dim", keys.head_dim.unwrap_or(1)),
+            ("max_position_embeddings", keys.max_position_embeddings),
+        ])?;
+        Ok(keys)
+    }
+
+    /// A decoder with these keys, this rotary embedding and no biases.
+    pub(crate) fn decoder(self, rope: Rope) -> Result<DecoderConfig> {
+        Ok(DecoderConfig {
+            heads: self.heads()?,
+            vocab_size: self.vocab_size,
+            hidden_size: self.hidden_size,
+            intermediate_size: self.intermediate_size,
+            num_hidden_layers: self.num_hidden_layers,
+            hidden_act: self.hidden_act,
+            max_position_embeddings: self.max_position_embeddings,
+            rms_norm_eps: self.rms_norm_eps,
+            tie_word_embeddings: self.tie_word_embeddings,
+            rope,
+            qkv_bias: Bias::Without,
+            output_bias: Bias::Without,
+            mlp_bias: Bias::Without,
+        })
+    }
+
+    fn heads(&self) -> Result<Heads> {
+        let (hidden, count) = (self.hidden_size, self.num_attention_heads);
+        let key_value = self.num_key_value_heads.unwrap_or(count);
+        if count % key_value != 0 {
+            let reason = format!("`num_key_value_heads`: {key_value} does not divide `num_attention_heads` {count}");
+            return Err(Error::Config(reason));
+        }
+        let dim = match self.head_dim {
+            Some(dim) => dim,
+            None if hidden % count == 0 => hidden / count,
+            None => {
+                let reason = format!("`num_attention_heads`: {count} does not divide `hidden_size` {hidden}");
+                return Err(Error::Config(reason));
+            }
+        };
+        Heads::new(count, key_value, dim)
+    }
+}

@@ -1,0 +1,9 @@
+//! The decoder that Llama and its kin share: pre-norm layers of rotary attention and a gated MLP.
+
+mod config;
+mod layer;
+mod model;
+
+pub use config::DecoderConfig;
+pub(crate) use config::Keys;
+pub use model::Decoder;

@@ -1,0 +1,117 @@
+use std::f64::consts::TAU;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tch::Tensor;
+
+use crate::{Error, Result, read_config};
+
+/// A rotary embedding's settings: base, sections and stretching of its frequencies.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rope {
+    /// Base of the frequencies, θ.
+    pub theta: f64,
+    /// How many frequencies follow the temporal, the height and the width position; without it all follow one.
+    pub sections: Option<Vec<i64>>,
+    /// How the frequencies are stretched for texts that are longer than those trained on.
+    pub scaling: RopeScaling,
+}
+
+/// How rotary frequencies `f` are stretched.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum RopeScaling {
+    /// Not at all.
+    None,
+    /// `f / factor` (position interpolation, [arXiv:2306.15595](https://arxiv.org/abs/2306.15595)).
+    Linear {
+        /// How much longer texts are.
+        factor: f64,
+    },
+    /// Llama 3.1's ([arXiv:2407.21783](https://arxiv.org/abs/2407.21783), section 3.4.1; as transformers computes it):
+    /// frequencies that turn less than `low_freq_factor` times in `original_max_position_embeddings` are divided by
+    /// `factor`, those that turn more than `high_freq_factor` times are left, and what is between is a mixture.
+    Llama3 {
+        /// How much longer texts are.
+        factor: f64,
+        /// Turns below which a frequency is divided.
+        low_freq_factor: f64,
+        /// Turns above which it is left.
+        high_freq_factor: f64,
+        /// The longest text trained on, in tokens.
+        original_max_position_embeddings: f64,
+    },
+}
+
+impl RopeScaling {
+    /// The stretched frequencies, of the same shape.
+    pub(crate) fn apply(self, frequencies: &Tensor) -> Tensor {
+        match self {
+            Self::None => frequencies.shallow_clone(),
+            Self::Linear { factor } => frequencies / factor,
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
+                let turns = frequencies * (original_max_position_embeddings / TAU);
+                let kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0.0, 1.0);
+                (1.0 - &kept) * (frequencies / factor) + kept * frequencies
+            }
+        }
+    }
+}
+
+/// Keys of `rope_scaling` (with `rope_theta` beside it) and of `rope_parameters`, which holds all.
+#[derive(Debug, Deserialize)]
+struct Keys {
+    #[serde(alias = "type")]
+    rope_type: Option<String>,
+    rope_theta: Option<f64>,
+    mrope_section: Option<Vec<i64>>,
+    factor: Option<f64>,
+    low_freq_factor: Option<f64>,
+    high_freq_factor: Option<f64>,
+    original_max_position_embeddings: Option<f64>,
+    partial_rotary_factor: Option<f64>,
+}
+
+impl Rope {
+    /// The settings in a language model's keys: `rope_parameters` as transformers writes it now, or `rope_theta` and
+    /// `rope_scaling` as published checkpoints have them. `theta` is the family's base where no key gives one.
+    ///
+    /// # Errors
+    /// If a key is missing or of the wrong type, or the type of scaling is unknown.
+    pub fn read(json: &Map<String, Value>, theta: f64) -> Result<Self> {
+        let part = |name: &str| json.get(name).and_then(Value::as_object).map(|map| (name.to_owned(), map.clone()));
+        let (name, mut map) = part("rope_parameters").or_else(|| part("rope_scaling")).unwrap_or_default();
+        // Files of the time between name the type both ways.
+        if map.contains_key("rope_type") {
+            map.remove("type");
+        }
+        let keys: Keys = read_config(&map).map_err(|e| Error::Config(format!("`{name}`: {e}")))?;
+        let need = |key: &str, value: Option<f64>| match value {
+            Some(value) if value > 0.0 => Ok(value),
+            Some(value) => Err(Error::Config(format!("`{name}.{key}`: {value} is not above 0"))),
+            None => Err(Error::Config(format!("`{name}.{key}` is missing"))),
+        };
+        let flat = json.get("rope_theta").and_then(Value::as_f64);
+        let theta = need("rope_theta", Some(keys.rope_theta.or(flat).unwrap_or(theta)))?;
+        if keys.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
+            return Err(Error::Config(format!("`{name}.partial_rotary_factor`: only 1 is known")));
+        }
+        let scaling = match keys.rope_type.as_deref().unwrap_or("default") {
+            "default" | "mrope" => RopeScaling::None,
+            "linear" => RopeScaling::Linear { factor: need("factor", keys.factor)? },
+            "llama3" => RopeScaling::Llama3 {
+                factor: need("factor", keys.factor)?,
+                low_freq_factor: need("low_freq_factor", keys.low_freq_factor)?,
+                high_freq_factor: need("high_freq_factor", keys.high_freq_factor)?,
+                original_max_position_embeddings: need(
+                    "original_max_position_embeddings",
+                    keys.original_max_position_embeddings,
+                )?,
+            },
+            other => {
+                let known = "`default`, `mrope`, `linear`, `llama3`";
+                return Err(Error::Config(format!("`{name}.rope_type`: {other:?} is not one of {known}")));
+            }
+        };
+        Ok(Self { theta, sections: keys.mrope_section, scaling })
+    }
+}

@@ -1,0 +1,125 @@
+//! Vision towers against transformers, on images and videos side by side: fixtures/towers/generate.py.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use safetensors::SafeTensors;
+use serde_json::{Map, Value};
+use tch::{Device, Kind, Tensor};
+use vr1_nn::{Checkpoint, Loader};
+use vr1_vision::{VisionConfig, VisionTower, qwen2_5_vl, qwen2_vl};
+
+type Read = fn(&Map<String, Value>) -> vr1_nn::Result<Box<dyn VisionConfig>>;
+
+const TOWERS: [(&str, Read); 2] = [("qwen2_vl", qwen2_vl), ("qwen2_5_vl", qwen2_5_vl)];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/towers").join(name)
+}
+
+fn keys(name: &str) -> Map<String, Value> {
+    serde_json::from_str(&fs::read_to_string(folder(name).join("vision_config.json")).unwrap()).unwrap()
+}
+
+fn tower(name: &str, read: Read) -> Box<dyn VisionTower> {
+    let loader = Loader::from_checkpoint(Checkpoint::open(&folder(name)).unwrap(), Device::Cpu, Kind::Float);
+    let tower = read(&keys(name)).unwrap().build(&loader.root().sub("visual"));
+    loader.finish().unwrap();
+    tower
+}
+
+/// Patches, grids and features.
+fn expected(name: &str) -> (Tensor, Vec<[i64; 3]>, Tensor) {
+    let bytes = fs::read(folder(name).join("expected.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    let tensor = |name: &str, kind| {
+        let view = file.tensor(name).unwrap();
+        let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
+        Tensor::from_data_size(view.data(), &shape, kind)
+    };
+    let grids: Vec<Vec<i64>> = tensor("grid_thw", Kind::Int64).try_into().unwrap();
+    let grids = grids.into_iter().map(|grid| grid.try_into().unwrap()).collect();
+    (tensor("pixel_values", Kind::Float), grids, tensor("features", Kind::Float))
+}
+
+fn worst(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    (a - b).abs().max().double_value(&[])
+}
+
+#[test]
+fn features_are_those_of_transformers() {
+    for (name, read) in TOWERS {
+        let (pixel_values, grids, features) = expected(name);
+        let error = worst(&tower(name, read).forward(&pixel_values, &grids), &features);
+        assert!(error < 1e-4, "{name}: {error}");
+    }
+}
+
+#[test]
+fn an_image_alone_has_the_features_it_has_among_others() {
+    for (name, read) in TOWERS {
+        let tower = tower(name, read);
+        let (pixel_values, grids, _) = expected(name);
+        let together = tower.forward(&pixel_values, &grids);
+        let (mut patch, mut token) = (0, 0);
+        for grid in grids {
+            let patches: i64 = grid.iter().product();
+            let alone = tower.forward(&pixel_values.narrow(0, patch, patches), &[grid]);
+            let error = worst(&alone, &together.narrow(0, token, patches / 4));
+            assert!(error < 1e-5, "{name} {grid:?}: {error}");
+            patch += patches;
+            token += patches / 4;
+        }
+    }
+}
+
+#[test]
+fn a_frame_sees_no_other() {
+    for (name, read) in TOWERS {
+        let tower = tower(name, read);
+        let (pixel_values, grids, _) = expected(name);
+        // The second piece is a video of three frames of 24 patches, after 60 of the first.
+        assert_eq!(grids[1], [3, 6, 4]);
+        let video = pixel_values.narrow(0, 60, 72);
+        let whole = tower.forward(&video, &[grids[1]]);
+        let second = tower.forward(&video.narrow(0, 24, 24), &[[1, 6, 4]]);
+        assert!(worst(&whole.narrow(0, 6, 6), &second) < 1e-5, "{name}");
+    }
+}
+
+#[test]
+fn an_impossible_config_is_refused_by_its_key() {
+    for (name, read, key, value, expected) in [
+        ("qwen2_vl", qwen2_vl as Read, "num_heads", 3, "`embed_dim` 16 must be a multiple of four times `num_heads` 3"),
+        ("qwen2_vl", qwen2_vl, "patch_size", 0, "`patch_size`: 0 is not between 1 and"),
+        ("qwen2_vl", qwen2_vl, "depth", -1, "`depth`: -1 is not between 1 and"),
+        ("qwen2_5_vl", qwen2_5_vl, "num_heads", 0, "`hidden_size` 16 must be a multiple of four times `num_heads` 0"),
+        ("qwen2_5_vl", qwen2_5_vl, "window_size", 3, "`window_size`: 3 holds no square of 2 × 2 patches of 2"),
+    ] {
+        let mut keys = keys(name);
+        keys.insert(key.to_owned(), value.into());
+        let error = read(&keys).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        keys.remove(key);
+        let error = read(&keys).unwrap_err().to_string();
+        assert!(error.contains(&format!("missing field `{key}`")), "{error}");
+        keys.insert(key.to_owned(), "two".into());
+        let error = read(&keys).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{key}`: invalid type")), "{error}");
+    }
+}
+
+#[test]
+fn colour_channels_go_by_either_name_or_both() {
+    for (name, read) in TOWERS {
+        let mut keys = keys(name);
+        assert_eq!(keys.remove("in_channels"), Some(3.into()));
+        assert_eq!(read(&keys).unwrap().cut().channels, 3);
+        keys.insert("in_chans".to_owned(), 4.into());
+        assert_eq!(read(&keys).unwrap().cut().channels, 4);
+        keys.insert("in_channels".to_owned(), 5.into());
+        assert_eq!(read(&keys).unwrap().cut().channels, 5);
+    }
+}

@@ -1,0 +1,44 @@
+"""Writes a checkpoint of Qwen2-VL-2B-Instruct's shapes with random weights, in bf16: config.json and two shards, 4.4 GB.
+
+    python large.py DIR
+    cargo bench -p vr1 --bench models -- DIR bf16 1       # seconds and peak memory of loading
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+import checkpoints
+
+TEXT = {
+    "vocab_size": 151936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
+    "num_key_value_heads": 2, "max_position_embeddings": 32768, "rms_norm_eps": 1e-6, "tie_word_embeddings": True,
+    "rope_parameters": {"rope_type": "default", "mrope_section": [16, 24, 24], "rope_theta": 1e6},
+}
+VISION = {"depth": 32, "embed_dim": 1280, "hidden_size": 1536, "num_heads": 16, "mlp_ratio": 4, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "in_channels": 3}
+
+
+def main():
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    config = Qwen2VLConfig(text_config=TEXT, vision_config=VISION, tie_word_embeddings=True)
+    with torch.device("meta"):
+        model = Qwen2VLForConditionalGeneration(config)
+    keys = checkpoints.flat({**config.to_dict(), "architectures": [type(model).__name__]})
+    (folder / "config.json").write_text(json.dumps({**keys, "torch_dtype": "bfloat16"}, indent=1) + "\n")
+    named = [(name.replace("model.visual.", "visual.").replace("model.language_model.", "model."), p.shape) for name, p in model.named_parameters()]
+    print(sum(shape.numel() for _, shape in named), "parameters")
+    index = {}
+    for shard in range(2):
+        file = f"model-{shard + 1:05}-of-00002.safetensors"
+        part = {name: (0.02 * torch.randn(shape)).bfloat16() for name, shape in named[shard::2]}
+        save_file(part, folder / file, metadata={"format": "pt"})
+        index |= dict.fromkeys(part, file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}) + "\n")
+
+
+main()

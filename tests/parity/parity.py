@@ -1,0 +1,220 @@
+"""vr1 against transformers and peft on random checkpoints, side by side; run by `cargo xtask parity`.
+
+Each row is one checkpoint: `vr1` and transformers read the same directory. A figure beyond its bound is marked, and the
+exit status is then 1. With the seed that the table prints, a row is made again.
+"""
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, logging
+
+import checkpoints
+
+ROOT = Path(__file__).parents[2]
+TEXTS = ROOT / "crates/vr1-vlm/tests/fixtures/checkpoint"
+WORDS = ["What is two and two?", "Which of them is the larger one, and what colour has it?", "Describe what is here."]
+COMPLETIONS = ["It is four, as always.", " The red cube is left of the sphere.", "<answer> (A) </answer>"]
+BOUNDS = {"ids": 0, "f32": 1e-3, "greedy": 0, "cached": 1e-3, "export": 1e-5, "peft": 1e-3, "merged": 1e-3, "back": 1e-5}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--vr1", required=True)
+    parser.add_argument("--seeds", type=int, default=2, help="checkpoints of each family")
+    parser.add_argument("--seed", type=int, help="this one instead of fresh ones")
+    parser.add_argument("families", nargs="*", default=checkpoints.FAMILIES)
+    args = parser.parse_args()
+    unknown = set(args.families) - set(checkpoints.FAMILIES)
+    if unknown:
+        sys.exit(f"error: {', '.join(sorted(unknown))}: known are {', '.join(checkpoints.FAMILIES)}")
+    warnings.filterwarnings("ignore")
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    fresh = random.SystemRandom()
+    columns = ["f32", "greedy", "cached", "bf16", "their bf16", "export", "peft", "merged", "back"]
+    print(f"{'family':<11} {'seed':>7} {'form':<9} {'file':<8} " + " ".join(f"{c:>10}" for c in ["moved", *columns]))
+    failed = 0
+    for family in args.families or checkpoints.FAMILIES:
+        for _ in range(1 if args.seed is not None else args.seeds):
+            seed = args.seed if args.seed is not None else fresh.randrange(10**6)
+            with tempfile.TemporaryDirectory() as folder:
+                row = compare(args.vr1, family, seed, Path(folder))
+            wrong = {c for c in columns if c in BOUNDS and row[c] > BOUNDS[c]}
+            # Two roundings of one sum: neither side's is the right one.
+            wrong |= {"bf16"} if row["bf16"] > 2 * row["their bf16"] else set()
+            failed += bool(wrong)
+            cells = [f"{row['moved']:>10.1f}"] + [f"{row[c]:>9.2g}{'!' if c in wrong else ' '}" for c in columns]
+            print(f"{family:<11} {seed:>7} {row['form']:<9} {row['file']:<8} " + " ".join(cells), flush=True)
+    print("""
+moved       how far a wrong mask, position or window moves a log-probability: the least of the three
+f32         the most that a log-probability differs from transformers'; below 0.001
+greedy      how many of 64 greedy tokens differ; 0
+cached      the most that a log-probability of the cached decoding differs from transformers' uncached one
+bf16        the most that a bf16 log-probability differs from transformers' f32 one; at most twice `their bf16`
+export      the most that a logit of what `vr1 export` wrote differs, in transformers
+peft        the most that a log-probability under a LoRA adapter of peft's differs
+merged      the same where `vr1 export` merged it, in transformers
+back        the same where vr1 read the adapter and wrote it, in peft""")
+    sys.exit(1 if failed else 0)
+
+
+def vr1(program, command, *args):
+    done = subprocess.run([program, command, *map(str, args)], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"error: vr1 {command} {' '.join(map(str, args))}: {done.stderr.strip()}")
+    return json.loads(done.stdout) if done.stdout.strip() else None
+
+
+def compare(program, family, seed, folder):
+    chance = random.Random(seed)
+    tokenizer = AutoTokenizer.from_pretrained(TEXTS)
+    made = checkpoints.model(checkpoints.config(family, seed, tokenizer), seed)
+    form, dtype = chance.choice(["published", "nested"]), chance.choice([torch.float32, torch.bfloat16, torch.float16])
+    here = folder / "model"
+    checkpoints.save(made, here, form, dtype, shards=chance.choice([1, 2]))
+    vision = family.endswith("vl")
+    dress(here, vision)
+    auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
+    wide = auto.from_pretrained(here, dtype=torch.float32).eval()
+    narrow = auto.from_pretrained(here, dtype=torch.bfloat16).eval()
+
+    images = [picture(chance, folder / f"{i}.png") for i in range(chance.choice([1, 2]))] if vision else []
+    words, completion = chance.choice(WORDS), chance.choice(COMPLETIONS)
+    question = ["--prompt", words, *(arg for file in images for arg in ("--image", file)), "--json"]
+    inputs = prompt(here, vision, words, images)
+    said = vr1(program, "logprobs", "--model", here, *question, "--completion", completion)
+    assert said["prompt_ids"] == inputs["input_ids"][0].tolist(), "the prompts differ"
+    ids = said["completion_ids"]
+    assert ids == tokenizer(completion)["input_ids"], "the completions differ"
+    right = logprobs(wide, inputs, ids)
+    moved = checkpoints.sensitive(wide, extended(inputs, ids))
+    rough = vr1(program, "logprobs", "--model", here, *question, "--completion", completion, "--dtype", "bf16")
+
+    sampled = vr1(program, "generate", "--model", here, *question, "--max-new-tokens", 64)["completions"][0]
+    greedy = generate(wide, inputs, tokenizer)
+
+    exported = folder / "exported"
+    vr1(program, "export", "--model", here, "--out", exported)
+    again = auto.from_pretrained(exported, dtype=torch.float32).eval()
+    adapted = adapter(program, auto, here, folder, inputs, ids, question, completion, chance)
+    return {
+        "form": form,
+        "file": str(dtype).removeprefix("torch."),
+        "moved": min(moved.values()),
+        "f32": difference(said["logprobs"], right),
+        "greedy": sum(a != b for a, b in zip(sampled["ids"], greedy)) + abs(len(sampled["ids"]) - len(greedy)),
+        "cached": difference(sampled["logprobs"], logprobs(wide, inputs, sampled["ids"])),
+        "bf16": difference(rough["logprobs"], right),
+        "their bf16": difference(logprobs(narrow, inputs, ids), right),
+        "export": logits_difference(again, wide, extended(inputs, ids)),
+        **adapted,
+    }
+
+
+def dress(folder, vision):
+    """Tokenizer, template and, for larger images than usual, the processor's settings."""
+    for file in TEXTS.iterdir():
+        if vision or "preprocessor" not in file.name:
+            (folder / file.name).write_bytes(file.read_bytes())
+    if vision:
+        file = folder / "preprocessor_config.json"
+        settings = json.loads(file.read_text())
+        settings["max_pixels"] = settings["size"]["longest_edge"] = 28 * 28 * 40
+        file.write_text(json.dumps(settings))
+
+
+def picture(chance, file):
+    """Noise of a size that needs no resizing."""
+    height, width = (28 * chance.randrange(1, 7) for _ in range(2))
+    pixels = np.random.default_rng(chance.randrange(10**6)).integers(0, 256, (height, width, 3), np.uint8)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
+def prompt(folder, vision, words, images):
+    if not vision:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        rendered = tokenizer.apply_chat_template([{"role": "user", "content": words}], tokenize=False, add_generation_prompt=True)
+        return dict(tokenizer(rendered, return_tensors="pt"))
+    processor = AutoProcessor.from_pretrained(folder)
+    content = [{"type": "image"} for _ in images] + [{"type": "text", "text": words}]
+    rendered = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+    return dict(processor(text=[rendered], images=[Image.open(file) for file in images], return_tensors="pt"))
+
+
+def extended(inputs, ids):
+    more = torch.tensor([ids])
+    inputs = {**inputs, "input_ids": torch.cat([inputs["input_ids"], more], 1)}
+    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+    if "mm_token_type_ids" in inputs:
+        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
+    return inputs
+
+
+def logprobs(model, inputs, ids):
+    with torch.no_grad():
+        logits = model(**extended(inputs, ids)).logits.float()
+    return logits[0, -len(ids) - 1 : -1].log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
+
+
+def generate(model, inputs, tokenizer):
+    special = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in (*checkpoints.MEDIA, "vision_pad", "im_end", "endoftext")}
+    out = model.generate(
+        **inputs, do_sample=False, max_new_tokens=64, eos_token_id=[special["im_end"], special["endoftext"]],
+        suppress_tokens=[special[token] for token in (*checkpoints.MEDIA, "vision_pad")], pad_token_id=special["endoftext"],
+    )
+    return out[0, inputs["input_ids"].shape[1]:].tolist()
+
+
+def adapter(program, auto, here, folder, inputs, ids, question, completion, chance):
+    """A LoRA adapter with random matrices: read, merged, and written back."""
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    base = auto.from_pretrained(here, dtype=torch.float32)
+    vision = hasattr(base.config, "vision_config")
+    targets = [["q_proj", "v_proj"], "all-linear", r".*\.(o_proj|down_proj)"]
+    config = LoraConfig(
+        r=chance.choice([2, 4]), lora_alpha=chance.choice([3, 8]), target_modules=chance.choice(targets),
+        exclude_modules=chance.choice([None, r"(.*\.)?visual\..*"]) if vision else None, use_rslora=chance.choice([True, False]),
+    )
+    torch.manual_seed(chance.randrange(10**6))
+    model = get_peft_model(base, config).eval()
+    for name, p in model.named_parameters():
+        if "lora_" in name:
+            torch.nn.init.normal_(p, std=0.3)
+    theirs = folder / "adapter"
+    model.save_pretrained(theirs)
+    right = logprobs(model, inputs, ids)
+    said = vr1(program, "logprobs", "--model", here, "--adapter", theirs, *question, "--completion", completion)
+    merged, ours = folder / "merged", folder / "back"
+    vr1(program, "export", "--model", here, "--adapter", theirs, "--out", merged, "--dtype", "f32")
+    vr1(program, "export", "--model", here, "--adapter", theirs, "--out", ours, "--adapter-only")
+    base = auto.from_pretrained(here, dtype=torch.float32)
+    back = PeftModel.from_pretrained(base, ours).eval()
+    return {
+        "peft": difference(said["logprobs"], right),
+        "merged": difference(logprobs(auto.from_pretrained(merged).eval(), inputs, ids), right),
+        "back": difference(logprobs(back, inputs, ids), right),
+    }
+
+
+def difference(a, b):
+    return max(abs(x - y) for x, y in zip(a, b, strict=True))
+
+
+def logits_difference(a, b, inputs):
+    with torch.no_grad():
+        return (a(**inputs).logits - b(**inputs).logits).abs().max().item()
+
+
+main()
