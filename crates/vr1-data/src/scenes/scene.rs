@@ -109,17 +109,19 @@ impl Scene {
 
     /// `a small shiny red circle at the top left; a large matte blue square in the middle`
     pub(crate) fn caption(&self) -> String {
-        self.list(Look::full_name)
-    }
-
-    /// `a red circle at the top left; a blue square in the middle`
-    pub(crate) fn short_caption(&self) -> String {
-        self.list(Look::name)
-    }
-
-    fn list(&self, name: fn(Look) -> String) -> String {
-        let phrase = |o: &&Object| format!("{} {}", with_article(&name(o.look)), self.place(o));
+        let phrase = |o: &&Object| format!("{} {}", with_article(&o.look.full_name()), self.place(o));
         self.reading_order().iter().map(phrase).collect::<Vec<_>>().join("; ")
+    }
+
+    /// `red circle top left; blue square middle`
+    pub(crate) fn notes(&self) -> String {
+        self.reading_order().iter().map(|o| self.note(o)).collect::<Vec<_>>().join("; ")
+    }
+
+    /// `red circle top left`: the place right behind the name, where whoever finds the name again reads on.
+    pub(crate) fn note(&self, object: &Object) -> String {
+        let place = self.place(object);
+        format!("{} {}", object.look.name(), place.trim_start_matches("at the ").trim_start_matches("in the "))
     }
 
     /// `The red circle is at the top left. The blue square is in the middle.`: where each object is whose colour and

@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, pick, shuffle};
 use super::object::Object;
-use super::posed::{Posed, capital, fill, guess, strings, the};
+use super::posed::{Posed, fill, guess, strings, the};
 use super::scene::{Canvas, Scene};
 use crate::sample::or_list;
 
@@ -81,7 +81,7 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         if rng.random_range(0..5) == 0 { closest(rng, canvas, count.max(4)) } else { relation(rng, canvas, count) };
     posed.question = format!("Answer in natural language. {}", posed.question);
     // First what there is, in reading order; then what is asked about.
-    posed.thought = format!("I see {}. {}", posed.scene.short_caption(), posed.thought);
+    posed.thought = format!("I see: {}. {}", posed.scene.notes(), posed.thought);
     posed
 }
 
@@ -127,14 +127,10 @@ pub(crate) fn relation(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed 
     }
 }
 
-/// `The red circle is at the top. The blue square is at the bottom. So the red circle is above the blue square.`
+/// `So red circle top; blue square bottom: the red circle is above the blue square.`
 fn comparison(scene: &Scene, relation: Relation, [a, b]: [&Object; 2]) -> String {
     let (name_a, name_b) = (a.look.name(), b.look.name());
-    let (place_a, place_b) = (scene.place(a), scene.place(b));
-    format!(
-        "The {name_a} is {place_a}. The {name_b} is {place_b}. So the {name_a} is {} the {name_b}.",
-        relation.phrase()
-    )
+    format!("So {}; {}: the {name_a} is {} the {name_b}.", scene.note(a), scene.note(b), relation.phrase())
 }
 
 /// Two more questions of this kind about other pairs of the scene, with what is seen; fewer where fewer are clear.
@@ -181,12 +177,7 @@ fn closest(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
     let anchor = &scene.objects[anchor];
     let name = anchor.look.name();
     let solution = the(nearest.look);
-    let thought = format!(
-        "The {name} is {}. {} is {}. It is the closest.",
-        scene.place(anchor),
-        capital(&solution),
-        scene.place(nearest)
-    );
+    let thought = format!("So {}; {}: {solution} is the closest.", scene.note(anchor), scene.note(nearest));
     shuffle(rng, &mut options);
     let choices: Vec<String> = options.iter().map(|&i| the(scene.objects[i].look)).collect();
     let stem = fill(canvas.split.phrase(rng, CLOSEST), &name, "");
