@@ -32,6 +32,14 @@ pub enum Error {
         /// The limit in pixels.
         limit: u64,
     },
+    /// A video that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Video {
+        /// The file or the folder.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A file of rows has faults; all of them, up to a few, are listed one a line as `file:line: reason`.
     #[error("{}", .faults.join("\n"))]
     Rows {

@@ -4,19 +4,23 @@ use serde_json::Value;
 
 use crate::dataset::check_index;
 use crate::faults::Faults;
-use crate::{Dataset, Error, Fields, Media, Picture, Result, Sample};
+use crate::{Dataset, Error, Fields, Media, Picture, Result, Sample, Video};
 
 /// What stands in a question's text for an image.
 const IMAGE_MARKER: &str = "<image>";
 
-/// Rows of questions about image files, as VLM-R1 writes them: one JSON object a line,
+/// What stands in a question's text for a video.
+const VIDEO_MARKER: &str = "<video>";
+
+/// Rows of questions about image and video files, as VLM-R1 writes them: one JSON object a line,
 ///
 /// ```json
 /// {"id": 1, "image": "a.png", "conversations": [{"from": "human", "value": "<image>How many?"}, {"from": "gpt", "value": "3"}]}
 /// ```
 ///
-/// `image` is a path, a list of paths, or absent; paths are relative to the image root. The images come before the text
-/// wherever the `<image>` markers stand, and the markers are removed. The answer is a text, a number or a list; of a text
+/// `image` is a path, a list of paths, or absent; paths are relative to the image root. `video` is a file, a folder of
+/// frames, or a list of frames; `videos` is a list of such. Images, then videos come before the text wherever the
+/// `<image>` and `<video>` markers stand, and the markers are removed. The answer is a text, a number or a list; of a text
 /// the `<answer>` tags and the white space around it are removed, a list becomes JSON with a space after each comma, as
 /// in `[1, 2.5]`. Every other key of the row, such as `accu_reward_method`, goes into the sample's fields.
 #[derive(Debug, Clone)]
@@ -28,17 +32,17 @@ pub struct JsonlDataset {
 #[derive(Debug, Clone)]
 struct Row {
     id: String,
-    images: Vec<PathBuf>,
+    media: Vec<Media>,
     question: String,
     solution: String,
     fields: Fields,
 }
 
 impl JsonlDataset {
-    /// Reads and checks every row; images are only looked for, and decoded when a sample is used.
+    /// Reads and checks every row; media are only looked for, and decoded when a sample is used.
     ///
     /// # Errors
-    /// When the file cannot be read or has no row, or any row is malformed or names an image that is not there; bad rows
+    /// When the file cannot be read or has no row, or any row is malformed or names a file that is not there; bad rows
     /// are listed together, as `file:line: reason`.
     pub fn open(path: impl AsRef<Path>, image_root: impl AsRef<Path>) -> Result<Self> {
         let (path, image_root) = (path.as_ref(), image_root.as_ref());
@@ -77,7 +81,7 @@ impl Dataset for JsonlDataset {
         let row = &self.rows[index];
         Ok(Sample {
             id: row.id.clone(),
-            media: row.images.iter().map(|path| Media::Image(Picture::File(path.clone()))).collect(),
+            media: row.media.clone(),
             question: row.question.clone(),
             solution: row.solution.clone(),
             turns: vec![],
@@ -89,30 +93,59 @@ impl Dataset for JsonlDataset {
 fn parse_row(line: &[u8], image_root: &Path, nameless: impl Fn() -> String) -> Result<Row, String> {
     let mut fields: Fields = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
     let images = images(fields.shift_remove("image"), image_root)?;
+    let videos = videos(fields.shift_remove("video"), fields.shift_remove("videos"), image_root)?;
     let (question, answer) = conversation(fields.shift_remove("conversations"))?;
-    if question.contains(IMAGE_MARKER) && images.is_empty() {
-        return Err("the question has <image>, but the row has no image".to_owned());
+    for (marker, name, none) in [(IMAGE_MARKER, "image", images.is_empty()), (VIDEO_MARKER, "video", videos.is_empty())]
+    {
+        if none && question.contains(marker) {
+            return Err(format!("the question has {marker}, but the row has no {name}"));
+        }
     }
+    let question = question.replace(IMAGE_MARKER, "").replace(VIDEO_MARKER, "");
+    let media = images.into_iter().chain(videos).collect();
     let id = match fields.get("id") {
         Some(Value::String(id)) => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
         _ => nameless(),
     };
-    Ok(Row { id, images, question: question.replace(IMAGE_MARKER, ""), solution: solution(&answer)?, fields })
+    Ok(Row { id, media, question, solution: solution(&answer)?, fields })
 }
 
-fn images(image: Option<Value>, root: &Path) -> Result<Vec<PathBuf>, String> {
+fn images(image: Option<Value>, root: &Path) -> Result<Vec<Media>, String> {
     let listed = match image {
         None | Some(Value::Null) => vec![],
         Some(Value::Array(list)) => list,
         Some(one) => vec![one],
     };
-    let find = |value: Value| {
-        let Value::String(path) = value else { return Err(format!("image: {value} is no path")) };
-        let path = root.join(path);
-        if path.is_file() { Ok(path) } else { Err(format!("image: no file {}", path.display())) }
+    listed.into_iter().map(|value| Ok(Media::Image(picture("image", value, root)?))).collect()
+}
+
+fn picture(key: &str, value: Value, root: &Path) -> Result<Picture, String> {
+    let path = path(key, value, root)?;
+    if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("{key}: no file {}", path.display())) }
+}
+
+fn path(key: &str, value: Value, root: &Path) -> Result<PathBuf, String> {
+    let Value::String(path) = value else { return Err(format!("{key}: {value} is no path")) };
+    Ok(root.join(path))
+}
+
+fn videos(one: Option<Value>, several: Option<Value>, root: &Path) -> Result<Vec<Media>, String> {
+    let present = |value: &Value| !value.is_null();
+    let listed = match several.filter(present) {
+        None => vec![],
+        Some(Value::Array(list)) => list,
+        Some(other) => return Err(format!("videos: {other} is no list")),
     };
-    listed.into_iter().map(find).collect()
+    let video = |value: Value| match value {
+        Value::Array(frames) if frames.is_empty() => Err("video: a list without frames".to_owned()),
+        Value::Array(frames) => {
+            let frames = frames.into_iter().map(|frame| picture("video", frame, root)).collect::<Result<_, _>>()?;
+            Ok(Media::Video(Video::Frames { frames, fps: None }))
+        }
+        value => Video::open(&path("video", value, root)?).map(Media::Video).map_err(|e| format!("video: {e}")),
+    };
+    one.filter(present).into_iter().chain(listed).map(video).collect()
 }
 
 /// The question and the answer of a conversation of two messages.

@@ -70,10 +70,16 @@ fn open<'a, R: BufRead + Seek + 'a>(path: &Path, bytes: R) -> Result<(impl Image
     let format = reader.format().unwrap_or(ImageFormat::Png); // without a format the next line is an error
     let decoder = reader.into_decoder().map_err(undecodable)?;
     let (width, height) = decoder.dimensions();
-    if u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(Error::TooManyPixels { path: path.to_owned(), width, height, limit: MAX_PIXELS });
-    }
+    check_pixels(path, width, height)?;
     Ok((decoder, format))
+}
+
+/// Refuses more pixels than [`MAX_PIXELS`].
+pub(crate) fn check_pixels(path: &Path, width: u32, height: u32) -> Result<()> {
+    match u64::from(width) * u64::from(height) <= MAX_PIXELS {
+        true => Ok(()),
+        false => Err(Error::TooManyPixels { path: path.to_owned(), width, height, limit: MAX_PIXELS }),
+    }
 }
 
 fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<image::metadata::Orientation> {

@@ -1,4 +1,4 @@
-use crate::Picture;
+use crate::{Picture, Video};
 
 /// A sample's own JSON object: what its row or its scene says beyond question and solution.
 pub type Fields = serde_json::Map<String, serde_json::Value>;
@@ -37,6 +37,8 @@ pub struct Turn {
 pub enum Media {
     /// A still image.
     Image(Picture),
+    /// A video.
+    Video(Video),
 }
 
 /// `a`, `a or b`, `a, b or c`

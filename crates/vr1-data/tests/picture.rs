@@ -33,7 +33,7 @@ struct Expected {
 fn pixels_are_what_pillow_gives() {
     let expected = std::fs::read(fixture("expected.json")).unwrap();
     let expected: BTreeMap<String, Expected> = serde_json::from_slice(&expected).unwrap();
-    assert_eq!(expected.len(), 25);
+    assert_eq!(expected.len(), 30);
     for (name, expected) in expected {
         let picture = Picture::File(fixture(&name));
         let pixels = picture.load().unwrap();
