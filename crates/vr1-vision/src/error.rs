@@ -89,6 +89,14 @@ pub enum Error {
         /// `patch_size * merge_size`.
         unit: usize,
     },
+    /// A video of which the frames asked for cannot be taken.
+    #[error("a video of {total} frame(s): {reason}")]
+    Sampling {
+        /// How many it has.
+        total: usize,
+        /// Why not.
+        reason: String,
+    },
     /// A video without frames.
     #[error("a video without frames")]
     NoFrames,

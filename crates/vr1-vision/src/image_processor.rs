@@ -1,4 +1,3 @@
-use std::fs;
 use std::path::Path;
 
 use image::RgbImage;
@@ -6,16 +5,20 @@ use serde_json::{Map, Value, json};
 
 use crate::patches::{Layout, Patches, patchify};
 use crate::resize::{Resample, resize, smart_resize};
+use crate::settings::{self, Settings};
 use crate::{Error, Result};
 
 /// The classes of transformers whose settings mean what this processor does.
-const TYPES: [&str; 5] = [
+pub(crate) const TYPES: [&str; 5] = [
     "Qwen2VLImageProcessor",
     "Qwen2VLImageProcessorFast",
     "Qwen2VLImageProcessorPil",
     "Qwen2_5_VLImageProcessor",
     "Qwen2_5_VLImageProcessorFast",
 ];
+
+/// The steps it has.
+pub(crate) const STEPS: [&str; 4] = ["do_resize", "do_rescale", "do_normalize", "do_convert_rgb"];
 
 /// Pictures made into patches: smart resize, rescaling, normalisation, patch order of Qwen2-VL.
 ///
@@ -89,18 +92,14 @@ impl ImageProcessor {
     /// # Errors
     /// When neither is there or readable, or as [`from_config`](Self::from_config).
     pub fn from_dir(dir: &Path) -> Result<Self> {
-        let path = dir.join("processor_config.json");
-        if path.is_file() {
-            let config = read_json(&path)?;
-            if let Some(block) = config.get("image_processor").filter(|block| !block.is_null()) {
-                return Self::from_config(block, &path.display().to_string());
-            }
+        if let Some((block, file)) = settings::block(dir, "image_processor")? {
+            return Self::from_config(&block, &file);
         }
         let path = dir.join("preprocessor_config.json");
         if !path.is_file() {
             return Err(Error::NoImageProcessor { dir: dir.to_path_buf() });
         }
-        Self::from_config(&read_json(&path)?, &path.display().to_string())
+        Self::from_config(&settings::read_json(&path)?, &path.display().to_string())
     }
 
     /// Reads the settings from JSON; `file` names it in errors. Keys it lacks take [`default`](Self::default)'s
@@ -110,28 +109,30 @@ impl ImageProcessor {
     /// When a value has the wrong kind or range, when the class is another, and when a step is asked for that this
     /// processor does not do (`do_center_crop`, `do_pad`, …): the setting is named.
     pub fn from_config(config: &Value, file: &str) -> Result<Self> {
-        let Some(map) = config.as_object() else {
-            return Err(Error::Setting { file: file.into(), key: "".into(), reason: "not a JSON object".into() });
-        };
-        let settings = Settings { map, file };
-        settings.refuse_unknown_steps()?;
-        let default = Self::default();
+        let settings = Settings::new(config, file)?;
+        settings.refuse_unknown_steps(&STEPS)?;
+        settings.refuse_other_types("image_processor_type", &TYPES)?;
+        Self::default().updated(&settings)
+    }
+
+    /// The same processor with what the settings say.
+    pub(crate) fn updated(self, settings: &Settings<'_>) -> Result<Self> {
         let (size_min, size_max) = settings.size()?;
         let processor = Self {
-            do_resize: settings.flag("do_resize", default.do_resize)?,
+            do_resize: settings.flag("do_resize", self.do_resize)?,
             resample: settings.resample()?,
-            min_pixels: settings.whole("min_pixels", size_min.unwrap_or(default.min_pixels))?,
-            max_pixels: settings.whole("max_pixels", size_max.unwrap_or(default.max_pixels))?,
-            do_rescale: settings.flag("do_rescale", default.do_rescale)?,
-            rescale_factor: settings.positive("rescale_factor", default.rescale_factor)?,
-            do_normalize: settings.flag("do_normalize", default.do_normalize)?,
-            image_mean: settings.channels("image_mean", default.image_mean)?,
-            image_std: settings.channels("image_std", default.image_std)?,
-            patch_size: settings.whole("patch_size", default.patch_size as u64)? as usize,
-            temporal_patch_size: settings.whole("temporal_patch_size", default.temporal_patch_size as u64)? as usize,
-            merge_size: settings.whole("merge_size", default.merge_size as u64)? as usize,
+            min_pixels: settings.whole("min_pixels", size_min.unwrap_or(self.min_pixels))?,
+            max_pixels: settings.whole("max_pixels", size_max.unwrap_or(self.max_pixels))?,
+            do_rescale: settings.flag("do_rescale", self.do_rescale)?,
+            rescale_factor: settings.positive("rescale_factor", self.rescale_factor)?,
+            do_normalize: settings.flag("do_normalize", self.do_normalize)?,
+            image_mean: settings.channels("image_mean", self.image_mean)?,
+            image_std: settings.channels("image_std", self.image_std)?,
+            patch_size: settings.whole("patch_size", self.patch_size as u64)? as usize,
+            temporal_patch_size: settings.whole("temporal_patch_size", self.temporal_patch_size as u64)? as usize,
+            merge_size: settings.whole("merge_size", self.merge_size as u64)? as usize,
         };
-        processor.validate(file)?;
+        processor.validate(settings.file())?;
         Ok(processor)
     }
 
@@ -140,10 +141,16 @@ impl ImageProcessor {
     /// # Errors
     /// When the file cannot be written.
     pub fn save(&self, dir: &Path) -> Result<()> {
-        let path = dir.join("preprocessor_config.json");
-        let config = json!({
-            "image_processor_type": "Qwen2VLImageProcessor",
-            "processor_class": "Qwen2VLProcessor",
+        let mut config = Map::new();
+        config.insert("image_processor_type".into(), "Qwen2VLImageProcessor".into());
+        config.insert("processor_class".into(), "Qwen2VLProcessor".into());
+        self.write(&mut config);
+        settings::write_json(&dir.join("preprocessor_config.json"), config)
+    }
+
+    /// The settings as transformers names them.
+    pub(crate) fn write(&self, config: &mut Map<String, Value>) {
+        let settings = json!({
             "do_convert_rgb": true,
             "do_resize": self.do_resize,
             "resample": self.resample.to_pillow(),
@@ -159,9 +166,9 @@ impl ImageProcessor {
             "temporal_patch_size": self.temporal_patch_size,
             "merge_size": self.merge_size,
         });
-        let mut text = serde_json::to_string_pretty(&config).expect("a tree of JSON values can be written");
-        text.push('\n');
-        fs::write(&path, text).map_err(|source| Error::Io { path, source })
+        if let Value::Object(settings) = settings {
+            config.extend(settings);
+        }
     }
 
     /// The height and width an image of that height and width has after resizing.
@@ -197,16 +204,21 @@ impl ImageProcessor {
     /// is off.
     pub fn process(&self, image: &RgbImage) -> Result<Patches> {
         let (height, width) = self.resized(image.height(), image.width())?;
+        match image.dimensions() == (width, height) {
+            true => self.patches(&[image]),
+            false => self.patches(&[&resize(image, height, width, self.resample)?]),
+        }
+    }
+
+    /// Frames of one size, resized already, as patches.
+    pub(crate) fn patches(&self, frames: &[&RgbImage]) -> Result<Patches> {
         let layout = Layout {
             patch_size: self.patch_size,
             temporal_patch_size: self.temporal_patch_size,
             merge_size: self.merge_size,
             levels: &self.levels(),
         };
-        match image.dimensions() == (width, height) {
-            true => patchify(&[image], &layout),
-            false => patchify(&[&resize(image, height, width, self.resample)?], &layout),
-        }
+        patchify(frames, &layout)
     }
 
     /// The value of each grey level in each channel.
@@ -242,112 +254,6 @@ impl ImageProcessor {
         }
         if let Some(std) = self.image_std.iter().find(|std| **std <= 0.0) {
             return wrong("image_std", format!("{std} is not above zero"));
-        }
-        Ok(())
-    }
-}
-
-fn read_json(path: &Path) -> Result<Value> {
-    let text = fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
-    serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
-}
-
-/// Typed reading of one JSON object; a `null` counts as absent, as transformers writes it.
-struct Settings<'a> {
-    map: &'a Map<String, Value>,
-    file: &'a str,
-}
-
-impl Settings<'_> {
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.map.get(key).filter(|value| !value.is_null())
-    }
-
-    fn wrong<T>(&self, key: &str, reason: String) -> Result<T> {
-        Err(Error::Setting { file: self.file.into(), key: key.into(), reason })
-    }
-
-    fn flag(&self, key: &str, default: bool) -> Result<bool> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(Value::Bool(flag)) => Ok(*flag),
-            Some(other) => self.wrong(key, format!("{other} is not true or false")),
-        }
-    }
-
-    fn whole(&self, key: &str, default: u64) -> Result<u64> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => match value.as_u64() {
-                Some(number) => Ok(number),
-                None => self.wrong(key, format!("{value} is not a whole number")),
-            },
-        }
-    }
-
-    fn positive(&self, key: &str, default: f64) -> Result<f64> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => match value.as_f64().filter(|number| *number > 0.0) {
-                Some(number) => Ok(number),
-                None => self.wrong(key, format!("{value} is not a number above zero")),
-            },
-        }
-    }
-
-    fn channels(&self, key: &str, default: [f64; 3]) -> Result<[f64; 3]> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        let numbers: Option<Vec<f64>> = value
-            .as_array()
-            .map(|list| list.iter().filter_map(Value::as_f64).collect())
-            .or(value.as_f64().map(|v| vec![v; 3]));
-        match numbers.map(<[f64; 3]>::try_from) {
-            Some(Ok(numbers)) => Ok(numbers),
-            _ => self.wrong(key, format!("{value} is not one number for each of three channels")),
-        }
-    }
-
-    fn resample(&self) -> Result<Resample> {
-        let number = self.whole("resample", Resample::default().to_pillow() as u64)?;
-        match Resample::from_pillow(number as i64) {
-            Some(resample) => Ok(resample),
-            None => self.wrong("resample", format!("{number}; known are 1 (lanczos), 2 (bilinear) and 3 (bicubic)")),
-        }
-    }
-
-    /// `size` in any of its spellings: `{shortest_edge, longest_edge}` or `{min_pixels, max_pixels}`.
-    fn size(&self) -> Result<(Option<u64>, Option<u64>)> {
-        let Some(value) = self.get("size") else { return Ok((None, None)) };
-        let Some(map) = value.as_object() else { return self.wrong("size", format!("{value} is not an object")) };
-        let size = Settings { map, file: self.file };
-        let bound =
-            |today: &str, before: &str, outer: &str| match (size.get(today).or(size.get(before)), self.get(outer)) {
-                (_, Some(_)) => Ok(None),
-                (Some(value), None) => match value.as_u64() {
-                    Some(number) => Ok(Some(number)),
-                    None => self.wrong(&format!("size.{today}"), format!("{value} is not a whole number")),
-                },
-                (None, None) => self.wrong(&format!("size.{today}"), "missing".into()),
-            };
-        Ok((bound("shortest_edge", "min_pixels", "min_pixels")?, bound("longest_edge", "max_pixels", "max_pixels")?))
-    }
-
-    /// A step this processor has not, or a class whose steps are others.
-    fn refuse_unknown_steps(&self) -> Result<()> {
-        const KNOWN: [&str; 4] = ["do_resize", "do_rescale", "do_normalize", "do_convert_rgb"];
-        for (key, value) in self.map {
-            if key.starts_with("do_")
-                && !KNOWN.contains(&key.as_str())
-                && value != &Value::Bool(false)
-                && !value.is_null()
-            {
-                return self.wrong(key, "this step is not one of Qwen2-VL's and is not implemented".into());
-            }
-        }
-        if let Some(kind) = self.get("image_processor_type")
-            && !kind.as_str().is_some_and(|kind| TYPES.contains(&kind))
-        {
-            return self.wrong("image_processor_type", format!("{kind} is unknown; known are {}", TYPES.join(", ")));
         }
         Ok(())
     }

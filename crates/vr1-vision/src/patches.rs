@@ -1,5 +1,6 @@
 use image::RgbImage;
 use ndarray::Array2;
+use rayon::prelude::*;
 
 use crate::{Error, Result};
 
@@ -32,7 +33,7 @@ pub(crate) struct Layout<'a> {
     pub(crate) levels: &'a [[f32; 256]; 3],
 }
 
-/// Cuts frames of one size into patches; the last frame is repeated until the temporal patch is full.
+/// Cuts frames, all of one size, into patches; the last frame is repeated until the temporal patch is full.
 ///
 /// T frames of H × W pixels give `[t * h * w, 3 * tp * p * p]` where t = ⌈T / tp⌉, h = H / p, w = W / p.
 pub(crate) fn patchify(frames: &[&RgbImage], layout: &Layout<'_>) -> Result<Patches> {
@@ -43,39 +44,41 @@ pub(crate) fn patchify(frames: &[&RgbImage], layout: &Layout<'_>) -> Result<Patc
     if width == 0 || height == 0 || width % unit != 0 || height % unit != 0 {
         return Err(Error::NotWholePatches { height, width, unit });
     }
-    if let Some(odd) = frames.iter().position(|frame| frame.dimensions() != first.dimensions()) {
-        let (w, h) = frames[odd].dimensions();
-        return Err(Error::FrameSize { frame: odd, height: h, width: w, expected: [height, width] });
-    }
     let grid_thw = [frames.len().div_ceil(temporal), height / patch, width / patch];
     let row_len = 3 * temporal * patch * patch;
-    let mut values = Vec::with_capacity(grid_thw.iter().product::<usize>() * row_len);
-    for t in 0..grid_thw[0] {
-        let planes: Vec<&[u8]> =
-            (0..temporal).map(|dt| frames[(t * temporal + dt).min(frames.len() - 1)].as_raw().as_slice()).collect();
-        for block_y in 0..grid_thw[1] / merge {
-            for block_x in 0..grid_thw[2] / merge {
-                for inner in 0..merge * merge {
-                    let top = (block_y * merge + inner / merge) * patch;
-                    let left = (block_x * merge + inner % merge) * patch;
-                    push_patch(&mut values, &planes, layout, width, [top, left]);
-                }
-            }
+    let count: usize = grid_thw.iter().product();
+    let mut values = vec![0.0; count * row_len];
+    // A band is one line of squares of one temporal patch: rows that lie together.
+    let bands = grid_thw[1] / merge;
+    let fill = |(band, rows): (usize, &mut [f32])| {
+        let frame = |dt: usize| frames[(band / bands * temporal + dt).min(frames.len() - 1)].as_raw().as_slice();
+        let planes: Vec<&[u8]> = (0..temporal).map(frame).collect();
+        for (place, row) in rows.chunks_exact_mut(row_len).enumerate() {
+            let (square, inner) = (place / (merge * merge), place % (merge * merge));
+            let top = (band % bands * merge + inner / merge) * patch;
+            let left = (square * merge + inner % merge) * patch;
+            fill_row(row, &planes, layout, width, [top, left]);
         }
-    }
-    let rows = values.len() / row_len;
-    let pixel_values = Array2::from_shape_vec((rows, row_len), values).expect("rows × row length values were pushed");
+    };
+    values.par_chunks_exact_mut(grid_thw[2] * merge * row_len).enumerate().for_each(fill);
+    let pixel_values = Array2::from_shape_vec((count, row_len), values).expect("as many values as were laid out");
     Ok(Patches { pixel_values, grid_thw })
 }
 
 /// One row: for each channel, for each frame of the temporal patch, `patch_size` lines of `patch_size` values.
-fn push_patch(values: &mut Vec<f32>, planes: &[&[u8]], layout: &Layout<'_>, width: usize, [top, left]: [usize; 2]) {
+fn fill_row(row: &mut [f32], planes: &[&[u8]], layout: &Layout<'_>, width: usize, [top, left]: [usize; 2]) {
     let patch = layout.patch_size;
-    for (channel, levels) in layout.levels.iter().enumerate() {
-        for plane in planes {
-            for y in top..top + patch {
-                let line = &plane[(y * width + left) * 3..(y * width + left + patch) * 3];
-                values.extend(line.chunks_exact(3).map(|pixel| levels[usize::from(pixel[channel])]));
+    let area = patch * patch;
+    for (channel, (levels, block)) in layout.levels.iter().zip(row.chunks_exact_mut(planes.len() * area)).enumerate() {
+        for (time, plane) in planes.iter().enumerate() {
+            if time > 0 && std::ptr::eq(*plane, planes[time - 1]) {
+                block.copy_within((time - 1) * area..time * area, time * area);
+                continue;
+            }
+            for (y, line) in block[time * area..(time + 1) * area].chunks_exact_mut(patch).enumerate() {
+                let from = ((top + y) * width + left) * 3;
+                let pixels = plane[from..from + patch * 3].chunks_exact(3);
+                line.iter_mut().zip(pixels).for_each(|(value, pixel)| *value = levels[usize::from(pixel[channel])]);
             }
         }
     }

@@ -90,6 +90,31 @@ fn resized_values_are_equal_too_and_pillows_within_one_grey_level() {
 }
 
 #[test]
+fn any_seed_and_any_odd_size_is_equal_to_the_last_bit() {
+    let cases = cases();
+    let cases = cases["seeded"].as_array().unwrap();
+    assert_eq!(cases.len(), 40);
+    let mut resized = 0;
+    for case in cases {
+        let [seed, height, width, min_pixels, max_pixels] = [0, 1, 2, 3, 4].map(|i| case[i].as_u64().unwrap());
+        let level = |x: u64, y: u64, c: u64| {
+            let noise = (x / 3 * 73_856_093) ^ (y / 2 * 19_349_663) ^ (c * 83_492_791) ^ (seed * 2_654_435_761);
+            ((noise >> 5) & 255) + x * (seed + 1) + y * 2
+        };
+        let rgb = |x: u32, y: u32| Rgb([0, 1, 2].map(|c| level(x.into(), y.into(), c) as u8));
+        let image = RgbImage::from_fn(width as u32, height as u32, rgb);
+        let processor = ImageProcessor { min_pixels, max_pixels, ..ImageProcessor::default() };
+        resized += u64::from(processor.resized(height as u32, width as u32).unwrap() != (height as u32, width as u32));
+        let patches = processor.process(&image).unwrap();
+        assert_eq!(json!(patches.grid_thw), case[5], "{case}");
+        let values = patches.pixel_values.iter().enumerate();
+        let sum = values.fold(0u64, |sum, (i, v)| sum.wrapping_add(u64::from(v.to_bits()).wrapping_mul(i as u64 + 1)));
+        assert_eq!(json!(sum), case[6], "{case}");
+    }
+    assert!(resized > 25 && resized < 40, "{resized}");
+}
+
+#[test]
 fn sizes_are_those_of_transformers() {
     let cases = cases();
     let rows = cases["smart_resize"].as_array().unwrap();

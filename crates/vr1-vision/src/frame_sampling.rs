@@ -1,0 +1,51 @@
+use crate::{Error, Result, VideoProcessor};
+
+/// Which frames of a video are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[non_exhaustive]
+pub enum FrameSampling {
+    /// Every one.
+    #[default]
+    All,
+    /// This many a second, evenly, within the bounds of the [`VideoProcessor`].
+    PerSecond(f64),
+    /// This many in all, evenly.
+    Count(usize),
+}
+
+impl FrameSampling {
+    /// The frames to take of `total`: `n` of them, `⌊i · total / n⌋` for `i` in `0..n`.
+    ///
+    /// `n` is the number asked for, rounded to whole temporal patches; by time it is `total / fps · rate`, at least
+    /// `min_frames` and at most `max_frames`, rounded down to whole temporal patches.
+    pub(crate) fn indices(self, total: usize, fps: Option<f64>, settings: &VideoProcessor) -> Result<Vec<usize>> {
+        let refused = |reason: String| Err(Error::Sampling { total, reason });
+        let patch = settings.frames.temporal_patch_size;
+        let whole = |frames: f64| frames as usize / patch * patch;
+        let count = match (self, fps) {
+            (Self::All, _) => return Ok((0..total).collect()),
+            (Self::Count(count), _) => (count as f64 / patch as f64).round_ties_even() as usize * patch,
+            (Self::PerSecond(rate), Some(fps)) => {
+                let most = whole(settings.max_frames.min(total) as f64) as f64;
+                let wanted = (total as f64 / fps * rate).max(settings.min_frames as f64);
+                whole(wanted.min(most).min(total as f64))
+            }
+            (Self::PerSecond(rate), None) => {
+                return refused(format!("{rate} a second are asked for, and how many it has a second is not known"));
+            }
+        };
+        match count {
+            0 => refused(format!("not one patch of {patch} frames can be taken")),
+            count if count > total => refused(format!("{count} are asked for")),
+            count => Ok(evenly(total, count)),
+        }
+    }
+}
+
+/// `torch.arange(0, total, total / count).int()`, in which each place is rounded to `f32` before it is cut; a place that
+/// this puts behind the last frame, where transformers fails, is left out.
+fn evenly(total: usize, count: usize) -> Vec<usize> {
+    let step = total as f64 / count as f64;
+    let len = (total as f64 / step).ceil() as usize;
+    (0..len).map(|i| (i as f64 * step) as f32 as usize).filter(|&index| index < total).collect()
+}
