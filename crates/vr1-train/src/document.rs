@@ -84,11 +84,11 @@ impl Document {
     /// The sample number `index` with its labels.
     pub(crate) fn supervised(&self, index: usize, processor: &Processor) -> Result<Supervised> {
         let sample = self.samples.get(index)?;
-        let pictures = vr1_vlm::pictures(&sample);
+        let media = vr1_vlm::media(&sample);
         match &self.form {
             Form::Answer { text, target } => {
                 let (text, target) = (text.render(&sample)?, target.render(&sample)?);
-                let mut messages = vec![Message::user(pictures, text)];
+                let mut messages = vec![Message::user(media, text)];
                 if self.layout == Layout::Raw {
                     let request =
                         PromptRequest { sample: &sample.id, messages: &messages, layout: self.layout, prefill: "" };
@@ -100,8 +100,8 @@ impl Document {
             Form::Turns(names) => {
                 let mut messages = Vec::new();
                 for (i, turn) in turns(&sample, names)?.into_iter().enumerate() {
-                    let pictures = if i == 0 { pictures.clone() } else { Vec::new() };
-                    messages.push(Message::user(pictures, &turn.prompt));
+                    let media = if i == 0 { media.clone() } else { Vec::new() };
+                    messages.push(Message::user(media, &turn.prompt));
                     messages.push(Message::text(Role::Assistant, &turn.answer));
                 }
                 Ok(processor.supervised(&sample.id, &messages, Mask::Assistant)?)

@@ -8,6 +8,7 @@ use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Map, Value, json};
 
 use crate::json_text::{Indent, dump};
+use crate::marks::Marks;
 use crate::rendered::Rendered;
 use crate::tokenizer::{optional_json, token_name};
 use crate::{Error, Message, Part, Result, Tokenizer};
@@ -139,16 +140,23 @@ impl ChatTemplate {
         ending: Ending,
         tokenizer: &Tokenizer,
     ) -> Result<Rendered> {
-        let marks = Marks::unused_in(messages);
+        let marks = Marks::unused_in(messages, tools);
         let mut marked = Vec::new();
         let messages = messages
             .iter()
             .map(|message| {
                 let texts = marks.mark(message, tokenizer, &mut marked);
-                Ok(json!({ "role": message.role.as_str(), "content": self.content(message, texts)? }))
+                let mut rendered = json!({ "role": message.role.as_str(), "content": self.content(message, texts)? });
+                let calls = tool_calls(message);
+                if !calls.is_empty() {
+                    let calls = calls.iter().map(|call| marks.mark_json(call, tokenizer, &mut marked)).collect();
+                    rendered["tool_calls"] = Value::Array(calls);
+                }
+                Ok(rendered)
             })
             .collect::<Result<Vec<Value>>>()?;
-        let text = self.run(&messages, tools, ending).map_err(|e| self.failed(&e))?;
+        let tools: Vec<Value> = tools.iter().map(|tool| marks.mark_json(tool, tokenizer, &mut marked)).collect();
+        let text = self.run(&messages, &tools, ending).map_err(|e| self.failed(&e))?;
         marks.read(&text, &marked).ok_or_else(|| Error::Template {
             origin: self.origin.clone(),
             reason: "it tears apart a special token spelt in a message's words".into(),
@@ -171,16 +179,18 @@ impl ChatTemplate {
 
     fn content(&self, message: &Message, texts: Vec<String>) -> Result<Value> {
         if self.content == Content::Words {
-            if message.images().next().is_some() {
-                let reason = "it takes words alone, and the conversation has an image".into();
+            if message.has_media() {
+                let reason = "it takes words alone, and the conversation has an image or a video".into();
                 return Err(Error::Template { origin: self.origin.clone(), reason });
             }
             return Ok(texts.concat().into());
         }
         let mut texts = texts.into_iter();
-        let parts = message.parts.iter().map(|part| match part {
-            Part::Text(_) => json!({ "type": "text", "text": texts.next().unwrap_or_default() }),
-            Part::Image(_) => json!({ "type": "image" }),
+        let parts = message.parts.iter().filter_map(|part| match part {
+            Part::Text(_) => Some(json!({ "type": "text", "text": texts.next().unwrap_or_default() })),
+            Part::Image(_) => Some(json!({ "type": "image" })),
+            Part::Video(_) => Some(json!({ "type": "video" })),
+            Part::ToolCall { .. } => None,
         });
         Ok(Value::Array(parts.collect()))
     }
@@ -206,73 +216,15 @@ impl ChatTemplate {
     }
 }
 
-/// Two characters that no message uses, put around special tokens which words spell, so that they can be told from
-/// the template's own after rendering.
-struct Marks {
-    open: char,
-    close: char,
-}
-
-impl Marks {
-    fn unused_in(messages: &[Message]) -> Self {
-        let used = |mark: char| {
-            messages
-                .iter()
-                .any(|message| message.parts.iter().any(|part| matches!(part, Part::Text(text) if text.contains(mark))))
-        };
-        let mut free = ('\u{F0000}'..='\u{FFFFD}').filter(|&mark| !used(mark));
-        // Some 65,000 private characters: no conversation uses all but one.
-        Self { open: free.next().unwrap_or('\u{F0000}'), close: free.next().unwrap_or('\u{F0001}') }
-    }
-
-    /// The message's texts with the special tokens they spell marked, also where neighbouring texts only spell one
-    /// together; what was marked goes to `marked`.
-    fn mark(&self, message: &Message, tokenizer: &Tokenizer, marked: &mut Vec<String>) -> Vec<String> {
-        let mut texts = Vec::new();
-        for run in message.parts.chunk_by(|a, b| matches!((a, b), (Part::Text(_), Part::Text(_)))) {
-            let words: Vec<&str> = run
-                .iter()
-                .filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None })
-                .collect();
-            let literals = tokenizer.literals(&words.concat());
-            let mut start = 0;
-            for word in words {
-                let mut text = String::with_capacity(word.len());
-                let mut at = 0;
-                for literal in literals.iter().filter(|l| l.start < start + word.len() && l.end > start) {
-                    let (from, to) = (literal.start.max(start) - start, literal.end.min(start + word.len()) - start);
-                    text.push_str(&word[at..from]);
-                    text.push(self.open);
-                    text.push_str(&word[from..to]);
-                    text.push(self.close);
-                    marked.push(word[from..to].into());
-                    at = to;
-                }
-                text.push_str(&word[at..]);
-                texts.push(text);
-                start += word.len();
-            }
+/// A message's calls of functions, as transformers hands them to templates.
+fn tool_calls(message: &Message) -> Vec<Value> {
+    let call = |part: &Part| match part {
+        Part::ToolCall { name, arguments } => {
+            Some(json!({ "type": "function", "function": { "name": name, "arguments": arguments } }))
         }
-        texts
-    }
-
-    /// Takes the marks out again; `None` when one has lost its partner.
-    fn read(&self, text: &str, marked: &[String]) -> Option<Rendered> {
-        let mut rendered = Rendered::default();
-        let mut rest = text;
-        while let Some(at) = rest.find([self.open, self.close]) {
-            rendered.push_markup(&rest[..at]);
-            let inside = rest[at..].strip_prefix(self.open)?;
-            let (literal, after) = inside.split_once(self.close)?;
-            if !marked.iter().any(|m| m == literal) {
-                return None;
-            }
-            rendered.push_literal(literal);
-            rest = after;
-        }
-        rendered.push_markup(rest);
-        Some(rendered)
-    }
+        _ => None,
+    };
+    message.parts.iter().filter_map(call).collect()
 }
 
 /// `chat_template`: a string, or a list of named ones of which "default" counts.

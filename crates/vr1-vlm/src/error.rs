@@ -1,5 +1,7 @@
 use std::path::PathBuf;
 
+use crate::TokenType;
+
 /// What can go wrong between a checkpoint directory, a sample and a prompt; each message names the file or the sample.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,35 +75,41 @@ pub enum Error {
         /// Where the processor came from.
         origin: String,
     },
-    /// Images came, and the checkpoint has no image processor.
-    #[error("sample `{sample}`: {images} image(s), but the checkpoint has no settings for images: {reason}")]
-    NoImages {
+    /// Images or videos came, and the checkpoint has no settings for them.
+    #[error("sample `{sample}`: {count} {kind}(s), but the checkpoint has no settings for {kind}s: {reason}")]
+    NoProcessor {
         /// The sample.
         sample: String,
-        /// How many images it has.
-        images: usize,
+        /// Images or videos.
+        kind: TokenType,
+        /// How many it has.
+        count: usize,
         /// Why there are none.
         reason: String,
     },
-    /// A sample's image could not be used.
-    #[error("sample `{sample}`: image {index}: {reason}")]
-    Image {
+    /// A sample's image or video could not be used.
+    #[error("sample `{sample}`: {kind} {index}: {reason}")]
+    Media {
         /// The sample.
         sample: String,
-        /// Which of its images, from 0.
+        /// Image or video.
+        kind: TokenType,
+        /// Which of its kind, from 0.
         index: usize,
         /// What is wrong with it.
         reason: String,
     },
-    /// The rendered text has another number of image placeholders than there are images.
-    #[error("sample `{sample}`: {placeholders} image placeholder(s) in the rendered prompt for {images} image(s)")]
+    /// The rendered text has another number of placeholders than there are images or videos.
+    #[error("sample `{sample}`: {placeholders} {kind} placeholder(s) in the rendered prompt for {given} {kind}(s)")]
     Placeholders {
         /// The sample.
         sample: String,
+        /// Images or videos.
+        kind: TokenType,
         /// Placeholders rendered.
         placeholders: usize,
-        /// Images given.
-        images: usize,
+        /// Images or videos given.
+        given: usize,
     },
     /// Media tokens among ids that must be text.
     #[error("sample `{sample}`: id {id} at place {place} of the sampled tokens is a media token")]

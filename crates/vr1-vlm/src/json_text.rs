@@ -35,7 +35,19 @@ fn write(out: &mut String, value: &Value, indent: &Indent<'_>, depth: usize) {
                 write(out, item, indent, depth + 1);
             });
         }
+        Value::Number(number) if number.is_f64() => out.push_str(&float(number.as_f64().unwrap_or_default())),
         scalar => out.push_str(&scalar.to_string()),
+    }
+}
+
+/// The shortest digits that give the number back, as Python's `repr` lays them out: with an exponent of two digits
+/// below 0.0001 and from 1e16.
+fn float(number: f64) -> String {
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    match exponent.parse::<i32>().unwrap_or_default() {
+        -4..=15 => format!("{number:?}"),
+        exponent => format!("{digits}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs()),
     }
 }
 

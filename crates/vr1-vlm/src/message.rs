@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use vr1_data::Picture;
+use serde_json::Value;
+use vr1_data::{Media, Picture, Sample, Video};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,32 @@ pub enum Part {
     Text(String),
     /// A still image.
     Image(Picture),
+    /// A video.
+    Video(Video),
+    /// The assistant's call of a function.
+    ToolCall {
+        /// The function.
+        name: String,
+        /// What it is called with: a JSON object.
+        arguments: Value,
+    },
 }
 
 impl From<&str> for Part {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
+    }
+}
+
+impl From<Picture> for Part {
+    fn from(picture: Picture) -> Self {
+        Self::Image(picture)
+    }
+}
+
+impl From<Video> for Part {
+    fn from(video: Video) -> Self {
+        Self::Video(video)
     }
 }
 
@@ -66,19 +88,26 @@ impl Message {
         Self { role, parts: vec![Part::Text(text.into())] }
     }
 
-    /// A user's turn: the pictures in order, then the words.
-    pub fn user(pictures: impl IntoIterator<Item = Picture>, text: impl Into<String>) -> Self {
-        let mut parts: Vec<Part> = pictures.into_iter().map(Part::Image).collect();
+    /// A user's turn: pictures and videos in order, then the words.
+    pub fn user<P: Into<Part>>(media: impl IntoIterator<Item = P>, text: impl Into<String>) -> Self {
+        let mut parts: Vec<Part> = media.into_iter().map(Into::into).collect();
         parts.push(Part::Text(text.into()));
         Self { role: Role::User, parts }
     }
 
     /// The images of the turn.
     pub fn images(&self) -> impl Iterator<Item = &Picture> {
-        self.parts.iter().filter_map(|part| match part {
-            Part::Image(picture) => Some(picture),
-            Part::Text(_) => None,
-        })
+        self.parts.iter().filter_map(|part| if let Part::Image(picture) = part { Some(picture) } else { None })
+    }
+
+    /// The videos of the turn.
+    pub fn videos(&self) -> impl Iterator<Item = &Video> {
+        self.parts.iter().filter_map(|part| if let Part::Video(video) = part { Some(video) } else { None })
+    }
+
+    /// Whether something is shown.
+    pub(crate) fn has_media(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Image(_) | Part::Video(_)))
     }
 
     /// The words of the turn, joined without anything between.
@@ -88,4 +117,20 @@ impl Message {
             .filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None })
             .collect()
     }
+}
+
+/// The media of a sample as parts of a message, in order.
+pub fn media(sample: &Sample) -> Vec<Part> {
+    let part = |media: &Media| match media {
+        Media::Image(picture) => Some(Part::Image(picture.clone())),
+        Media::Video(video) => Some(Part::Video(video.clone())),
+        _ => None,
+    };
+    sample.media.iter().filter_map(part).collect()
+}
+
+/// The pictures of a sample, in order.
+pub fn pictures(sample: &Sample) -> Vec<Picture> {
+    let picture = |media: &Media| if let Media::Image(picture) = media { Some(picture.clone()) } else { None };
+    sample.media.iter().filter_map(picture).collect()
 }

@@ -1,13 +1,14 @@
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use image::RgbImage;
-use vr1_data::{Media, Picture, Sample};
-use vr1_vision::{ImageProcessor, Patches};
+use serde_json::Value;
+use vr1_data::Sample;
+use vr1_vision::{FrameSampling, ImageProcessor, VideoProcessor};
 
-use crate::prompt::Ingredients;
+use crate::media::{MediaProcessor, Shown};
+use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
-use crate::{ChatTemplate, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer};
+use crate::tokenizer::optional_json;
+use crate::{ChatTemplate, Ending, Error, Message, Prompt, Result, Role, Specials, Tokenizer, media};
 
 /// How a conversation becomes text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -17,8 +18,8 @@ pub enum Layout {
     /// By the checkpoint's chat template, with the assistant's turn opened at the end.
     #[default]
     Chat,
-    /// Without roles: the images first, each between `<|vision_start|>` and `<|vision_end|>`, then the words as they
-    /// are. VisualThinker prompts a base model this way.
+    /// Without roles: images and videos first, each between `<|vision_start|>` and `<|vision_end|>`, then the words as
+    /// they are. VisualThinker prompts a base model this way.
     Raw,
 }
 
@@ -35,17 +36,20 @@ pub struct PromptRequest<'a> {
     pub prefill: &'a str,
 }
 
-/// Samples to prompts, with the tokenizer, chat template and image settings of a checkpoint.
+/// Samples to prompts, with the tokenizer, chat template, image and video settings of a checkpoint.
 #[derive(Debug, Clone)]
 pub struct Processor {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    images: Option<ImageProcessor>,
+    media: Option<MediaProcessor>,
     origin: PathBuf,
 }
 
+/// What `vision_config.tokens_per_second` is where a Qwen2.5-VL checkpoint does not say.
+const TOKENS_PER_SECOND: f64 = 4.0;
+
 impl Processor {
-    /// Reads a checkpoint directory. Chat template and image settings may be absent: then a chat, or an image, is an
+    /// Reads a checkpoint directory. Chat template and media settings may be absent: then a chat, or an image, is an
     /// error when it comes.
     ///
     /// # Errors
@@ -58,10 +62,15 @@ impl Processor {
             Err(vr1_vision::Error::NoImageProcessor { .. }) => None,
             Err(other) => return Err(other.into()),
         };
-        Self::new(tokenizer, template, images, dir)
+        let mut processor = Self::new(tokenizer, template, images, dir)?;
+        if let Some(media) = &mut processor.media {
+            media.videos = VideoProcessor::from_dir(dir)?;
+            media.tokens_per_second = tokens_per_second(dir)?;
+        }
+        Ok(processor)
     }
 
-    /// Joins parts made elsewhere; `origin` names them in errors.
+    /// Joins parts made elsewhere; `origin` names them in errors. The frames of videos are processed as images are.
     ///
     /// # Errors
     /// When there are image settings and the tokenizer lacks the tokens that images need.
@@ -76,10 +85,19 @@ impl Processor {
                 tokenizer.require(token, "an image")?;
             }
         }
-        Ok(Self { tokenizer, template, images, origin: origin.to_path_buf() })
+        Ok(Self { tokenizer, template, media: images.map(MediaProcessor::new), origin: origin.to_path_buf() })
     }
 
-    /// Writes tokenizer, chat template and image settings so that transformers' `AutoProcessor` loads them.
+    /// The same processor taking other frames of videos than the checkpoint's settings say.
+    #[must_use]
+    pub fn with_frame_sampling(mut self, sampling: FrameSampling) -> Self {
+        if let Some(media) = &mut self.media {
+            media.videos.sampling = sampling;
+        }
+        self
+    }
+
+    /// Writes tokenizer, chat template, image and video settings so that transformers' `AutoProcessor` loads them.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -87,7 +105,13 @@ impl Processor {
         std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, source))?;
         self.tokenizer.save(dir)?;
         self.template.as_ref().map_or(Ok(()), |template| template.save(dir))?;
-        Ok(self.images.as_ref().map_or(Ok(()), |images| images.save(dir))?)
+        let Some(media) = &self.media else { return Ok(()) };
+        media.images.save(dir)?;
+        // Without a file of their own videos are processed as the image settings say.
+        if VideoProcessor::from_dir(dir)? != media.videos {
+            media.videos.save(dir)?;
+        }
+        Ok(())
     }
 
     /// The tokenizer.
@@ -97,7 +121,12 @@ impl Processor {
 
     /// The image settings, where the checkpoint has some.
     pub fn images(&self) -> Option<&ImageProcessor> {
-        self.images.as_ref()
+        self.media.as_ref().map(|media| &media.images)
+    }
+
+    /// The video settings, where the checkpoint has some.
+    pub fn videos(&self) -> Option<&VideoProcessor> {
+        self.media.as_ref().map(|media| &media.videos)
     }
 
     /// The chat template.
@@ -128,7 +157,7 @@ impl Processor {
     /// # Errors
     /// As [`prompt`](Self::prompt).
     pub fn sample(&self, sample: &Sample, text: &str, layout: Layout, prefill: &str) -> Result<Prompt> {
-        let messages = [Message::user(pictures(sample), text)];
+        let messages = [Message::user(media(sample), text)];
         self.prompt(&PromptRequest { sample: &sample.id, messages: &messages, layout, prefill })
     }
 
@@ -177,8 +206,11 @@ impl Processor {
             return Err(Error::Conversation { sample: request.sample.into(), reason });
         };
         let mut rendered = Rendered::default();
-        for _ in message.images() {
-            rendered.push_markup("<|vision_start|><|image_pad|><|vision_end|>");
+        for shown in Shown::of(std::slice::from_ref(message)) {
+            rendered.push_markup(match shown {
+                Shown::Image(_) => "<|vision_start|><|image_pad|><|vision_end|>",
+                Shown::Video(_) => "<|vision_start|><|video_pad|><|vision_end|>",
+            });
         }
         // As one: the end of the words and the beginning of the prefill may spell a special token together.
         rendered.push_words(&(message.words() + request.prefill), &self.tokenizer);
@@ -204,55 +236,50 @@ impl Processor {
     }
 
     pub(crate) fn assemble(&self, sample: &str, text: &str, ids: Vec<i64>, messages: &[Message]) -> Result<Prompt> {
+        let shown = Shown::of(messages);
+        let pieces = match (&self.media, shown.first()) {
+            (_, None) => Vec::new(),
+            (Some(media), _) => {
+                if shown.iter().any(|shown| matches!(shown, Shown::Video(_))) {
+                    self.tokenizer.require("<|video_pad|>", "a video")?;
+                }
+                media.pieces(sample, &shown)?
+            }
+            (None, Some(first)) => {
+                let count = shown.iter().filter(|shown| shown.kind() == first.kind()).count();
+                let reason = vr1_vision::Error::NoImageProcessor { dir: self.origin.clone() }.to_string();
+                return Err(Error::NoProcessor { sample: sample.into(), kind: first.kind(), count, reason });
+            }
+        };
         Prompt::new(Ingredients {
             sample: sample.into(),
             text: text.into(),
             ids,
-            image_pad: self.tokenizer.image_pad(),
-            patches: self.patches(sample, messages)?,
-            merge_size: self.images.as_ref().map_or(1, |images| images.merge_size),
+            pads: self.pads(),
+            pieces,
             media_ids: self.tokenizer.media_ids().into(),
         })
     }
 
-    /// Reads and processes the images of a conversation.
-    fn patches(&self, sample: &str, messages: &[Message]) -> Result<Vec<Arc<Patches>>> {
-        let pictures: Vec<&Picture> = messages.iter().flat_map(Message::images).collect();
-        let Some(images) = &self.images else {
-            return match pictures.len() {
-                0 => Ok(Vec::new()),
-                count => Err(Error::NoImages {
-                    sample: sample.into(),
-                    images: count,
-                    reason: vr1_vision::Error::NoImageProcessor { dir: self.origin.clone() }.to_string(),
-                }),
-            };
-        };
-        let wrong = |index: usize, reason: String| Error::Image { sample: sample.into(), index, reason };
-        let process = |(index, picture): (usize, &&Picture)| {
-            let pixels = picture.load().map_err(|e| wrong(index, e.to_string()))?;
-            let patches = images.process(&pixels as &RgbImage).map_err(|e| wrong(index, e.to_string()))?;
-            Ok(Arc::new(patches))
-        };
-        pictures.iter().enumerate().map(process).collect()
+    /// The ids that stand for media.
+    pub(crate) fn pads(&self) -> Pads {
+        Pads { image: self.tokenizer.image_pad(), video: self.tokenizer.video_pad() }
     }
 }
 
-/// The pictures of a sample, in order.
-pub fn pictures(sample: &Sample) -> Vec<Picture> {
-    sample
-        .media
-        .iter()
-        .filter_map(|media| match media {
-            Media::Image(picture) => Some(picture.clone()),
-            _ => None,
-        })
-        .collect()
-}
-
-/// A message's part as a picture of it, for callers that hold parts.
-impl From<Picture> for Part {
-    fn from(picture: Picture) -> Self {
-        Self::Image(picture)
+/// Along a video's positions in time, how many make a second: a setting of Qwen2.5-VL alone, in `config.json`.
+fn tokens_per_second(dir: &Path) -> Result<Option<f64>> {
+    let path = dir.join("config.json");
+    let config = optional_json(&path)?;
+    if config.get("model_type").and_then(Value::as_str) != Some("qwen2_5_vl") {
+        return Ok(None);
+    }
+    let key = "vision_config.tokens_per_second";
+    match config.get("vision_config").and_then(|vision| vision.get("tokens_per_second")) {
+        None | Some(Value::Null) => Ok(Some(TOKENS_PER_SECOND)),
+        Some(value) => match value.as_f64().filter(|number| *number >= 0.0) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Error::Setting { path, key: key.into(), reason: format!("{value} is not a number of tokens") }),
+        },
     }
 }

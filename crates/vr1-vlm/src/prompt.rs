@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use vr1_vision::Patches;
 
-use crate::positions::rope_positions;
+use crate::positions::{Span, rope_positions};
 use crate::{Error, Result};
 
 /// What a token stands for; the numbers are those of transformers' `mm_token_type_ids`.
@@ -14,6 +14,18 @@ pub enum TokenType {
     Text = 0,
     /// One of an image's tokens.
     Image = 1,
+    /// One of a video's tokens.
+    Video = 2,
+}
+
+impl std::fmt::Display for TokenType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Image => "image",
+            Self::Video => "video",
+        })
+    }
 }
 
 /// The tokens of one piece of media.
@@ -43,41 +55,79 @@ pub struct Prompt {
     media_ids: Arc<[i64]>,
 }
 
-/// What a prompt is made of: ids with one placeholder a piece of media, and that media in order.
+/// What a prompt is made of: ids with one placeholder a piece of media, and that media, each kind in its order.
 pub(crate) struct Ingredients {
     pub(crate) sample: String,
     pub(crate) text: String,
     pub(crate) ids: Vec<i64>,
-    pub(crate) image_pad: Option<i64>,
-    pub(crate) patches: Vec<Arc<Patches>>,
-    pub(crate) merge_size: usize,
+    pub(crate) pads: Pads,
+    pub(crate) pieces: Vec<Piece>,
     pub(crate) media_ids: Arc<[i64]>,
+}
+
+/// The placeholders, where the tokenizer has them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pads {
+    pub(crate) image: Option<i64>,
+    pub(crate) video: Option<i64>,
+}
+
+impl Pads {
+    /// What an id stands for.
+    pub(crate) fn kind(self, id: i64) -> TokenType {
+        match Some(id) {
+            pad if pad == self.image => TokenType::Image,
+            pad if pad == self.video => TokenType::Video,
+            _ => TokenType::Text,
+        }
+    }
+}
+
+/// A piece of media ready to stand in a prompt.
+pub(crate) struct Piece {
+    pub(crate) kind: TokenType,
+    pub(crate) patches: Arc<Patches>,
+    pub(crate) merge_size: usize,
+    /// Positions in time from one temporal patch to the next.
+    pub(crate) interval: f32,
 }
 
 impl Prompt {
     /// Puts as many placeholders for each piece of media as it has tokens.
     pub(crate) fn new(ingredients: Ingredients) -> Result<Self> {
-        let Ingredients { sample, text, ids, image_pad, patches, merge_size, media_ids } = ingredients;
-        let placeholders = ids.iter().filter(|&&id| Some(id) == image_pad).count();
-        if placeholders != patches.len() {
-            return Err(Error::Placeholders { sample, placeholders, images: patches.len() });
+        let Ingredients { sample, text, ids, pads, pieces, media_ids } = ingredients;
+        for kind in [TokenType::Image, TokenType::Video] {
+            let placeholders = ids.iter().filter(|&&id| pads.kind(id) == kind).count();
+            let given = pieces.iter().filter(|piece| piece.kind == kind).count();
+            if placeholders != given {
+                return Err(Error::Placeholders { sample, kind, placeholders, given });
+            }
         }
+        let (images, videos): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.kind == TokenType::Image);
+        let (mut images, mut videos) = (images.into_iter(), videos.into_iter());
         let mut input_ids = Vec::with_capacity(ids.len());
-        let mut media: Vec<MediaSpan> = Vec::with_capacity(patches.len());
+        let (mut spans, mut media, mut patches): (Vec<Span>, Vec<MediaSpan>, Vec<_>) = Default::default();
         for id in ids {
-            let start = input_ids.len();
-            if Some(id) != image_pad {
+            let kind = pads.kind(id);
+            let piece = match kind {
+                TokenType::Image => images.next(),
+                TokenType::Video => videos.next(),
+                TokenType::Text => None,
+            };
+            let Some(piece) = piece else {
                 input_ids.push(id);
                 continue;
-            }
-            let [t, h, w] = patches[media.len()].grid_thw;
-            let grid = [t, h / merge_size, w / merge_size];
+            };
+            let start = input_ids.len();
+            let [t, h, w] = piece.patches.grid_thw;
+            let grid = [t, h / piece.merge_size, w / piece.merge_size];
             input_ids.extend(std::iter::repeat_n(id, grid.iter().product()));
-            media.push(MediaSpan { range: start..input_ids.len(), kind: TokenType::Image, grid });
+            spans.push(Span { range: start..input_ids.len(), grid, interval: piece.interval });
+            media.push(MediaSpan { range: start..input_ids.len(), kind, grid });
+            patches.push(piece.patches);
         }
         let mut token_types = vec![TokenType::Text; input_ids.len()];
         media.iter().for_each(|span| token_types[span.range.clone()].fill(span.kind));
-        let spans: Vec<_> = media.iter().map(|span| (span.range.clone(), span.grid)).collect();
         let (position_ids, next_position) = rope_positions(input_ids.len(), &spans);
         Ok(Self { sample, text, input_ids, token_types, media, patches, position_ids, next_position, media_ids })
     }
@@ -107,7 +157,7 @@ impl Prompt {
         &self.media
     }
 
-    /// The patches of each piece of media, in the order of [`media`](Self::media).
+    /// The patches of each piece of media, images and videos alike, in the order of [`media`](Self::media).
     pub fn patches(&self) -> &[Arc<Patches>] {
         &self.patches
     }

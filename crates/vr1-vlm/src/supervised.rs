@@ -97,14 +97,15 @@ impl Processor {
         messages: &[Message],
         mask: Mask,
     ) -> Result<Supervised> {
-        let image_pad = self.tokenizer().image_pad();
+        let pads = self.pads();
         let singles: Vec<i64> = ids.clone();
         let prompt = self.assemble(sample, text, ids, messages)?;
         // One entry for each token after the placeholders were multiplied.
         let mut spans = prompt.media().iter();
         let mut wide = Vec::with_capacity(prompt.len());
         for (id, learnt) in singles.iter().zip(learnt) {
-            let copies = if Some(*id) == image_pad { spans.next().map_or(1, |span| span.range.len()) } else { 1 };
+            let span = if pads.kind(*id) == TokenType::Text { None } else { spans.next() };
+            let copies = span.map_or(1, |span| span.range.len());
             wide.extend(std::iter::repeat_n(learnt, copies));
         }
         let labels = labels(&prompt, mask, |place| wide[place]);

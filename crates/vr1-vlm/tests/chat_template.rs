@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::RgbImage;
 use serde_json::{Map, Value, json};
+use vr1_data::Picture;
 use vr1_vlm::{ChatTemplate, Ending, Message, Part, Role, Tokenizer};
 
 fn fixtures() -> PathBuf {
@@ -90,9 +91,9 @@ fn a_template_for_strings_gets_strings_and_takes_no_images() {
     let words = template("{% for m in messages %}{{ m.content | trim }};{% endfor %}");
     let parts = Message { role: Role::User, parts: vec![" a".into(), "b ".into()] };
     assert_eq!(render(&words, std::slice::from_ref(&parts), Ending::Open), "ab;");
-    let image = Message::user([RgbImage::new(1, 1).into()], "a");
+    let image = Message::user([Picture::from(RgbImage::new(1, 1))], "a");
     let error = words.render(&[image], Ending::Open, &tokenizer()).unwrap_err().to_string();
-    assert_eq!(error, "a template: it takes words alone, and the conversation has an image");
+    assert_eq!(error, "a template: it takes words alone, and the conversation has an image or a video");
 }
 
 #[test]

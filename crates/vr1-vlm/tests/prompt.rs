@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
-use vr1_data::Picture;
+use vr1_data::{Picture, Video};
+use vr1_vision::{FrameSampling, Patches};
 use vr1_vlm::{
     Ending, Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Specials, TokenType, Tokenizer,
 };
@@ -26,19 +27,31 @@ fn read(name: &str) -> Vec<Value> {
 
 /// The pictures of generate.py.
 fn picture(kind: &str, height: u32, width: u32) -> Picture {
+    frame(kind, height, width, 0)
+}
+
+fn frame(kind: &str, height: u32, width: u32, time: u64) -> Picture {
     let level = |x: u64, y: u64, c: u64| match kind {
         "noise" => (((x * 73_856_093) ^ (y * 19_349_663) ^ (c * 83_492_791)) >> 5) & 255,
         _ => (x * 255 / u64::from(width - 1).max(1) + y * 255 / u64::from(height - 1).max(1) + c * 85) / 3,
     };
-    RgbImage::from_fn(width, height, |x, y| Rgb([0, 1, 2].map(|c| level(x.into(), y.into(), c) as u8))).into()
+    let rgb = |x: u32, y: u32| Rgb([0, 1, 2].map(|c| level(x.into(), y.into(), c + 3 * time) as u8));
+    RgbImage::from_fn(width, height, rgb).into()
 }
 
 fn part(part: &Value) -> Part {
+    let side = |key: &str, i: usize| part[key][i].as_u64().unwrap() as u32;
     match part["type"].as_str().unwrap() {
         "text" => Part::Text(part["text"].as_str().unwrap().into()),
+        "video" => {
+            let key = "frames";
+            let [count, height, width] = [1, 2, 3].map(|i| side(key, i));
+            let frames = (0..u64::from(count)).map(|t| frame(part[key][0].as_str().unwrap(), height, width, t));
+            Part::Video(Video::Frames { frames: frames.collect(), fps: part["fps"].as_f64() })
+        }
         _ => {
-            let side = |i: usize| part["picture"][i].as_u64().unwrap() as u32;
-            Part::Image(picture(part["picture"][0].as_str().unwrap(), side(1), side(2)))
+            let kind = part["picture"][0].as_str().unwrap();
+            Part::Image(picture(kind, side("picture", 1), side("picture", 2)))
         }
     }
 }
@@ -56,16 +69,25 @@ fn messages(case: &Value) -> Vec<Message> {
     case["messages"].as_array().unwrap().iter().map(message).collect()
 }
 
+/// The patches of a kind.
+fn patches(prompt: &Prompt, kind: TokenType) -> Vec<&Patches> {
+    let media = prompt.media().iter().zip(prompt.patches());
+    media.filter(|(span, _)| span.kind == kind).map(|(_, patches)| &**patches).collect()
+}
+
 /// Order and every bit count.
-fn checksum(prompt: &Prompt) -> u64 {
-    let values = prompt.patches().iter().flat_map(|patches| patches.pixel_values.iter());
+fn checksum(patches: &[&Patches]) -> u64 {
+    let values = patches.iter().flat_map(|patches| patches.pixel_values.iter());
     values
         .enumerate()
         .fold(0, |sum: u64, (place, value)| sum.wrapping_add(u64::from(value.to_bits()).wrapping_mul(place as u64 + 1)))
 }
 
 fn prompts() -> Vec<(Value, Prompt)> {
-    let processor = processor();
+    prompts_of(&processor())
+}
+
+fn prompts_of(processor: &Processor) -> Vec<(Value, Prompt)> {
     let make = |case: Value| {
         let messages = messages(&case);
         let prompt = if case["closed"] == true {
@@ -84,34 +106,86 @@ fn prompts() -> Vec<(Value, Prompt)> {
 fn prompts_are_those_of_transformers() {
     let expected = read("expected.json");
     let prompts = prompts();
-    assert_eq!(prompts.len(), expected.len());
+    assert_eq!((prompts.len(), expected.len()), (19, 19));
     for ((case, prompt), expected) in prompts.iter().zip(&expected) {
         let name = &case["name"];
         assert_eq!(json!(prompt.text()), expected["text"], "{name}");
         assert_eq!(json!(prompt.input_ids()), expected["input_ids"], "{name}");
         let types: Vec<u8> = prompt.token_types().iter().map(|&kind| kind as u8).collect();
         assert_eq!(json!(types), expected["token_types"], "{name}");
-        let grids: Vec<_> = prompt.patches().iter().map(|patches| patches.grid_thw).collect();
-        assert_eq!(json!(grids), expected["grid_thw"], "{name}");
-        assert_eq!(json!(checksum(prompt)), expected["pixels"], "{name}");
+        for (kind, grid, pixels) in
+            [(TokenType::Image, "grid_thw", "pixels"), (TokenType::Video, "video_grid_thw", "video_pixels")]
+        {
+            let patches = patches(prompt, kind);
+            let grids: Vec<_> = patches.iter().map(|patches| patches.grid_thw).collect();
+            assert_eq!(json!(grids), expected.get(grid).cloned().unwrap_or(json!([])), "{name}");
+            assert_eq!(json!(checksum(&patches)), expected.get(pixels).cloned().unwrap_or(json!(0)), "{name}");
+        }
         assert_eq!(json!(prompt.position_ids()), expected["position_ids"], "{name}");
         assert_eq!(json!(prompt.next_position()), expected["next_position"], "{name}");
     }
 }
 
 #[test]
-fn a_span_holds_the_placeholders_of_its_image_and_nothing_else_does() {
-    let pad = processor().tokenizer().image_pad().unwrap();
+fn a_model_that_counts_seconds_gives_videos_the_positions_of_transformers() {
+    let expected = read("expected.json");
+    for tokens_per_second in [2, 25] {
+        let mut files = tempfile::tempdir().unwrap();
+        let dir = copy_of_checkpoint(&mut files);
+        let config = json!({ "model_type": "qwen2_5_vl", "vision_config": { "tokens_per_second": tokens_per_second } });
+        fs::write(dir.join("config.json"), config.to_string()).unwrap();
+        let (mut timed, mut different) = (0, 0);
+        for ((case, prompt), expected) in prompts_of(&Processor::from_dir(&dir).unwrap()).iter().zip(&expected) {
+            let positions = json!([prompt.position_ids(), prompt.next_position()]);
+            let still = json!([expected["position_ids"], expected["next_position"]]);
+            let expected = expected.get("timed").map_or(&still, |timed| &timed[tokens_per_second.to_string()]);
+            assert_eq!(positions, *expected, "{}, {tokens_per_second}", case["name"]);
+            timed += usize::from(*expected != still || case["name"].as_str().unwrap().contains("video"));
+            different += usize::from(*expected != still);
+        }
+        assert!(timed > 3 && different > 3, "{timed} {different}");
+    }
+}
+
+#[test]
+fn seconds_are_counted_four_at_a_time_where_the_config_is_silent_and_a_wrong_one_is_named() {
+    let mut files = tempfile::tempdir().unwrap();
+    let dir = copy_of_checkpoint(&mut files);
+    let time = |config: Value| {
+        fs::write(dir.join("config.json"), config.to_string()).unwrap();
+        let frames = (0..6).map(|t| frame("noise", 28, 28, t)).collect();
+        let messages = [Message::user([Video::Frames { frames, fps: Some(1.0) }], "")];
+        let prompt = Processor::from_dir(&dir)?.prompt(&request(&messages, Layout::Raw))?;
+        Ok::<_, Error>(prompt.position_ids()[0][1..4].to_vec())
+    };
+    // Two seconds a patch, and one position for `<|vision_start|>`.
+    assert_eq!(time(json!({ "model_type": "qwen2_5_vl", "vision_config": {} })).unwrap(), [1, 9, 17]);
+    let timed = |model_type: &str| json!({ "model_type": model_type, "vision_config": { "tokens_per_second": 2 } });
+    assert_eq!(time(timed("qwen2_5_vl")).unwrap(), [1, 5, 9]);
+    assert_eq!(time(timed("qwen2_vl")).unwrap(), [1, 2, 3]);
+    let wrong = json!({ "model_type": "qwen2_5_vl", "vision_config": { "tokens_per_second": "2" } });
+    let error = time(wrong).unwrap_err().to_string();
+    assert!(error.contains("config.json: `vision_config.tokens_per_second`: \"2\" is not a number"), "{error}");
+}
+
+#[test]
+fn a_span_holds_the_placeholders_of_its_media_and_nothing_else_does() {
+    let processor = processor();
+    let [image, video] = [processor.tokenizer().image_pad(), processor.tokenizer().video_pad()].map(Option::unwrap);
     for (case, prompt) in prompts() {
-        let mut inside = vec![false; prompt.len()];
+        let mut inside = vec![TokenType::Text; prompt.len()];
         for (span, patches) in prompt.media().iter().zip(prompt.patches()) {
             assert_eq!(span.range.len(), patches.tokens(2), "{}", case["name"]);
-            assert_eq!(span.kind, TokenType::Image);
-            inside[span.range.clone()].fill(true);
+            inside[span.range.clone()].fill(span.kind);
         }
         assert_eq!(prompt.media().len(), prompt.patches().len());
-        for (place, inside) in inside.into_iter().enumerate() {
-            assert_eq!(prompt.input_ids()[place] == pad, inside, "{} at {place}", case["name"]);
+        for (place, kind) in inside.into_iter().enumerate() {
+            let expected = match prompt.input_ids()[place] {
+                id if id == image => TokenType::Image,
+                id if id == video => TokenType::Video,
+                _ => TokenType::Text,
+            };
+            assert_eq!(kind, expected, "{} at {place}", case["name"]);
         }
     }
 }
@@ -248,7 +322,7 @@ fn a_further_turn_keeps_what_was_sampled() {
 #[test]
 fn a_further_turn_of_the_raw_layout_is_its_words() {
     let processor = processor();
-    let prompt = processor.prompt(&request(&[Message::user([], "User: 1\nAssistant: ")], Layout::Raw)).unwrap();
+    let prompt = processor.prompt(&request(&[Message::text(Role::User, "User: 1\nAssistant: ")], Layout::Raw)).unwrap();
     let sampled = processor.tokenizer().encode_words("one").unwrap();
     let next = [Message::user([picture("noise", 28, 28)], "\nUser: 2\nAssistant: ")];
     let longer = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Raw)).unwrap();
@@ -281,6 +355,14 @@ fn images_and_placeholders_are_counted() {
     let none = [Message::text(Role::User, "x")];
     let error = processor.prompt(&request(&none, Layout::Chat)).unwrap_err();
     assert_eq!(error.to_string(), "sample `s`: 1 image placeholder(s) in the rendered prompt for 0 image(s)");
+    let both =
+        [Message { role: Role::User, parts: vec![picture("noise", 28, 28).into(), video(2).into(), "x".into()] }];
+    let error = processor.prompt(&request(&both, Layout::Chat)).unwrap_err();
+    assert_eq!(error.to_string(), "sample `s`: 0 video placeholder(s) in the rendered prompt for 1 video(s)");
+}
+
+fn video(frames: u64) -> Video {
+    Video::Frames { frames: (0..frames).map(|t| frame("noise", 28, 28, t)).collect(), fps: None }
 }
 
 fn copy_of_checkpoint(dir: &mut tempfile::TempDir) -> PathBuf {
@@ -300,6 +382,8 @@ fn an_image_without_settings_for_images_is_an_error() {
     let with = [Message::user([picture("noise", 28, 28)], "x")];
     let error = processor.prompt(&request(&with, Layout::Chat)).unwrap_err().to_string();
     assert!(error.starts_with("sample `s`: 1 image(s), but the checkpoint has no settings for images"), "{error}");
+    let error = processor.prompt(&request(&[Message::user([video(2)], "x")], Layout::Chat)).unwrap_err().to_string();
+    assert!(error.starts_with("sample `s`: 1 video(s), but the checkpoint has no settings for videos"), "{error}");
     processor.prompt(&request(&[Message::text(Role::User, "x")], Layout::Chat)).unwrap();
 }
 
@@ -311,6 +395,52 @@ fn a_tokenizer_without_the_image_token_is_refused_with_the_images() {
     fs::write(dir.join("tokenizer.json"), text.replace("<|image_pad|>", "<|picture|>")).unwrap();
     let error = Processor::from_dir(&dir).unwrap_err().to_string();
     assert!(error.contains("has no `<|image_pad|>`, which an image needs"), "{error}");
+}
+
+#[test]
+fn a_tokenizer_without_the_video_token_is_refused_with_a_video_alone() {
+    let mut files = tempfile::tempdir().unwrap();
+    let dir = copy_of_checkpoint(&mut files);
+    let text = fs::read_to_string(dir.join("tokenizer.json")).unwrap();
+    fs::write(dir.join("tokenizer.json"), text.replace("<|video_pad|>", "<|film|>")).unwrap();
+    let processor = Processor::from_dir(&dir).unwrap();
+    processor.prompt(&request(&[Message::user([picture("noise", 28, 28)], "x")], Layout::Chat)).unwrap();
+    let error = processor.prompt(&request(&[Message::user([video(2)], "x")], Layout::Chat)).unwrap_err().to_string();
+    assert!(error.contains("has no `<|video_pad|>`, which a video needs"), "{error}");
+}
+
+#[test]
+fn the_frames_that_are_asked_for_are_taken_and_a_broken_one_names_its_video() {
+    let processor = processor().with_frame_sampling(FrameSampling::Count(4));
+    let grid = |video: Video| {
+        let messages = [Message::user([Part::from(picture("noise", 28, 28)), video.into()], "x")];
+        processor.prompt(&request(&messages, Layout::Chat)).map(|prompt| prompt.patches()[1].grid_thw)
+    };
+    assert_eq!(grid(video(9)).unwrap(), [2, 2, 2]);
+    let error = grid(video(3)).unwrap_err().to_string();
+    assert_eq!(error, "sample `s`: video 0: a video of 3 frame(s): 4 are asked for");
+    let mut broken = video(4);
+    if let Video::Frames { frames, .. } = &mut broken {
+        frames[2] = Picture::File("/nowhere/2.png".into());
+    }
+    let error = grid(broken).unwrap_err().to_string();
+    assert!(error.starts_with("sample `s`: video 0: /nowhere/2.png"), "{error}");
+}
+
+#[test]
+fn settings_of_videos_that_are_their_own_are_saved_and_others_need_no_file() {
+    let mut files = tempfile::tempdir().unwrap();
+    let dir = copy_of_checkpoint(&mut files);
+    let saved = tempfile::tempdir().unwrap();
+    Processor::from_dir(&dir).unwrap().save(saved.path()).unwrap();
+    assert!(!saved.path().join("video_preprocessor_config.json").exists());
+    fs::write(dir.join("video_preprocessor_config.json"), r#"{"max_pixels": 200000, "min_pixels": 784}"#).unwrap();
+    let processor = Processor::from_dir(&dir).unwrap();
+    processor.save(saved.path()).unwrap();
+    let again = Processor::from_dir(saved.path()).unwrap();
+    assert_eq!(again.videos(), processor.videos());
+    assert_eq!(again.videos().unwrap().frames.max_pixels, 200_000);
+    assert_eq!(again.images(), processor.images());
 }
 
 #[test]
