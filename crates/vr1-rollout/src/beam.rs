@@ -4,6 +4,7 @@ use tch::Tensor;
 use vr1_nn::GrowingCache;
 use vr1_vlm::Prompt;
 
+use crate::distribution::see;
 use crate::{Completion, Error, LocalEngine, Result, Sampling, uniform};
 
 /// How beam search goes.
@@ -11,7 +12,8 @@ use crate::{Completion, Error, LocalEngine, Result, Sampling, uniform};
 pub struct Beam {
     /// How many beams are kept, `K`.
     pub beams: usize,
-    /// A hypothesis of `n` tokens scores its summed log-probability over `n^length_penalty`.
+    /// A hypothesis of `n` tokens scores its summed log-probability over `n^length_penalty`. Where repetition is
+    /// penalised, each log-probability is before it is summed, as in transformers.
     pub length_penalty: f64,
     /// With a temperature above 0, the `2K` successors are drawn at random in proportion to their likelihood
     /// (transformers' beam-sample); at 0 the best are taken.
@@ -52,17 +54,27 @@ struct Hypothesis {
 }
 
 impl Hypothesis {
-    fn extended(&self, id: i64, logprob: f64) -> Self {
+    fn extended(&self, successor: &Successor) -> Self {
         let mut next = self.clone();
-        next.ids.push(id);
-        next.logprobs.push(logprob as f32);
-        next.total += logprob;
+        next.ids.push(successor.id);
+        next.logprobs.push(successor.logprob as f32);
+        next.total += successor.penalised;
         next
     }
 
     fn score(&self, penalty: f64) -> f64 {
         self.total / (self.ids.len().max(1) as f64).powf(penalty)
     }
+}
+
+/// A token that may follow a beam.
+struct Successor {
+    beam: usize,
+    id: i64,
+    /// The model's own log-probability.
+    logprob: f64,
+    /// What it counts in the search.
+    penalised: f64,
 }
 
 fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
@@ -74,19 +86,24 @@ fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Comp
     let mut last = hidden.select(1, -1).expand([count as i64, -1], false);
     let mut live = vec![Hypothesis::default()];
     let mut finished: Vec<Hypothesis> = Vec::new();
+    let mut seen = None;
     for position in 0..limit {
-        let logprobs = engine.without_media(&engine.logprobs(&last));
-        let candidates = candidates(&logprobs, &live, prompt, position, beam)?;
+        let logprobs = engine.without_media(&engine.logits(&last).log_softmax(-1, tch::Kind::Float));
+        if position == 0 {
+            seen = beam.sampling.seen(&[prompt], count, logprobs.size()[1], model.device());
+        }
+        let penalised = beam.sampling.penalised(&logprobs, seen.as_ref());
+        let successors = successors([&logprobs, &penalised], &live, prompt, position, beam)?;
         let mut next = Vec::with_capacity(count);
-        for (rank, (parent, id, logprob)) in candidates.into_iter().enumerate() {
-            let hypothesis = live[parent].extended(id, logprob);
-            if tokenizer.eos().contains(&id) {
+        for (rank, successor) in successors.into_iter().enumerate() {
+            let hypothesis = live[successor.beam].extended(&successor);
+            if tokenizer.eos().contains(&successor.id) {
                 // As in transformers, an end counts only among the best K candidates.
                 if rank < count {
                     finished.push(hypothesis);
                 }
             } else if next.len() < count {
-                next.push((parent, hypothesis));
+                next.push((successor.beam, hypothesis));
             }
         }
         finished.sort_by(|a, b| b.score(penalty).total_cmp(&a.score(penalty)));
@@ -101,8 +118,12 @@ fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Comp
         let row = |i: usize| &next[i.min(next.len() - 1)];
         let parents: Vec<i64> = (0..count).map(|i| row(i).0 as i64).collect();
         let ids: Vec<i64> = (0..count).map(|i| row(i).1.ids.last().copied().unwrap_or_default()).collect();
-        cache.reorder(&Tensor::from_slice(&parents).to_device(model.device()).unsqueeze(0));
-        last = model.step(&batch, &prefix, &mut cache, &Tensor::from_slice(&ids).to_device(model.device()));
+        let parents = Tensor::from_slice(&parents).to_device(model.device());
+        let ids = Tensor::from_slice(&ids).to_device(model.device());
+        cache.reorder(&parents.unsqueeze(0));
+        seen = seen.map(|seen| seen.index_select(0, &parents));
+        see(&mut seen, &ids);
+        last = model.step(&batch, &prefix, &mut cache, &ids);
         live = next.into_iter().map(|(_, hypothesis)| hypothesis).collect();
     }
     // Where there was no more room, what is unfinished competes too, as in transformers; a settled search has nothing
@@ -112,18 +133,18 @@ fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Comp
     engine.completion(winner.ids, winner.logprobs)
 }
 
-/// The `2K` successors to consider, best first: `(beam, id, log-probability)`.
-fn candidates(
-    logprobs: &Tensor,
+/// The `2K` successors to consider, best first, from log-probabilities `[K, V]` and the same penalised.
+fn successors(
+    [logprobs, penalised]: [&Tensor; 2],
     live: &[Hypothesis],
     prompt: &Prompt,
     position: usize,
     beam: &Beam,
-) -> Result<Vec<(usize, i64, f64)>> {
+) -> Result<Vec<Successor>> {
     let vocabulary = logprobs.size()[1];
-    let logprobs = logprobs.narrow(0, 0, live.len() as i64);
+    let open = penalised.narrow(0, 0, live.len() as i64);
     let totals: Vec<f32> = live.iter().map(|h| h.total as f32).collect();
-    let scores = (&logprobs + Tensor::from_slice(&totals).to_device(logprobs.device()).unsqueeze(1)).flatten(0, 1);
+    let scores = (&open + Tensor::from_slice(&totals).to_device(open.device()).unsqueeze(1)).flatten(0, 1);
     let wanted = (2 * beam.beams as i64).min(scores.size()[0]);
     let temperature = beam.sampling.temperature;
     let keys = if temperature > 0.0 {
@@ -136,11 +157,14 @@ fn candidates(
         scores.shallow_clone()
     };
     let places = keys.topk(wanted, -1, true, true).1;
-    let mut flat = Vec::<i64>::try_from(&places)?;
+    let flat = Vec::<i64>::try_from(&places)?;
     let values = Vec::<f32>::try_from(&scores.index_select(0, &places))?;
     let mut order: Vec<usize> = (0..flat.len()).filter(|&i| values[i].is_finite()).collect();
     order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    flat = order.into_iter().map(|i| flat[i]).collect();
-    let value = |place: i64| logprobs.double_value(&[place / vocabulary, place % vocabulary]);
-    Ok(flat.into_iter().map(|place| ((place / vocabulary) as usize, place % vocabulary, value(place))).collect())
+    let successor = |i: usize| {
+        let (row, id) = (flat[i] / vocabulary, flat[i] % vocabulary);
+        let [logprob, penalised] = [logprobs, penalised].map(|scores| scores.double_value(&[row, id]));
+        Successor { beam: row as usize, id, logprob, penalised }
+    };
+    Ok(order.into_iter().map(successor).collect())
 }

@@ -1,3 +1,5 @@
+use std::path::PathBuf;
+
 /// What can go wrong while sampling.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -11,6 +13,14 @@ pub enum Error {
         value: f64,
         /// What is allowed.
         allowed: &'static str,
+    },
+    /// A `generation_config.json` that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    GenerationConfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
     },
     /// A prompt that cannot be made or does not fit.
     #[error(transparent)]

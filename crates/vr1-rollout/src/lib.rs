@@ -2,8 +2,10 @@
 
 mod beam;
 mod completion;
+mod distribution;
 mod engine;
 mod error;
+mod generation_config;
 mod local;
 mod noise;
 mod sampling;
@@ -13,6 +15,7 @@ pub use beam::{Beam, beam_search};
 pub use completion::{Completion, Group};
 pub use engine::RolloutEngine;
 pub use error::{Error, Result};
+pub use generation_config::GenerationConfig;
 pub use local::LocalEngine;
 pub use noise::uniform;
 pub use sampling::Sampling;

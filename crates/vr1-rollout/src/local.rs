@@ -4,6 +4,7 @@ use tch::{Kind, Tensor};
 use vr1_nn::GrowingCache;
 use vr1_vlm::{Model, Prompt, Specials, Tokenizer};
 
+use crate::distribution::see;
 use crate::{Completion, Group, Result, RolloutEngine, Sampling, uniform};
 
 /// Samples from a model in this process.
@@ -29,15 +30,15 @@ impl<'a> LocalEngine<'a> {
         self.tokenizer
     }
 
-    /// Log-probabilities of hidden states `[…, D]` in f32, over the whole vocabulary: the model's own.
-    pub(crate) fn logprobs(&self, hidden: &Tensor) -> Tensor {
-        self.model.logits(hidden).to_kind(Kind::Float).log_softmax(-1, Kind::Float)
+    /// Logits of hidden states `[…, D]` in f32, over the whole vocabulary.
+    pub(crate) fn logits(&self, hidden: &Tensor) -> Tensor {
+        self.model.logits(hidden).to_kind(Kind::Float)
     }
 
-    /// The same with media tokens out of reach: they stand for pixels and are never sampled.
-    pub(crate) fn without_media(&self, logprobs: &Tensor) -> Tensor {
-        let media = Tensor::from_slice(&self.tokenizer.media_ids()).to_device(logprobs.device());
-        logprobs.index_fill(-1, &media, f64::NEG_INFINITY)
+    /// Scores with media tokens out of reach: they stand for pixels and are never sampled.
+    pub(crate) fn without_media(&self, scores: &Tensor) -> Tensor {
+        let media = Tensor::from_slice(&self.tokenizer.media_ids()).to_device(scores.device());
+        scores.index_fill(-1, &media, f64::NEG_INFINITY)
     }
 
     /// A completion from sampled ids, cut after the first end of sequence.
@@ -73,21 +74,33 @@ impl RolloutEngine for LocalEngine<'_> {
 impl LocalEngine<'_> {
     fn decode(&self, prompts: &[Prompt], group_size: usize, sampling: &Sampling) -> Result<Vec<(Vec<i64>, Vec<f32>)>> {
         let (device, limit) = (self.model.device(), sampling.max_completion_tokens);
-        let batch = self.model.embed(&prompts.iter().collect::<Vec<_>>());
+        let borrowed: Vec<&Prompt> = prompts.iter().collect();
+        let batch = self.model.embed(&borrowed);
         let (hidden, prefix) = self.model.prefill(&batch);
         let mut cache = GrowingCache::new(&prefix, group_size as i64, limit as i64);
         // Every completion's first token follows its prompt's last.
         let mut last = hidden.select(1, -1).repeat_interleave_self_int(group_size as i64, 0, None);
         let rows = prompts.len() * group_size;
+        let mut seen = None;
         let mut sampled = vec![(Vec::new(), Vec::new()); rows];
         let mut open = rows;
         for position in 0..limit {
-            // Log-probabilities are logits too, but for a constant.
-            let logprobs = self.logprobs(&last);
+            let logits = self.logits(&last);
+            if position == 0 {
+                seen = sampling.seen(&borrowed, group_size, logits.size()[1], device);
+            }
             let noise: Vec<f64> = (0..rows)
                 .map(|row| uniform(sampling.seed, prompts[row / group_size].sample(), row % group_size, position))
                 .collect();
-            let ids = sampling.pick(&self.without_media(&logprobs), &Tensor::from_slice(&noise).to_device(device));
+            // What is recorded is the model's own, without penalty, temperature or limits.
+            let logprobs = logits.log_softmax(-1, Kind::Float);
+            // Log-probabilities are logits too, but for a constant, which only a penalty can tell.
+            let reachable = match &seen {
+                Some(seen) => self.without_media(&sampling.penalised(&logits, Some(seen))),
+                None => self.without_media(&logprobs),
+            };
+            let ids = sampling.pick(&reachable, &Tensor::from_slice(&noise).to_device(device));
+            see(&mut seen, &ids);
             let scores = logprobs.gather(1, &ids.unsqueeze(1), false).squeeze_dim(1);
             let (picked, scores) = (Vec::<i64>::try_from(&ids)?, Vec::<f32>::try_from(&scores)?);
             for ((ids, logprobs), (&id, score)) in sampled.iter_mut().zip(picked.iter().zip(scores)) {
