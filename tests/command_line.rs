@@ -63,6 +63,101 @@ fn what_was_generated_is_as_likely_when_it_is_judged() {
     }
 }
 
+/// A folder of six frames.
+fn clip(folder: &Path) -> String {
+    for time in 0..6u8 {
+        let frame = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, 40 * time, y as u8]));
+        frame.save(folder.join(format!("{time}.png"))).unwrap();
+    }
+    folder.to_str().unwrap().to_owned()
+}
+
+/// How many tokens of the prompt are a video's.
+fn video_tokens(answer: &Value) -> usize {
+    let tokenizer: Value =
+        serde_json::from_str(&fs::read_to_string(Path::new(TINY).join("tokenizer.json")).unwrap()).unwrap();
+    let mut added = tokenizer["added_tokens"].as_array().unwrap().iter();
+    let pad = &added.find(|token| token["content"] == "<|video_pad|>").unwrap()["id"];
+    answer["prompt_ids"].as_array().unwrap().iter().filter(|&id| id == pad).count()
+}
+
+#[test]
+fn a_video_is_a_folder_of_frames_of_which_as_many_are_taken_as_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = clip(folder.path());
+    let question = ["--prompt", "What moves?", "--video", &clip];
+    let generate = |more: &[&str]| ask("generate", &[&question[..], &["--max-new-tokens", "6"], more].concat());
+    // 112 × 112 pixels are 16 tokens, and two frames make one patch.
+    let all = generate(&[]);
+    assert_eq!(video_tokens(&all), 48);
+    assert_eq!(video_tokens(&generate(&["--num-frames", "2"])), 16);
+    assert_eq!(video_tokens(&generate(&["--frame-rate", "3", "--fps", "2"])), 32);
+    assert_eq!(video_tokens(&generate(&["--video", &clip])), 96);
+    assert_eq!(video_tokens(&generate(&["--raw", "--image", &format!("{clip}/0.png")])), 48);
+
+    let completion = &all["completions"][0];
+    let judged = ask("logprobs", &[&question[..], &["--completion", completion["text"].as_str().unwrap()]].concat());
+    assert_eq!(judged["prompt_ids"], all["prompt_ids"]);
+    for (judged, sampled) in
+        judged["logprobs"].as_array().unwrap().iter().zip(completion["logprobs"].as_array().unwrap())
+    {
+        let (judged, sampled) = (judged.as_f64().unwrap(), sampled.as_f64().unwrap());
+        assert!((judged - sampled).abs() < 1e-3, "{judged} and {sampled}");
+    }
+}
+
+/// What a video file needs of `ffmpeg`: its words and two frames of 2 × 2 pixels.
+#[cfg(unix)]
+#[test]
+fn a_video_file_is_decoded_by_the_ffmpeg_on_the_path() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let [ffmpeg, film] = ["ffmpeg", "film.mp4"].map(|name| folder.path().join(name));
+    fs::write(&film, "a film").unwrap();
+    let ask = || {
+        let more = ["--prompt", "What moves?", "--video", film.to_str().unwrap(), "--max-new-tokens", "1", "--json"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vr1"));
+        command.env("PATH", folder.path()).args(["generate", "--model", TINY]).args(more).output().unwrap()
+    };
+    let said = String::from_utf8(ask().stderr).unwrap();
+    assert!(said.contains("video 0: ") && said.contains("film.mp4: a video file is decoded by `ffmpeg`"), "{said}");
+
+    let script = "#!/bin/sh\ncase \"$*\" in\n\
+                  *framecrc*) printf '#tb 0: 1/2\\n0, 0, 0, 1, 12, 0x0\\n0, 1, 1, 1, 12, 0x0\\n' ;;\n\
+                  *) printf 'P6\\n2 2\\n255\\nabcdefghijklP6\\n2 2\\n255\\nmnopqrstuvwx' ;;\nesac\n";
+    fs::write(&ffmpeg, script).unwrap();
+    fs::set_permissions(&ffmpeg, fs::Permissions::from_mode(0o755)).unwrap();
+    let output = ask();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(video_tokens(&serde_json::from_slice(&output.stdout).unwrap()), 16);
+}
+
+#[test]
+fn the_generation_config_is_followed_where_nothing_else_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(TINY).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let model = folder.path().to_str().unwrap();
+    let sample = |more: &[&str]| {
+        let asked = ["generate", "--model", model, "--raw", "--prompt", "How many", "--max-new-tokens", "8", "--json"];
+        lines(&[&asked[..], more].concat())[0]["completions"][0]["ids"].clone()
+    };
+    let (hot, penalised) = (["--temperature", "3", "--seed", "1"], ["--repetition-penalty", "9"]);
+    let (greedy, drawn, unlike) = (sample(&[]), sample(&hot), sample(&penalised));
+    assert!(greedy != drawn && greedy != unlike);
+    assert_eq!(sample(&[&hot[..], &["--top-k", "1"]].concat()), greedy);
+    assert_eq!(sample(&[&hot[..], &["--min-p", "0.9999"]].concat()), greedy);
+    assert_eq!(sample(&[&hot[..], &["--top-p", "0.000001"]].concat()), greedy);
+
+    fs::write(folder.path().join("generation_config.json"), r#"{"top_k": 1, "temperature": 0.5}"#).unwrap();
+    assert_eq!(sample(&hot), greedy);
+    assert_eq!(sample(&[&hot[..], &["--top-k", "0"]].concat()), drawn);
+    fs::write(folder.path().join("generation_config.json"), r#"{"repetition_penalty": 9}"#).unwrap();
+    assert_eq!(sample(&[]), unlike);
+}
+
 #[test]
 fn a_seed_gives_the_same_completion_again_and_seeds_differ() {
     let sample = |seed: &str| {

@@ -1,7 +1,7 @@
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
-use vr1_rollout::{Beam, Completion, LocalEngine, RolloutEngine, Sampling, beam_search};
+use vr1_rollout::{Beam, Completion, GenerationConfig, LocalEngine, RolloutEngine, Sampling, beam_search};
 
 use crate::question::{Asked, Question};
 use crate::{print_json, say};
@@ -16,12 +16,19 @@ pub(crate) struct Generate {
     /// Divides the logits; 0 picks the most likely token.
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     temperature: f64,
-    /// Only this many most likely tokens can be picked; 0 is no limit.
-    #[arg(long, value_name = "K", default_value_t = 0)]
-    top_k: i64,
+    /// Only this many most likely tokens can be picked; 0 is no limit. Like the next three, it is by default what the
+    /// checkpoint's `generation_config.json` says, or else no limit.
+    #[arg(long, value_name = "K")]
+    top_k: Option<i64>,
     /// Only the fewest most likely tokens whose probabilities reach this sum can be picked; 1 is no limit.
-    #[arg(long, value_name = "P", default_value_t = 1.0)]
-    top_p: f64,
+    #[arg(long, value_name = "P")]
+    top_p: Option<f64>,
+    /// Only tokens at least this likely, relative to the most likely one, can be picked; 0 is no limit.
+    #[arg(long, value_name = "P")]
+    min_p: Option<f64>,
+    /// Divides the positive logits of tokens that were there already and multiplies the negative ones; 1 is no penalty.
+    #[arg(long, value_name = "R")]
+    repetition_penalty: Option<f64>,
     /// Search with this many beams; with a temperature above 0 their successors are drawn at random.
     #[arg(long, value_name = "K", default_value_t = 1)]
     num_beams: usize,
@@ -55,18 +62,24 @@ impl<'a> From<&'a Completion> for CompletionOutput<'a> {
 
 impl Generate {
     pub(crate) fn run(self) -> Result<()> {
-        let sampling = Sampling {
-            temperature: self.temperature,
+        ensure!(self.num_beams > 0, "--num-beams is 0, and must be 1 or more");
+        let asked = GenerationConfig {
             top_k: self.top_k,
             top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+        };
+        let free = Sampling {
+            temperature: self.temperature,
+            top_k: 0,
             max_completion_tokens: self.max_new_tokens,
             seed: self.seed,
             ..Sampling::default()
         };
-        sampling.validate()?;
-        ensure!(self.num_beams > 0, "--num-beams is 0, and must be 1 or more");
+        asked.over(free.clone()).validate()?;
 
-        let Asked { model, processor, prompt } = self.question.ask(|_| Ok(self.max_new_tokens))?;
+        let Asked { dir, model, processor, prompt } = self.question.ask(|_| Ok(self.max_new_tokens))?;
+        let sampling = asked.over(GenerationConfig::from_dir(&dir)?.over(free));
         let engine = LocalEngine::new(&model, processor.tokenizer());
         let prompt_ids = prompt.input_ids().to_vec();
         let completions: Vec<Completion> = if self.num_beams > 1 {

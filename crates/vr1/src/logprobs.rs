@@ -29,7 +29,7 @@ struct Output<'a> {
 impl Logprobs {
     pub(crate) fn run(self) -> Result<()> {
         let mut ids = Vec::new();
-        let Asked { model, processor, prompt } = self.question.ask(|processor| {
+        let Asked { model, processor, prompt, .. } = self.question.ask(|processor| {
             ids = processor.tokenizer().encode_words(&self.completion)?;
             ensure!(!ids.is_empty(), "--completion: there is not one token in it");
             Ok(ids.len())

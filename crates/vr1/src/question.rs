@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use clap::Args;
 use tch::Device;
-use vr1_data::Picture;
+use vr1_data::{Picture, Video};
 use vr1_nn::Adapter;
-use vr1_vlm::{Layout, Message, Model, Processor, Prompt, PromptRequest};
+use vr1_vision::FrameSampling;
+use vr1_vlm::{Layout, Message, Model, ModelConfig, Part, Processor, Prompt, PromptRequest};
 
 /// A model and what it is asked.
 #[derive(Args)]
@@ -25,6 +26,19 @@ pub(crate) struct Question {
     /// An image shown before the words; may be given several times.
     #[arg(long = "image", value_name = "FILE")]
     images: Vec<PathBuf>,
+    /// A video shown after the images and before the words, a folder of frames or a file that `ffmpeg` decodes; may be
+    /// given several times.
+    #[arg(long = "video", value_name = "FOLDER|FILE")]
+    videos: Vec<PathBuf>,
+    /// Take this many frames of a video a second, and not what the checkpoint's settings say.
+    #[arg(long, value_name = "F", conflicts_with = "num_frames")]
+    fps: Option<f64>,
+    /// Take this many frames of a video in all.
+    #[arg(long, value_name = "N")]
+    num_frames: Option<usize>,
+    /// How many frames a second a folder of frames was recorded at.
+    #[arg(long, value_name = "F")]
+    frame_rate: Option<f64>,
     /// Take the words as they are, without the chat template.
     #[arg(long)]
     raw: bool,
@@ -38,6 +52,7 @@ pub(crate) struct Question {
 
 /// A question made ready: the model, its processor and the prompt.
 pub(crate) struct Asked {
+    pub(crate) dir: PathBuf,
     pub(crate) model: Model,
     pub(crate) processor: Processor,
     pub(crate) prompt: Prompt,
@@ -50,13 +65,17 @@ impl Question {
         let device: Device = vr1_torch::device(&self.device)?;
         let kind = vr1::kind(&self.dtype)?;
         let dir = vr1_vlm::resolve(&self.model)?;
-        let processor = Processor::from_dir(&dir)?;
-        let messages = [Message::user(self.images.iter().cloned().map(Picture::File), self.prompt.as_str())];
+        let mut processor = Processor::from_dir(&dir)?;
+        if let Some(sampling) = self.frame_sampling()? {
+            processor = processor.with_frame_sampling(sampling);
+        }
+        let messages = [Message::user(self.media()?, self.prompt.as_str())];
         let layout = if self.raw { Layout::Raw } else { Layout::Chat };
         let prompt =
             processor.prompt(&PromptRequest { sample: "--prompt", messages: &messages, layout, prefill: "" })?;
         ensure!(!prompt.is_empty(), "--prompt: there is not one token in it");
-        let room = room(&processor)?;
+        let positions = ModelConfig::from_dir(&dir)?.text.max_position_embeddings as usize;
+        prompt.check_fits(positions.saturating_sub(room(&processor)?))?;
         let mut model = Model::load(&dir, device, kind)?;
         model.check(&processor)?;
         if let Some(adapter) = &self.adapter {
@@ -65,8 +84,32 @@ impl Question {
         if self.check_weights {
             model.parameters().check_finite()?;
         }
-        let positions = model.config().text.max_position_embeddings as usize;
-        prompt.check_fits(positions.saturating_sub(room))?;
-        Ok(Asked { model, processor, prompt })
+        Ok(Asked { dir, model, processor, prompt })
     }
+
+    fn media(&self) -> Result<Vec<Part>> {
+        ensure!(
+            self.frame_rate.is_none_or(positive),
+            "--frame-rate is {:?}, and must be above 0",
+            self.frame_rate.unwrap_or_default()
+        );
+        let mut media: Vec<Part> = self.images.iter().cloned().map(Picture::File).map(Part::from).collect();
+        for path in &self.videos {
+            let mut video = Video::open(path)?;
+            if let Video::Frames { fps, .. } = &mut video {
+                *fps = self.frame_rate;
+            }
+            media.push(video.into());
+        }
+        Ok(media)
+    }
+
+    fn frame_sampling(&self) -> Result<Option<FrameSampling>> {
+        ensure!(self.fps.is_none_or(positive), "--fps is {:?}, and must be above 0", self.fps.unwrap_or_default());
+        Ok(self.fps.map(FrameSampling::PerSecond).or(self.num_frames.map(FrameSampling::Count)))
+    }
+}
+
+fn positive(number: f64) -> bool {
+    number > 0.0 && number.is_finite()
 }
