@@ -317,7 +317,7 @@ fn a_picture_of_one_pixel_is_enlarged_and_one_too_narrow_is_refused_as_in_transf
 fn a_video_that_cannot_be_used_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (empty, clip) = (folder.path().join("empty"), folder.path().join("clip"));
-    [&empty, &clip].map(|dir| fs::create_dir(dir).unwrap());
+    [&empty, &clip].iter().for_each(|dir| fs::create_dir(dir).unwrap());
     image::RgbImage::new(40, 30).save(clip.join("1.png")).unwrap();
     image::RgbImage::new(40, 30).save(clip.join("2.png")).unwrap();
     let ask =
