@@ -66,7 +66,7 @@ fn what_was_generated_is_as_likely_when_it_is_judged() {
 /// A folder of six frames.
 fn clip(folder: &Path) -> String {
     for time in 0..6u8 {
-        let frame = image::RgbImage::from_fn(40, 30, |x, y| image::Rgb([x as u8, 40 * time, y as u8]));
+        let frame = image::RgbImage::from_fn(32, 32, |x, y| image::Rgb([x as u8, 40 * time, y as u8]));
         frame.save(folder.join(format!("{time}.png"))).unwrap();
     }
     folder.to_str().unwrap().to_owned()
@@ -87,7 +87,7 @@ fn a_video_is_a_folder_of_frames_of_which_as_many_are_taken_as_asked_for() {
     let clip = clip(folder.path());
     let question = ["--prompt", "What moves?", "--video", &clip];
     let generate = |more: &[&str]| ask("generate", &[&question[..], &["--max-new-tokens", "6"], more].concat());
-    // 112 × 112 pixels are 16 tokens, and two frames make one patch.
+    // The square frames become 112 × 112 pixels, 16 tokens, and two frames make one patch.
     let all = generate(&[]);
     assert_eq!(video_tokens(&all), 48);
     assert_eq!(video_tokens(&generate(&["--num-frames", "2"])), 16);
