@@ -234,7 +234,7 @@ fn a_broken_configuration_is_named_with_its_key() {
     fs::write(&path, config.replace("\"hidden_size\"", "\"hiden_size\"")).unwrap();
     says(&generate(&model, &[]), &[path.to_str().unwrap(), "hidden_size"]);
     for (key, value, reason) in [
-        ("num_attention_heads", "3", "`num_attention_heads`: 3 does not divide `hidden_size` 128"),
+        ("num_attention_heads", "6", "`num_attention_heads`: 6 does not divide `hidden_size` 128"),
         ("num_key_value_heads", "3", "`num_key_value_heads`: 3 does not divide `num_attention_heads`"),
         ("num_heads", "5", "`embed_dim` 96 must be a multiple of four times `num_heads` 5"),
         ("vocab_size", "100", "the weights do not fit the model"),
