@@ -22,7 +22,11 @@ fn main() -> Result<()> {
     }
     files.sort();
     let processor = ImageProcessor::default();
-    let from_file = |file: &PathBuf| -> Result<_> { Ok(processor.process(&Picture::File(file.clone()).load()?)?) };
+    let from_file = |file: &PathBuf| -> Result<_> {
+        let file = Picture::File(file.clone());
+        let picture = file.load()?;
+        Ok(processor.process(&picture)?)
+    };
     let decode = |file: &PathBuf| -> Result<_> { Ok(Picture::File(file.clone()).load()?.into_owned()) };
     let whole = rate(&files, from_file)?;
     let decoding = rate(&files, decode)?;

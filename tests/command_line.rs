@@ -141,7 +141,17 @@ fn the_generation_config_is_followed_where_nothing_else_is_asked_for() {
     }
     let model = folder.path().to_str().unwrap();
     let sample = |more: &[&str]| {
-        let asked = ["generate", "--model", model, "--raw", "--prompt", "How many", "--max-new-tokens", "8", "--json"];
+        let asked = [
+            "generate",
+            "--model",
+            model,
+            "--raw",
+            "--prompt",
+            "Describe the image.",
+            "--max-new-tokens",
+            "40",
+            "--json",
+        ];
         lines(&[&asked[..], more].concat())[0]["completions"][0]["ids"].clone()
     };
     let (hot, penalised) = (["--temperature", "3", "--seed", "1"], ["--repetition-penalty", "9"]);
@@ -230,7 +240,7 @@ fn scores_are_summed_up_in_histograms() {
     fs::write(&reward, "terms: { right: 'exact(answer, solution)', size: 'tokens' }\ntotal: right + 0.1 * size")
         .unwrap();
     let row = |i: usize| {
-        let answer = if i % 4 == 0 { "3" } else { "4" };
+        let answer = if i.is_multiple_of(4) { "3" } else { "4" };
         json!({ "completion": format!("<answer>{answer}</answer>"), "solution": "3", "tokens": i }).to_string() + "\n"
     };
     fs::write(&input, (0..40).map(row).collect::<String>()).unwrap();

@@ -107,7 +107,7 @@ pub fn dpo_loss_with(logprobs: [&Tensor; 4], extras: Extras<'_>, config: &DpoCon
     let ratios = batch.log_ratios(config.divergence);
     let mut losses = per_pair(&batch, &ratios, config)?; // [B]
     if let Some(weights) = &batch.weights {
-        losses = losses * weights;
+        losses = &losses * weights;
     }
     let total = losses.sum(losses.kind());
     let loss = match (config.loss, config.normalizer) {
@@ -119,6 +119,9 @@ pub fn dpo_loss_with(logprobs: [&Tensor; 4], extras: Extras<'_>, config: &DpoCon
     let stats = no_grad(|| DpoStats::of(&loss, &batch, &ratios, config))?;
     Ok((loss, stats))
 }
+
+/// The largest log-ratio of which products are still finite in f32, as the gradients of some losses need.
+const FARTHEST: f64 = 1e18;
 
 impl DpoStats {
     fn of(loss: &Tensor, batch: &Batch, ratios: &LogRatios, config: &DpoConfig) -> Result<Self> {
@@ -137,7 +140,7 @@ impl DpoStats {
             Tensor::maximum(&c.abs(), &r.abs()).max() / config.beta,
         ];
         let v = Vec::<f64>::try_from(Tensor::stack(&values, 0))?;
-        if !v[0].is_finite() || v[6] > 0.0 {
+        if !v[0].is_finite() || v[6] > 0.0 || v[7] > FARTHEST {
             return Err(Error::Overflow { log_ratio: v[7] });
         }
         Ok(Self {

@@ -138,10 +138,10 @@ pub fn grpo_loss_with(
     let kl = batch.ref_logprobs.as_ref().map(|reference| policy::kl(&batch.logprobs, reference, &ratio, config));
     let mut loss = policy_loss.shallow_clone();
     if let (Some(kl), true) = (&kl, config.beta != 0.0) {
-        loss = loss + aggregate(kl, &batch, config) * config.beta;
+        loss = &loss + aggregate(kl, &batch, config) * config.beta;
     }
     if let (Some(entropy), true) = (&batch.entropy, config.entropy_bonus != 0.0) {
-        loss = loss - mean_entropy(entropy, &active, config) * config.entropy_bonus;
+        loss = &loss - mean_entropy(entropy, &active, config) * config.entropy_bonus;
     }
     let terms = Terms { batch, log_ratio, ratio, factor, carried, kl, policy_loss };
     let stats = no_grad(|| terms.stats(&loss, config))?;

@@ -37,8 +37,8 @@ pub enum Error {
     Weights {
         /// The directory.
         path: PathBuf,
-        /// Every problem found.
-        problems: Problems,
+        /// Every problem found; boxed, for it is far larger than any other error.
+        problems: Box<Problems>,
     },
     /// A parameter holds a number that is NaN or infinite.
     #[error("{name} holds a number that is not finite")]

@@ -194,7 +194,9 @@ impl Problems {
         self.unexpected = checkpoint.names().filter(|name| !used(name)).map(str::to_owned).collect();
         match self.is_empty() {
             true => Ok(()),
-            false => Err(Error::Weights { path: checkpoint.path().to_owned(), problems: std::mem::take(self) }),
+            false => {
+                Err(Error::Weights { path: checkpoint.path().to_owned(), problems: Box::new(std::mem::take(self)) })
+            }
         }
     }
 }

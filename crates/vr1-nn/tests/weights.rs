@@ -98,7 +98,7 @@ fn every_misfit_is_named_in_one_error() {
         kinds: vec![("counts.weight".into(), "I64".into())],
         untied: vec![("tied.weight".into(), "fits.weight".into())],
     };
-    assert_eq!(problems, expected);
+    assert_eq!(*problems, expected);
     for part in [
         "missing: absent.weight",
         "missing: absent.bias",

@@ -89,10 +89,13 @@ fn formatting_is_stable_and_means_the_same() {
 }
 
 #[test]
-fn the_probe_finds_nothing_in_the_built_in_programs() {
+fn the_probe_finds_nothing_in_the_built_in_programs_but_the_published_fault_of_one() {
     for (name, _) in builtin_programs() {
-        let program = Program::builtin(name, &Registry::default()).unwrap();
-        assert_eq!(program.probe(&[]), [], "{name}");
+        let hacks = Program::builtin(name, &Registry::default()).unwrap().probe(&[]);
+        let found: Vec<&str> = hacks.iter().map(|hack| hack.name).collect();
+        // VLM-R1's default rule takes the first letter that it finds, and so a list of all of them for an answer.
+        let known: &[&str] = if name == "vlm_r1" { &["every option listed"] } else { &[] };
+        assert_eq!(found, known, "{name}");
     }
 }
 

@@ -1,4 +1,5 @@
 //! Updates against those of torch.optim; the numbers come from `fixtures/optimizer/generate.py`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde::Deserialize;
 use tch::Tensor;

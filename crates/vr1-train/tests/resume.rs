@@ -1,4 +1,5 @@
 //! A run that stops and is taken up again is the run that did not stop.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

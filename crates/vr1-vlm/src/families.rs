@@ -6,14 +6,16 @@ use vr1_nn::Result;
 use vr1_vision::{VisionConfig, qwen2_5_vl, qwen2_vl};
 
 type Keys = Map<String, Value>;
+/// Reads a config from the keys of a file's section.
+type Reads<T> = fn(&Keys) -> Result<T>;
 
 /// What a `model_type` is made of.
 pub(crate) struct Family {
     pub(crate) model_type: &'static str,
     /// The language model, from the keys of `text_config` or, in a flat file, of the top level.
-    pub(crate) text: fn(&Keys) -> Result<DecoderConfig>,
+    pub(crate) text: Reads<DecoderConfig>,
     /// The vision tower, from the keys of `vision_config`.
-    pub(crate) vision: Option<fn(&Keys) -> Result<Box<dyn VisionConfig>>>,
+    pub(crate) vision: Option<Reads<Box<dyn VisionConfig>>>,
 }
 
 /// The numbers are transformers' bases of the rotary frequencies for files that give none.

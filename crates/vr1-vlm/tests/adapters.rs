@@ -15,7 +15,7 @@ use tch::{Device, Kind, Tensor};
 use vr1_nn::{Adapter, LoraConfig, Modules};
 use vr1_vlm::{Model, Prompt};
 
-/// Held by tests that draw from libtorch's one generator.
+/// libtorch has one generator, and whatever collects gradients may draw from it: one test at a time.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
 const ADAPTERS: [&str; 5] = ["names", "everything", "pattern", "excluded", "language"];
@@ -54,6 +54,7 @@ fn images(checkpoint: &Checkpoint) -> &(Case, Prompt) {
 
 #[test]
 fn logprobs_are_those_of_peft() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     for name in ADAPTERS {
         let (checkpoint, expected) = case(name);
         let (case, prompt) = words(&checkpoint);
@@ -65,6 +66,7 @@ fn logprobs_are_those_of_peft() {
 
 #[test]
 fn a_merged_model_is_the_adapted_one() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     for name in ADAPTERS {
         let (checkpoint, _) = case(name);
         let model = adapted(&checkpoint, name);
@@ -79,6 +81,7 @@ fn a_merged_model_is_the_adapted_one() {
 
 #[test]
 fn an_adapter_is_written_as_peft_writes_it() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     for name in ADAPTERS {
         let (checkpoint, _) = case(name);
         let dir = tempfile::tempdir().unwrap();
@@ -103,6 +106,7 @@ fn an_adapter_is_written_as_peft_writes_it() {
 
 #[test]
 fn a_new_adapter_changes_nothing_and_alone_is_trained() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     for checkpoint in checkpoints() {
         let config = LoraConfig { rank: 2, alpha: 4.0, dropout: 0.5, ..lora() };
         let base = checkpoint.model(Kind::BFloat16);
@@ -135,6 +139,7 @@ fn dropout_is_at_work_where_gradients_are_collected() {
 
 #[test]
 fn a_copy_keeps_its_adapter_while_training_moves_it() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     let (checkpoint, _) = case("everything");
     let model = adapted(&checkpoint, "everything");
     let (case, prompt) = words(&checkpoint);
@@ -157,6 +162,7 @@ fn with_gradient(model: &Model, prompt: &Prompt) -> BTreeSet<String> {
 
 #[test]
 fn gradients_are_absent_exactly_where_it_is_frozen() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     type Frozen = fn(&str) -> bool;
     let tower: Frozen = |name| name.starts_with("visual.") && !name.starts_with("visual.merger.");
     let merger: Frozen = |name| name.starts_with("visual.merger.");
@@ -213,6 +219,7 @@ fn lora() -> LoraConfig {
 
 #[test]
 fn what_cannot_be_is_named() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     let (checkpoint, _) = case("names");
     let with = |config: LoraConfig| {
         Adapter::random(config, 0)
@@ -244,6 +251,7 @@ fn what_cannot_be_is_named() {
 
 #[test]
 fn an_adapter_of_another_model_or_kind_is_refused() {
+    let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
     let (checkpoint, _) = case("language");
     let foreign = Adapter::open(&adapter("names")).unwrap();
     let error = checkpoint.model(Kind::Float).with_adapter(foreign).unwrap_err().to_string();

@@ -138,7 +138,7 @@ impl Tally {
 
     /// Says how each term is spread.
     fn summary(self) -> Self {
-        self.terms.iter().for_each(|term| say(term));
+        self.terms.iter().for_each(say);
         self
     }
 

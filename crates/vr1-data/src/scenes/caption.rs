@@ -31,7 +31,6 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         thought: items(&scene),
         guess: elsewhere.caption(),
         guess_thought: items(&elsewhere),
-        drill: vec![],
         turns: vec![],
         target: None,
         scene,

@@ -119,7 +119,6 @@ pub(crate) fn count(rng: &mut Stream, canvas: Canvas, low: usize, high: usize) -
         guess_thought: format!("It looks like the number of {plural} is {guess}."),
         guess,
         choices,
-        drill: vec![],
         turns: vec![],
         target: None,
         scene,

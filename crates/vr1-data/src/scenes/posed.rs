@@ -29,8 +29,6 @@ pub(crate) struct Posed {
     pub(crate) guess: String,
     /// A thought that would lead to the guess.
     pub(crate) guess_thought: String,
-    /// More questions about the same scene, each with what is seen and what follows from it.
-    pub(crate) drill: Vec<String>,
     pub(crate) turns: Vec<Turn>,
     /// The box that is asked for, where one is.
     pub(crate) target: Option<[i64; 4]>,
@@ -51,8 +49,6 @@ impl Posed {
         put("guess", json!(self.guess));
         put("guess_thought", json!(self.guess_thought));
         put("caption", json!(self.scene.caption()));
-        put("places", json!(self.scene.places()));
-        put("drill", json!(self.drill.join("\n")));
         put("objects", self.scene.objects.iter().map(super::object::Object::json).collect());
         if let Some(target) = self.target {
             put("box", json!(target));

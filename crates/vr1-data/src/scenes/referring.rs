@@ -40,14 +40,9 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         choices: vec![],
         solution: box_text(bounds),
         plan: format!("I will look for {description}. Then I will say where its sides are."),
-        thought: format!(
-            "I see {}. {} is {place}. Its center is near {x:.0}, {y:.0}.",
-            scene.caption(),
-            capital(&the_name(target))
-        ),
+        thought: format!("{} is {place}. Its center is near {x:.0}, {y:.0}.", capital(&the_name(target))),
         guess: box_text(guessed),
         guess_thought: format!("It looks like {} is {guessed_place}.", the_name(target)),
-        drill: vec![],
         turns: vec![],
         target: Some(bounds),
         scene,

@@ -3,7 +3,6 @@
 use super::Split;
 use super::chance::{Stream, between, chance, pick};
 use super::object::{Color, Look, Material, Object, Shape, Size};
-use super::posed::with_article;
 
 /// The margins of a scene that are the task's to choose.
 #[derive(Debug, Clone, Copy)]
@@ -109,27 +108,8 @@ impl Scene {
 
     /// `a small shiny red circle at the top left; a large matte blue square in the middle`
     pub(crate) fn caption(&self) -> String {
-        let phrase = |o: &&Object| format!("{} {}", with_article(&o.look.full_name()), self.place(o));
+        let phrase = |o: &&Object| format!("a {} {}", o.look.full_name(), self.place(o));
         self.reading_order().iter().map(phrase).collect::<Vec<_>>().join("; ")
-    }
-
-    /// `red circle top left; blue square middle`
-    pub(crate) fn notes(&self) -> String {
-        self.reading_order().iter().map(|o| self.note(o)).collect::<Vec<_>>().join("; ")
-    }
-
-    /// `red circle top left`: the place right behind the name, where whoever finds the name again reads on.
-    pub(crate) fn note(&self, object: &Object) -> String {
-        let place = self.place(object);
-        format!("{} {}", object.look.name(), place.trim_start_matches("at the ").trim_start_matches("in the "))
-    }
-
-    /// `The red circle is at the top left. The blue square is in the middle.`: where each object is whose colour and
-    /// shape no other has, in drawing order.
-    pub(crate) fn places(&self) -> String {
-        let named = |o: &&Object| self.objects.iter().filter(|other| other.look.name() == o.look.name()).count() == 1;
-        let sentence = |o: &Object| format!("The {} is {}.", o.look.name(), self.place(o));
-        self.objects.iter().filter(named).map(sentence).collect::<Vec<_>>().join(" ")
     }
 
     /// Which third of the image the object's middle is in: column, row.

@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, pick, shuffle};
 use super::object::Object;
-use super::posed::{Posed, fill, guess, strings, the};
+use super::posed::{Posed, capital, fill, guess, strings, the};
 use super::scene::{Canvas, Scene};
 use crate::sample::or_list;
 
@@ -80,8 +80,6 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
     let mut posed =
         if rng.random_range(0..5) == 0 { closest(rng, canvas, count.max(4)) } else { relation(rng, canvas, count) };
     posed.question = format!("Answer in natural language. {}", posed.question);
-    // First what there is, in reading order; then what is asked about.
-    posed.thought = format!("I see: {}. {}", posed.scene.notes(), posed.thought);
     posed
 }
 
@@ -104,50 +102,29 @@ pub(crate) fn relation(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed 
         }
     };
     shuffle(rng, &mut choices);
-    let drill = drill(rng, &scene, [a, b]);
     let (a, b) = (&scene.objects[a], &scene.objects[b]);
     let (name_a, name_b) = (a.look.name(), b.look.name());
     let stem = fill(canvas.split.phrase(rng, phrases), &name_a, &name_b);
     let guess = guess(rng, &choices);
     let guessed = Relation::ALL.into_iter().find(|r| r.name() == guess).unwrap_or(relation).phrase();
+    let (place_a, place_b) = (scene.place(a), scene.place(b));
     Posed {
         kind,
         question: with_options(&stem, &choices),
         stem,
         solution: relation.name().to_owned(),
         plan: format!("I will find the {name_a} and the {name_b}. Then I will compare where they are."),
-        thought: comparison(&scene, relation, [a, b]),
+        thought: format!(
+            "The {name_a} is {place_a}. The {name_b} is {place_b}. So the {name_a} is {} the {name_b}.",
+            relation.phrase()
+        ),
         guess_thought: format!("It looks like the {name_a} is {guessed} the {name_b}."),
         guess,
         choices,
-        drill,
         turns: vec![],
         target: None,
         scene,
     }
-}
-
-/// `So red circle top; blue square bottom: the red circle is above the blue square.`
-fn comparison(scene: &Scene, relation: Relation, [a, b]: [&Object; 2]) -> String {
-    let (name_a, name_b) = (a.look.name(), b.look.name());
-    format!("So {}; {}: the {name_a} is {} the {name_b}.", scene.note(a), scene.note(b), relation.phrase())
-}
-
-/// Two more questions of this kind about other pairs of the scene, with what is seen; fewer where fewer are clear.
-fn drill(rng: &mut Stream, scene: &Scene, asked: [usize; 2]) -> Vec<String> {
-    let mut others: Vec<(Relation, [usize; 2])> = Relation::ALL
-        .into_iter()
-        .flat_map(|relation| pairs(scene.objects.len()).map(move |pair| (relation, pair)))
-        .filter(|&(relation, pair)| pair != asked && is_clear(scene, relation, "where", pair))
-        .collect();
-    shuffle(rng, &mut others);
-    others.truncate(2);
-    let question = |(relation, pair): (Relation, [usize; 2])| {
-        let [a, b] = pair.map(|i| &scene.objects[i]);
-        let stem = fill(scene.canvas.split.phrase(rng, WHERE), &a.look.name(), &b.look.name());
-        format!("{stem} {}", comparison(scene, relation, [a, b]))
-    };
-    others.into_iter().map(question).collect()
 }
 
 /// Clear to the eye, and clear in words: a third of the image apart puts the two into different thirds.
@@ -177,7 +154,12 @@ fn closest(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
     let anchor = &scene.objects[anchor];
     let name = anchor.look.name();
     let solution = the(nearest.look);
-    let thought = format!("So {}; {}: {solution} is the closest.", scene.note(anchor), scene.note(nearest));
+    let thought = format!(
+        "The {name} is {}. {} is {}. It is the closest.",
+        scene.place(anchor),
+        capital(&solution),
+        scene.place(nearest)
+    );
     shuffle(rng, &mut options);
     let choices: Vec<String> = options.iter().map(|&i| the(scene.objects[i].look)).collect();
     let stem = fill(canvas.split.phrase(rng, CLOSEST), &name, "");
@@ -192,7 +174,6 @@ fn closest(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
         guess,
         solution,
         choices,
-        drill: vec![],
         turns: vec![],
         target: None,
         scene,

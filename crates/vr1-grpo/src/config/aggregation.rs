@@ -1,5 +1,5 @@
 use crate::Result;
-use crate::range::{positive, within};
+use crate::range::{is_finite, within};
 
 /// How per-token losses become one number. `B` sequences, `N_i` counted tokens in sequence `i`.
 ///
@@ -100,9 +100,14 @@ pub enum Normalizer {
 impl Normalizer {
     pub(super) fn validate(self) -> Result<()> {
         let Self::Global { sequences, tokens } = self else { return Ok(()) };
-        positive("normalizer.sequences", sequences)?;
-        positive("normalizer.tokens", tokens)
+        counted("normalizer.sequences", sequences)?;
+        counted("normalizer.tokens", tokens)
     }
+}
+
+/// A count that losses are divided by; one that is next to nothing would make gradients infinite.
+fn counted(field: &'static str, got: f64) -> Result<()> {
+    within(field, "a finite number ≥ 0.001", got, is_finite(got) && got >= 1e-3)
 }
 
 /// Whether a sequence without a counted token (a masked-out truncated completion) counts as a sequence.

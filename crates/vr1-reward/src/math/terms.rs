@@ -44,7 +44,7 @@ impl Parser<'_> {
                 left = multiplied(left, right);
             } else if self.take('/') || self.take(':') || self.take_command(&["div"]) {
                 left = left.over(self.unary()?.expr()?);
-            } else if self.take_command(&["mod", "bmod"]) {
+            } else if self.take_command(&["mod", "bmod", "pmod"]) {
                 let right = self.unary()?.expr()?;
                 left = Expr::Call(Function::Mod, vec![left, right]);
             } else {
@@ -104,6 +104,7 @@ impl Parser<'_> {
                     | "star"
                     | "mod"
                     | "bmod"
+                    | "pmod"
                     | "pm"
                     | "mp"
                     | "cup"
