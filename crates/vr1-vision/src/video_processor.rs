@@ -145,7 +145,7 @@ impl VideoProcessor {
     /// Which frames of a video of `total` frames are taken, `fps` of them a second where that is known.
     ///
     /// # Errors
-    /// As [`FrameSampling::indices`].
+    /// If the video has no frame, or fewer than are asked for, or is sampled by time and does not say its frames a second.
     pub fn frame_indices(&self, total: usize, fps: Option<f64>) -> Result<Vec<usize>> {
         self.sampling.indices(total, fps, self)
     }
