@@ -2,6 +2,7 @@ use tch::{Kind, Tensor};
 use vr1_ops::{check_alike, check_floating, check_rank};
 
 use crate::config::Divergence;
+use crate::range::LARGEST;
 use crate::{Error, Extras, Result};
 
 const NAMES: [&str; 4] = ["chosen_logprobs", "rejected_logprobs", "ref_chosen_logprobs", "ref_rejected_logprobs"];
@@ -59,7 +60,8 @@ impl Batch {
     /// NaN, ±∞ and completions without a token, found in one transfer from the device.
     fn check_values(&self) -> Result<()> {
         let none = || Tensor::zeros([], (Kind::Int64, self.chosen.device()));
-        let bad = |tensor: &Tensor| tensor.isfinite().logical_not().sum(Kind::Int64);
+        // Numbers of which products are infinite are as good as infinite.
+        let bad = |tensor: &Tensor| tensor.abs().le(LARGEST).logical_not().sum(Kind::Int64);
         let short = |tensor: &Option<Tensor>| {
             tensor.as_ref().map_or_else(none, |tokens| {
                 tokens.ge(1.0).logical_and(&tokens.isfinite()).logical_not().sum(Kind::Int64)

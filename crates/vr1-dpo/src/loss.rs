@@ -3,6 +3,7 @@ use tch::{Kind, Tensor, no_grad};
 use crate::batch::{Batch, LogRatios};
 use crate::config::{DpoConfig, DpoLoss, Normalizer};
 use crate::objective::per_pair;
+use crate::range::LARGEST;
 use crate::{Error, Result};
 
 /// Tensors that some losses need beside the four of [`dpo_loss`], `[B]` each; see [`dpo_loss_with`].
@@ -120,14 +121,11 @@ pub fn dpo_loss_with(logprobs: [&Tensor; 4], extras: Extras<'_>, config: &DpoCon
     Ok((loss, stats))
 }
 
-/// The largest log-ratio of which products are still finite in f32, as the gradients of some losses need.
-const FARTHEST: f64 = 1e18;
-
 impl DpoStats {
     fn of(loss: &Tensor, batch: &Batch, ratios: &LogRatios, config: &DpoConfig) -> Result<Self> {
         let kind = Kind::Double;
         let (c, r) = (ratios.chosen.to_kind(kind) * config.beta, ratios.rejected.to_kind(kind) * config.beta);
-        let bad = |tensor: &Tensor| tensor.isfinite().logical_not().sum(kind);
+        let bad = |tensor: &Tensor| tensor.abs().le(LARGEST).logical_not().sum(kind);
         let values = [
             loss.to_kind(kind),
             c.mean(kind),
@@ -135,12 +133,12 @@ impl DpoStats {
             c.gt_tensor(&r).to_kind(kind).mean(kind),
             batch.chosen.mean(kind),
             batch.rejected.mean(kind),
-            // An infinite score may leave the loss finite, but not its gradient.
+            // An infinite score, or one whose square is, may leave the loss finite, but not its gradient.
             bad(&ratios.chosen_score) + bad(&ratios.rejected_score),
             Tensor::maximum(&c.abs(), &r.abs()).max() / config.beta,
         ];
         let v = Vec::<f64>::try_from(Tensor::stack(&values, 0))?;
-        if !v[0].is_finite() || v[6] > 0.0 || v[7] > FARTHEST {
+        if !v[0].is_finite() || v[6] > 0.0 || v[7] > LARGEST {
             return Err(Error::Overflow { log_ratio: v[7] });
         }
         Ok(Self {
