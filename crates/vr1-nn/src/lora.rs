@@ -258,8 +258,8 @@ impl Lora {
     /// `s · B A x`, in f32.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let x = x.to_kind(Kind::Float);
-        // A view of a parameter collects gradients where the parameter does and nobody switched them off.
-        let training = self.dropout > 0.0 && self.a.narrow(0, 0, 1).requires_grad();
+        // Where gradients are collected and nobody switched them off. (A view says yes even then, a product does not.)
+        let training = self.dropout > 0.0 && (self.a.narrow(0, 0, 1) * 1.0).requires_grad();
         let x = if training { x.dropout(self.dropout, true) } else { x };
         x.linear(&self.a, None::<&Tensor>).linear(&self.b, None::<&Tensor>) * self.scale
     }

@@ -150,13 +150,14 @@ impl Trainer {
             return Err(nothing("the run has taken all its steps"));
         }
         let state = Progressed::read(&dir)?;
-        if recipe.lora.is_some() {
-            return Err(nothing("a run that trains adapters cannot be taken up again yet; start it anew"));
-        }
-        let load = |dir: &Path| Model::load(dir, options.device, options.kind);
-        let model = load(&dir)?;
-        let reference =
-            if recipe.compares_with_a_reference() { Some(load(&vr1_vlm::resolve(&recipe.model)?)?) } else { None };
+        let base =
+            || -> Result<Model> { Ok(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?) };
+        // The weights of a checkpoint have the adapter merged into them; it goes on from the adapter itself.
+        let model = match recipe.lora {
+            Some(_) => base()?.with_adapter(Adapter::open(&dir.join(ADAPTER))?)?,
+            None => Model::load(&dir, options.device, options.kind)?,
+        };
+        let reference = if recipe.compares_with_a_reference() { Some(base()?) } else { None };
         let processor = Processor::from_dir(&dir)?;
         let mut trainer = Self::assemble(recipe, model, processor, reference, &options, |_| {
             folder.rewind(step)?;
