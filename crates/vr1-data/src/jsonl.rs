@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::conversation::Conversation;
 use crate::dataset::check_index;
 use crate::faults::Faults;
 use crate::{Dataset, Error, Fields, Media, Picture, Result, Sample, Video};
@@ -22,7 +23,9 @@ const VIDEO_MARKER: &str = "<video>";
 /// frames, or a list of frames; `videos` is a list of such. Images, then videos come before the text wherever the
 /// `<image>` and `<video>` markers stand, and the markers are removed. The answer is a text, a number or a list; of a text
 /// the `<answer>` tags and the white space around it are removed, a list becomes JSON with a space after each comma, as
-/// in `[1, 2.5]`. Every other key of the row, such as `accu_reward_method`, goes into the sample's fields.
+/// in `[1, 2.5]`. A conversation of two to four exchanges is a staged one, as LlamaV-o1 imitates it: its exchanges become the
+/// sample's turns `summary`, `caption`, `reasoning` and `conclusion`, in this order, the question is the first message and
+/// the solution the last. Every other key of the row, such as `accu_reward_method`, goes into the sample's fields.
 #[derive(Debug, Clone)]
 pub struct JsonlDataset {
     name: String,
@@ -33,8 +36,7 @@ pub struct JsonlDataset {
 struct Row {
     id: String,
     media: Vec<Media>,
-    question: String,
-    solution: String,
+    conversation: Conversation,
     fields: Fields,
 }
 
@@ -82,9 +84,9 @@ impl Dataset for JsonlDataset {
         Ok(Sample {
             id: row.id.clone(),
             media: row.media.clone(),
-            question: row.question.clone(),
-            solution: row.solution.clone(),
-            turns: vec![],
+            question: row.conversation.question.clone(),
+            solution: row.conversation.solution.clone(),
+            turns: row.conversation.turns.clone(),
             fields: row.fields.clone(),
         })
     }
@@ -94,21 +96,23 @@ fn parse_row(line: &[u8], image_root: &Path, nameless: impl Fn() -> String) -> R
     let mut fields: Fields = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
     let images = images(fields.shift_remove("image"), image_root)?;
     let videos = videos(fields.shift_remove("video"), fields.shift_remove("videos"), image_root)?;
-    let (question, answer) = conversation(fields.shift_remove("conversations"))?;
-    for (marker, name, none) in [(IMAGE_MARKER, "image", images.is_empty()), (VIDEO_MARKER, "video", videos.is_empty())]
-    {
-        if none && question.contains(marker) {
-            return Err(format!("the question has {marker}, but the row has no {name}"));
+    let mut conversation = Conversation::parse(fields.shift_remove("conversations"))?;
+    let markers = [(IMAGE_MARKER, "image", images.is_empty()), (VIDEO_MARKER, "video", videos.is_empty())];
+    for prompt in conversation.prompts() {
+        for (marker, name, none) in markers {
+            if none && prompt.contains(marker) {
+                return Err(format!("the question has {marker}, but the row has no {name}"));
+            }
+            *prompt = prompt.replace(marker, "");
         }
     }
-    let question = question.replace(IMAGE_MARKER, "").replace(VIDEO_MARKER, "");
     let media = images.into_iter().chain(videos).collect();
     let id = match fields.get("id") {
         Some(Value::String(id)) => id.clone(),
         Some(Value::Number(id)) => id.to_string(),
         _ => nameless(),
     };
-    Ok(Row { id, media, question, solution: solution(&answer)?, fields })
+    Ok(Row { id, media, conversation, fields })
 }
 
 fn images(image: Option<Value>, root: &Path) -> Result<Vec<Media>, String> {
@@ -146,52 +150,4 @@ fn videos(one: Option<Value>, several: Option<Value>, root: &Path) -> Result<Vec
         value => Video::open(&path("video", value, root)?).map(Media::Video).map_err(|e| format!("video: {e}")),
     };
     one.filter(present).into_iter().chain(listed).map(video).collect()
-}
-
-/// The question and the answer of a conversation of two messages.
-fn conversation(messages: Option<Value>) -> Result<(String, Value), String> {
-    let messages = match messages {
-        Some(Value::Array(messages)) => messages,
-        Some(_) => return Err("conversations: not a list".to_owned()),
-        None => return Err("conversations: missing".to_owned()),
-    };
-    let count = messages.len();
-    let Ok([mut question, mut answer]) = <[Value; 2]>::try_from(messages) else {
-        return Err(format!("conversations: {count} messages, should be a question and an answer"));
-    };
-    for (at, (message, from)) in [(&question, "human"), (&answer, "gpt")].into_iter().enumerate() {
-        match message.get("from") {
-            Some(Value::String(found)) if found == from => {}
-            Some(found) => return Err(format!("conversations[{at}].from: {found}, should be \"{from}\"")),
-            None => return Err(format!("conversations[{at}].from: missing, should be \"{from}\"")),
-        }
-        if message.get("value").is_none() {
-            return Err(format!("conversations[{at}].value: missing"));
-        }
-    }
-    match question["value"].take() {
-        Value::String(question) => Ok((question, answer["value"].take())),
-        other => Err(format!("conversations[0].value: {other} is no text")),
-    }
-}
-
-fn solution(answer: &Value) -> Result<String, String> {
-    match answer {
-        Value::String(text) => Ok(text.replace("<answer>", "").replace("</answer>", "").trim().to_owned()),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Array(_) => Ok(spaced(answer)),
-        other => Err(format!("conversations[1].value: {other} is no text, number or list")),
-    }
-}
-
-/// JSON with a space after each comma and colon.
-fn spaced(value: &Value) -> String {
-    match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
-        Value::Object(items) => {
-            let item = |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), spaced(value));
-            format!("{{{}}}", items.iter().map(item).collect::<Vec<_>>().join(", "))
-        }
-        other => other.to_string(),
-    }
 }

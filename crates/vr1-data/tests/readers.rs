@@ -75,6 +75,42 @@ fn an_answer_may_be_a_number_or_a_list() {
 }
 
 #[test]
+fn a_conversation_of_four_exchanges_is_staged() {
+    let dir = TempDir::new().unwrap();
+    picture(&dir.path().join("a.png"));
+    let said = [
+        "<image>Which is larger?\nSummarize.",
+        "I will look.",
+        "Describe.",
+        "Two dots.",
+        "Explain.",
+        "One is.",
+        "State.",
+        "left",
+    ];
+    let messages = said
+        .iter()
+        .enumerate()
+        .map(|(i, text)| json!({"from": if i % 2 == 0 { "human" } else { "gpt" }, "value": text}));
+    let messages: Vec<_> = messages.collect();
+    let staged = json!({"image": "a.png", "conversations": messages}).to_string();
+    let two = json!({"conversations": messages[2..6]}).to_string();
+    let data = open(&dir, &format!("{staged}\n{two}")).unwrap();
+    let sample = data.get(0).unwrap();
+    assert_eq!((sample.question.as_str(), sample.solution.as_str()), ("Which is larger?\nSummarize.", "left"));
+    let turns: Vec<_> = sample.turns.iter().map(|t| [&t.name, &t.prompt, &t.answer].map(String::as_str)).collect();
+    let expected = [
+        ["summary", "Which is larger?\nSummarize.", "I will look."],
+        ["caption", "Describe.", "Two dots."],
+        ["reasoning", "Explain.", "One is."],
+        ["conclusion", "State.", "left"],
+    ];
+    assert_eq!(turns, expected);
+    let names: Vec<_> = data.get(1).unwrap().turns.into_iter().map(|t| t.name).collect();
+    assert_eq!(names, ["summary", "caption"]);
+}
+
+#[test]
 fn every_bad_row_is_named_with_its_reason() {
     let dir = TempDir::new().unwrap();
     let human = json!({"from": "human", "value": "q"});
@@ -91,6 +127,9 @@ fn every_bad_row_is_named_with_its_reason() {
         json!({"conversations": [human, {"from": "user", "value": "1"}]}).to_string(),
         json!({"conversations": [human, {"from": "gpt"}]}).to_string(),
         json!({"conversations": [{"from": "human", "value": 3}, {"from": "gpt", "value": "1"}]}).to_string(),
+        json!({"conversations": [human, {"from": "gpt", "value": 1}, human, {"from": "gpt", "value": "1"}]})
+            .to_string(),
+        json!({"conversations": vec![human.clone(); 10]}).to_string(),
     ];
     let message = message(&dir, open(&dir, &rows.join("\n")));
     let expected = [
@@ -101,10 +140,12 @@ fn every_bad_row_is_named_with_its_reason() {
         "rows.jsonl:6: the question has <image>, but the row has no image",
         "rows.jsonl:7: conversations[1].value: true is no text, number or list",
         "rows.jsonl:8: conversations: missing",
-        "rows.jsonl:9: conversations: 1 messages, should be a question and an answer",
+        "rows.jsonl:9: conversations: 1 messages, should be questions with their answers, one to four",
         "rows.jsonl:10: conversations[1].from: \"user\", should be \"gpt\"",
         "rows.jsonl:11: conversations[1].value: missing",
         "rows.jsonl:12: conversations[0].value: 3 is no text",
+        "rows.jsonl:13: conversations[1].value: 1 is no text",
+        "rows.jsonl:14: conversations: 10 messages, should be questions with their answers, one to four",
     ];
     let lines: Vec<_> = message.lines().collect();
     assert_eq!(lines.len(), expected.len(), "{message}");

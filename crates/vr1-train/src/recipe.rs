@@ -249,25 +249,27 @@ impl Recipe {
     }
 
     /// Trains and evaluates on real data instead: a folder of easy-VQA with its own splits, or a JSONL file of VLM-R1's
-    /// rows with a held-out file `test.jsonl` beside it.
+    /// rows with a held-out file `test.jsonl` beside it. Every document of an SFT recipe is made from it, so rows must hold
+    /// what the documents ask for: staged conversations where these have `turns`.
     ///
     /// # Errors
-    /// If there is no such data, or the recipe imitates documents of its own.
+    /// If the folder or the file is not there.
     pub fn use_data(&mut self, path: &Path) -> Result<()> {
-        let Objective::Grpo(grpo) = &mut self.objective else {
-            return Err(Error::Recipe(
-                "--data replaces the samples of a GRPO recipe; this one imitates documents".into(),
-            ));
-        };
-        let (train, name, test): (Source, &str, Source) = if path.is_dir() {
+        if !path.exists() {
+            return Err(Error::Recipe(format!("--data: there is no {}", path.display())));
+        }
+        let (train, test) = if path.is_dir() {
             let set = |split| Source::EasyVqa { path: path.to_owned(), split };
-            (set(EasyVqaSplit::Train), "test", set(EasyVqaSplit::Test))
+            (set(EasyVqaSplit::Train), set(EasyVqaSplit::Test))
         } else {
             let set = |path: PathBuf| Source::Jsonl { path, images: None };
-            (set(path.to_owned()), "test", set(path.with_file_name("test.jsonl")))
+            (set(path.to_owned()), set(path.with_file_name("test.jsonl")))
         };
-        grpo.train = train;
-        self.evaluation.sets = BTreeMap::from([(name.to_owned(), test)]);
+        match &mut self.objective {
+            Objective::Grpo(grpo) => grpo.train = train,
+            Objective::Sft(sft) => sft.documents.iter_mut().for_each(|d| d.source = train.clone()),
+        }
+        self.evaluation.sets = BTreeMap::from([("test".to_owned(), test)]);
         Ok(())
     }
 }
