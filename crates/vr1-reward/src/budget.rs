@@ -59,6 +59,14 @@ impl Budget {
         self.spend(1 + bytes as u64 / 64, place)
     }
 
+    /// What `work` gives. The time that it takes is not the rollout's: waiting for a server has a limit of its own.
+    pub fn wait<T>(&self, work: impl FnOnce() -> T) -> T {
+        let start = Instant::now();
+        let result = work();
+        self.end.set(self.end.get().map(|end| end + start.elapsed()));
+        result
+    }
+
     #[cold]
     fn look(&self, left: u64, place: &str) -> Result<()> {
         self.next_look.set(left.saturating_sub(LOOK_EVERY));

@@ -4,4 +4,4 @@ mod run;
 mod run_args;
 
 pub use run::run;
-pub use run_args::{RunArgs, kind};
+pub use run_args::{RunArgs, kind, registry};

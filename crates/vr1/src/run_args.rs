@@ -2,6 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use vr1_eval::Judge;
+use vr1_reward::Registry;
 use vr1_train::{Recipe, RunOptions, Show, Trainer};
 
 /// The arguments of a run.
@@ -77,8 +79,27 @@ impl RunArgs {
         let device = vr1_torch::device(&self.device)?;
         let show = if self.quiet { Show::Quiet } else { Show::Auto };
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
-        Ok(RunOptions { device, kind, show, ..RunOptions::new(out) })
+        Ok(RunOptions { device, kind, show, registry: registry()?, ..RunOptions::new(out) })
     }
+}
+
+/// Every verifier of `vr1-reward`, and `judge` where `VR1_JUDGE_URL` and `VR1_JUDGE_MODEL` name a model behind an
+/// OpenAI-compatible server; `VR1_JUDGE_KEY` is the server's key, if it wants one.
+///
+/// # Errors
+/// If one of the two is missing.
+pub fn registry() -> Result<Registry> {
+    let mut registry = Registry::default();
+    let [url, model, key] = ["URL", "MODEL", "KEY"].map(|name| std::env::var(format!("VR1_JUDGE_{name}")).ok());
+    match (url, model) {
+        (Some(url), Some(model)) => {
+            let judge = Judge::new(&url, &model);
+            key.into_iter().fold(judge, |judge, key| judge.with_key(&key)).register(&mut registry);
+        }
+        (None, None) => {}
+        _ => anyhow::bail!("a judge needs both VR1_JUDGE_URL and VR1_JUDGE_MODEL"),
+    }
+    Ok(registry)
 }
 
 /// The kind of number that `name` says: `f32`, `bf16` or `f16`.

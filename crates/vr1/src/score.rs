@@ -40,7 +40,7 @@ pub(crate) struct Score {
 
 impl Score {
     pub(crate) fn run(self) -> Result<()> {
-        let registry = Registry::default();
+        let registry = vr1::registry()?;
         if self.list {
             return if self.json { list_json(&registry) } else { list(&registry) };
         }

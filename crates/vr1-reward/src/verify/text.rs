@@ -102,13 +102,13 @@ pub(super) fn register(registry: &mut Registry) {
             Ok(2.0 * common / (a.len() + b.len()) as f64)
         })
     });
-    let doc = "A language model's judgement; a crate that can reach one binds it.";
+    let doc = "A language model's judgement; `vr1_eval::Judge` binds it to a server.";
     let params = vec![
         Param { absent: Absent::Passed, ..Param::answer("answer", Type::Any) },
         Param::required("solution", Type::Any),
     ];
     registry.register_typed("judge", Signature::new(doc, params), |_| {
-        Err(Error::verifier("judge", "no judge is bound; register one under this name"))
+        Err(Error::verifier("judge", "no judge is bound; `vr1` takes one from VR1_JUDGE_URL and VR1_JUDGE_MODEL"))
     });
 }
 

@@ -1,0 +1,119 @@
+//! A language model that judges answers, behind an OpenAI-compatible server.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vr1_reward::{Param, Registry, Signature, Type};
+
+/// What the judge is told: to compare in meaning, and to say nothing but the number.
+const INSTRUCTIONS: &str = "You compare a student's answer with the correct one. Find the final answer in what the student \
+                            wrote. Say 1.0 if it means the same as the correct answer, and 0.0 if it does not or if there \
+                            is none. Say nothing else.";
+
+/// A verdict is a short number.
+const MAX_TOKENS: u32 = 8;
+
+/// A judge at `URL/chat/completions`, as vLLM, SGLang, Ollama and OpenAI serve it; at temperature 0.
+///
+/// ```no_run
+/// use vr1_eval::Judge;
+/// use vr1_reward::{Program, Registry};
+///
+/// let mut registry = Registry::default();
+/// Judge::new("http://localhost:8000/v1", "Qwen/Qwen2.5-7B-Instruct").register(&mut registry);
+/// let program = Program::parse("terms: { right: 'judge(answer, solution)' }\ntotal: right", &registry)?;
+/// # Ok::<(), vr1_reward::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Judge {
+    endpoint: String,
+    model: String,
+    key: Option<String>,
+    agent: ureq::Agent,
+}
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JudgeError {
+    /// The server was not reached, refused, or took too long.
+    #[error("{endpoint}: {source}")]
+    Server {
+        /// What was asked.
+        endpoint: String,
+        /// Why.
+        source: Box<ureq::Error>,
+    },
+    /// What came back is no verdict.
+    #[error("{endpoint}: model `{model}` should say a number from 0 to 1, and said {said}")]
+    Verdict {
+        /// What was asked.
+        endpoint: String,
+        /// The model.
+        model: String,
+        /// Its words, or the server's answer where there are none.
+        said: String,
+    },
+}
+
+impl Judge {
+    /// The judge `model` of the server at `url`, such as `http://localhost:8000/v1`; an answer may take half a minute.
+    #[must_use]
+    pub fn new(url: &str, model: &str) -> Self {
+        let endpoint = format!("{}/chat/completions", url.trim_end_matches('/'));
+        Self { endpoint, model: model.to_owned(), key: None, agent: agent(Duration::from_secs(30)) }
+    }
+
+    /// This judge with the server's key.
+    #[must_use]
+    pub fn with_key(self, key: &str) -> Self {
+        Self { key: Some(key.to_owned()), ..self }
+    }
+
+    /// This judge, whose answer may take `timeout`.
+    #[must_use]
+    pub fn with_timeout(self, timeout: Duration) -> Self {
+        Self { agent: agent(timeout), ..self }
+    }
+
+    /// How right `answer` is, from 0 to 1.
+    ///
+    /// # Errors
+    /// If the server cannot be asked, or says something else than such a number.
+    pub fn verdict(&self, answer: &str, solution: &str) -> Result<f32, JudgeError> {
+        let words = format!("Student's answer: {answer}\nCorrect answer: {solution}\nSay 1.0 or 0.0:");
+        let body = json!({
+            "model": self.model, "temperature": 0, "max_tokens": MAX_TOKENS,
+            "messages": [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": words}],
+        });
+        let mut request = self.agent.post(&self.endpoint);
+        if let Some(key) = &self.key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        let answer = request.send_json(&body).and_then(|mut response| response.body_mut().read_json::<Value>());
+        let answer = answer.map_err(|e| JudgeError::Server { endpoint: self.endpoint.clone(), source: Box::new(e) })?;
+        let said = &answer["choices"][0]["message"]["content"];
+        let verdict = said.as_str().and_then(|text| text.trim().parse().ok());
+        verdict.filter(|score| (0.0..=1.0).contains(score)).ok_or_else(|| JudgeError::Verdict {
+            endpoint: self.endpoint.clone(),
+            model: self.model.clone(),
+            said: if said.is_null() { answer.to_string() } else { said.to_string() },
+        })
+    }
+
+    /// Makes this judge the verifier `judge(answer, solution)` of reward programs. A rollout's deadline does not run while
+    /// it is waited for.
+    pub fn register(self, registry: &mut Registry) {
+        let doc = "A language model's judgement of whether the answer means the same as the solution.";
+        let params = vec![Param::answer("answer", Type::Text), Param::required("solution", Type::Text)];
+        registry.register_typed("judge", Signature::new(doc, params), move |args| {
+            let (answer, solution) = (args.text(0)?, args.text(1)?);
+            let verdict = args.budget().wait(|| self.verdict(answer, solution));
+            verdict.map_err(|e| vr1_reward::Error::verifier("judge", e.to_string()))
+        });
+    }
+}
+
+fn agent(timeout: Duration) -> ureq::Agent {
+    ureq::Agent::config_builder().timeout_global(Some(timeout)).build().into()
+}
