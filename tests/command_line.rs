@@ -87,13 +87,13 @@ fn a_video_is_a_folder_of_frames_of_which_as_many_are_taken_as_asked_for() {
     let clip = clip(folder.path());
     let question = ["--prompt", "What moves?", "--video", &clip];
     let generate = |more: &[&str]| ask("generate", &[&question[..], &["--max-new-tokens", "6"], more].concat());
-    // The square frames become 112 × 112 pixels, 16 tokens, and two frames make one patch.
+    // The square frames become 48 × 48 pixels, 9 tokens, and two frames make one patch.
     let all = generate(&[]);
-    assert_eq!(video_tokens(&all), 48);
-    assert_eq!(video_tokens(&generate(&["--num-frames", "2"])), 16);
-    assert_eq!(video_tokens(&generate(&["--frame-rate", "3", "--fps", "2"])), 32);
-    assert_eq!(video_tokens(&generate(&["--video", &clip])), 96);
-    assert_eq!(video_tokens(&generate(&["--raw", "--image", &format!("{clip}/0.png")])), 48);
+    assert_eq!(video_tokens(&all), 27);
+    assert_eq!(video_tokens(&generate(&["--num-frames", "2"])), 9);
+    assert_eq!(video_tokens(&generate(&["--frame-rate", "3", "--fps", "2"])), 18);
+    assert_eq!(video_tokens(&generate(&["--video", &clip])), 54);
+    assert_eq!(video_tokens(&generate(&["--raw", "--image", &format!("{clip}/0.png")])), 27);
 
     let completion = &all["completions"][0];
     let judged = ask("logprobs", &[&question[..], &["--completion", completion["text"].as_str().unwrap()]].concat());
@@ -129,7 +129,7 @@ fn a_video_file_is_decoded_by_the_ffmpeg_on_the_path() {
     fs::set_permissions(&ffmpeg, fs::Permissions::from_mode(0o755)).unwrap();
     let output = ask();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(video_tokens(&serde_json::from_slice(&output.stdout).unwrap()), 16);
+    assert_eq!(video_tokens(&serde_json::from_slice(&output.stdout).unwrap()), 9);
 }
 
 #[test]
@@ -314,4 +314,64 @@ fn a_run_leaves_summary_metrics_and_a_page_that_can_be_written_again() {
     assert!(vr1(&["report", run]).status.success());
     assert!(fs::read_to_string(page).unwrap().contains("in_domain/accuracy"));
     assert_eq!(vr1(&["report", folder.path().to_str().unwrap()]).status.code(), Some(1), "no run is there");
+}
+
+#[test]
+fn staged_conversations_of_ones_own_take_the_place_of_a_recipes_documents() {
+    let folder = tempfile::tempdir().unwrap();
+    picture(folder.path());
+    let said =
+        ["<image>Which color?\nSummarize.", "I will look.", "Describe.", "Blue.", "Explain.", "It is.", "State."];
+    let message = |(i, text)| json!({"from": if i % 2 == 0 { "human" } else { "gpt" }, "value": text});
+    let row = |answer: &str| {
+        let messages: Vec<Value> = said.into_iter().chain([answer]).enumerate().map(message).collect();
+        json!({"image": "picture.png", "conversations": messages}).to_string()
+    };
+    let [train, test] = ["train.jsonl", "test.jsonl"].map(|name| folder.path().join(name));
+    fs::write(&train, format!("{}\n{}\n", row("blue"), row("red"))).unwrap();
+    fs::write(&test, row("blue")).unwrap();
+
+    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/llamav_o1_curriculum.yaml");
+    let run = |out: &str, data: &Path, more: &[&str]| {
+        let out = folder.path().join(out);
+        let [out, data] = [&out, data].map(|path| path.to_str().unwrap());
+        let short = ["steps=2", "objective.documents_per_step=2", "evaluation.max_completion_tokens=4"];
+        let set: Vec<&str> = short.iter().chain(more).flat_map(|set| ["--set", set]).collect();
+        let output = vr1(&[&["train", recipe, "--model", TINY, "--out", out, "--data", data], &set[..]].concat());
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = run("run", &train, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("test/accuracy") && !said.contains("in_domain"), "{said}");
+
+    // A document that asks for what the rows do not have names the row.
+    let (code, said) = run("lacking", &train, &["objective.documents.0.turns=[summary, verdict]"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("has no turn \"verdict\""), "{said}");
+    let (code, said) = run("gone", Path::new("/nowhere.jsonl"), &[]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("--data: there is no /nowhere.jsonl"), "{said}");
+}
+
+#[test]
+fn a_judge_is_named_by_its_server_and_its_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let [program, rollouts] = ["judged.yaml", "rollouts.jsonl"].map(|name| folder.path().join(name));
+    fs::write(&program, "terms:\n  right: judge(completion, solution)\ntotal: right\n").unwrap();
+    fs::write(&rollouts, r#"{"prompt": "How many?", "completion": "three", "solution": "3"}"#).unwrap();
+    let score = |judge: &[(&str, &str)]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vr1"));
+        command.env_remove("VR1_JUDGE_URL").env_remove("VR1_JUDGE_MODEL").envs(judge.iter().copied());
+        let output = command.arg("score").arg("--json").arg("--reward").arg(&program).arg("--input").arg(&rollouts);
+        String::from_utf8({
+            let o = output.output().unwrap();
+            [o.stdout, o.stderr].concat()
+        })
+        .unwrap()
+    };
+    assert!(score(&[]).contains("no judge is bound"));
+    let (url, model) = (("VR1_JUDGE_URL", "http://127.0.0.1:1/v1"), ("VR1_JUDGE_MODEL", "m"));
+    assert!(score(&[url]).contains("a judge needs both VR1_JUDGE_URL and VR1_JUDGE_MODEL"));
+    let said = score(&[url, model]);
+    assert!(said.contains("http://127.0.0.1:1/v1/chat/completions"), "{said}");
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod conversation;
 mod dataset;
 mod easy_vqa;
 mod error;

@@ -1,6 +1,7 @@
 mod attributes;
 mod caption;
 mod chance;
+mod close_up;
 mod counting;
 mod draw;
 mod object;
@@ -32,6 +33,8 @@ pub enum Task {
     Attributes,
     /// Every object of the image, in reading order.
     Caption,
+    /// The name of one object, seen close; made for images of 48 x 48 pixels.
+    CloseUp,
 }
 
 /// Which scenes: the streams of random numbers of two splits never meet.
@@ -72,7 +75,7 @@ fn default_size() -> u32 {
 }
 
 /// The sizes that [`Scenes`] can draw: below, small shapes are no longer what they are called.
-const SIZES: std::ops::RangeInclusive<u32> = 56..=2048;
+const SIZES: std::ops::RangeInclusive<u32> = 48..=2048;
 
 impl Task {
     /// The task's name, as in a recipe.
@@ -85,6 +88,7 @@ impl Task {
             Self::Staged => "staged",
             Self::Attributes => "attributes",
             Self::Caption => "caption",
+            Self::CloseUp => "close_up",
         }
     }
 }
@@ -135,6 +139,7 @@ impl Dataset for Scenes {
             Task::Staged => staged::pose(&mut rng, canvas),
             Task::Attributes => attributes::pose(&mut rng, canvas),
             Task::Caption => caption::pose(&mut rng, canvas),
+            Task::CloseUp => close_up::pose(&mut rng, canvas),
         };
         Ok(Sample {
             id: format!("{}-{}-{}-{index}", self.task.name(), self.split.name(), self.seed),

@@ -5,8 +5,8 @@
 use image::{Rgb, RgbImage, imageops};
 use vr1_data::{Dataset, Media, Sample, Scenes, Split, Task};
 
-const TASKS: [Task; 6] =
-    [Task::Spatial, Task::Counting, Task::Referring, Task::Staged, Task::Attributes, Task::Caption];
+const TASKS: [Task; 7] =
+    [Task::Spatial, Task::Counting, Task::Referring, Task::Staged, Task::Attributes, Task::Caption, Task::CloseUp];
 
 fn pixels(sample: &Sample) -> RgbImage {
     match &sample.media[0] {

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use image::RgbImage;
 use vr1_data::{Dataset, Media, Sample, Scenes, Split, Task};
 
-const TASKS: [Task; 6] =
-    [Task::Spatial, Task::Counting, Task::Referring, Task::Staged, Task::Attributes, Task::Caption];
+const TASKS: [Task; 7] =
+    [Task::Spatial, Task::Counting, Task::Referring, Task::Staged, Task::Attributes, Task::Caption, Task::CloseUp];
 const SPLITS: [Split; 4] = [Split::Pretrain, Split::Train, Split::InDomain, Split::OutOfDomain];
 
 fn samples(task: Task, split: Split, len: usize) -> Vec<Sample> {
@@ -309,6 +309,49 @@ fn a_description_fits_its_box_alone() {
 }
 
 #[test]
+fn notes_say_of_each_object_where_it_is() {
+    for split in SPLITS {
+        for sample in samples(Task::Spatial, split, 100) {
+            let place = |o: &Object| o.place().replace("at the ", "").replace("in the ", "");
+            let note = |o: &Object| format!("{} {} {}", o.color, place(o), o.shape);
+            let notes: Vec<_> = objects(&sample).iter().map(note).collect();
+            assert_eq!(text(&sample, "notes"), notes.join("; "));
+            let thought = text(&sample, "thought");
+            assert!(notes.iter().filter(|note| thought.contains(*note)).count() >= 2, "{notes:?} {thought}");
+        }
+    }
+}
+
+#[test]
+fn a_colour_tells_the_objects_of_a_spatial_scene_apart() {
+    for split in SPLITS {
+        for sample in samples(Task::Spatial, split, 100) {
+            let objects = objects(&sample);
+            let colors: BTreeSet<_> = objects.iter().map(|o| &o.color).collect();
+            assert_eq!(colors.len(), objects.len(), "{}", sample.id);
+        }
+    }
+}
+
+#[test]
+fn a_close_up_has_its_objects_at_their_size_in_the_scenes() {
+    for size in [48, 64, 80, 112] {
+        let scenes = Scenes { size, ..Scenes::new(Task::CloseUp, Split::Train, 11, 100) };
+        for sample in (0..100).map(|i| scenes.get(i).unwrap()) {
+            assert_eq!(pixels(&sample).dimensions(), (size, size));
+            let objects = objects(&sample);
+            assert!(objects.len() <= (size * size / (48 * 48)) as usize, "{}", sample.id);
+            let names: Vec<_> = objects.iter().map(|o| format!("{} {} {}", o.size, o.material, o.name())).collect();
+            assert_eq!(sample.solution, names.join("; "));
+            if let [only] = &objects[..] {
+                let [x1, _, x2, _] = only.r#box;
+                assert!(x2 - x1 >= if only.size == "small" { 8 } else { 13 }, "{only:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_staged_sample_has_the_four_stages() {
     for sample in samples(Task::Staged, Split::Train, 100) {
         let names: Vec<_> = sample.turns.iter().map(|t| t.name.as_str()).collect();
@@ -416,7 +459,10 @@ fn an_object_has_the_colour_that_it_is_said_to_have() {
                 continue;
             }
             let [x, y] = object.center().map(|v| v as u32);
-            let pixel = image.get_pixel(x, y).0.map(f64::from);
+            // A red lamp above and a blue one to the left add up to 50 levels to what they dim to 0.8.
+            let far = [y, 56, x].map(|at| 1.0 - f64::from(at) / 112.0);
+            let lit = image.get_pixel(x, y).0;
+            let pixel: [f64; 3] = std::array::from_fn(|c| (f64::from(lit[c]) - 50.0 * far[c]) / 0.8);
             let away = |c: &[f64; 3]| c.iter().zip(pixel).map(|(a, b)| (a - b).powi(2)).sum::<f64>();
             let nearest = named.iter().min_by(|a, b| away(&a.1).total_cmp(&away(&b.1))).unwrap();
             assert_eq!(nearest.0, object.color, "{}: {pixel:?} at {x}, {y}", sample.id);
@@ -442,7 +488,7 @@ fn a_wrong_size_or_index_says_what_is_wrong() {
     let scenes = Scenes::new(Task::Counting, Split::Train, 0, 3);
     assert_eq!(scenes.get(3).unwrap_err().to_string(), "counting: no sample 3, it has 3");
     let error = Scenes { size: 0, ..scenes }.get(0).unwrap_err();
-    assert_eq!(error.to_string(), "scenes: size: 0 pixels, should be from 56 to 2048");
+    assert_eq!(error.to_string(), "scenes: size: 0 pixels, should be from 48 to 2048");
 }
 
 #[test]

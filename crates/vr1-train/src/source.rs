@@ -19,6 +19,9 @@ pub enum Source {
         /// How many there are.
         #[serde(default = "many")]
         samples: usize,
+        /// Width and height of the images in pixels.
+        #[serde(default = "scene_size")]
+        size: u32,
     },
     /// Rows as VLM-R1 writes them.
     Jsonl {
@@ -41,6 +44,10 @@ fn many() -> usize {
     1_000_000
 }
 
+fn scene_size() -> u32 {
+    112
+}
+
 impl Source {
     /// Opens the samples; drawn ones are a function of `seed`.
     ///
@@ -48,7 +55,9 @@ impl Source {
     /// If a file is missing or a row broken.
     pub fn open(&self, seed: u64) -> Result<Arc<dyn Dataset>> {
         Ok(match self {
-            Self::Scenes { task, split, samples } => Arc::new(Scenes::new(*task, *split, seed, *samples)),
+            Self::Scenes { task, split, samples, size } => {
+                Arc::new(Scenes { size: *size, ..Scenes::new(*task, *split, seed, *samples) })
+            }
             Self::Jsonl { path, images } => {
                 let folder = path.parent().unwrap_or(Path::new("."));
                 Arc::new(JsonlDataset::open(path, images.as_deref().unwrap_or(folder))?)

@@ -26,7 +26,10 @@ impl Scene {
         }
         for object in &self.objects {
             let border = if rich && chance(rng, 0.6) { Border::Dark } else { Border::None };
-            draw_object(rng, &mut canvas, object, border);
+            draw_object(rng, &mut canvas, object, border, self.canvas.unit());
+        }
+        if rich {
+            lamps(&mut canvas);
         }
         let grain = match self.canvas.split {
             _ if !rich => 0.0,
@@ -65,16 +68,22 @@ fn background(rng: &mut Stream, canvas: &mut Pixmap, style: Style) {
         canvas.fill(color(light(rng, 228.0)));
         return;
     }
-    let side = canvas.width() as f32;
-    let from = light(rng, 208.0);
-    canvas.fill(color(from));
-    let to = mix(from, light(rng, 208.0), 0.8);
-    let (dx, dy) = between(rng, 0.0, std::f32::consts::TAU).sin_cos();
-    let at = |t: f32| Point::from_xy(side / 2.0 + t * dx * side, side / 2.0 + t * dy * side);
-    let stops = vec![GradientStop::new(0.0, color(from)), GradientStop::new(1.0, color(to))];
-    let shader = LinearGradient::new(at(-0.6), at(0.6), stops, SpreadMode::Pad, Transform::identity());
-    if let (Some(shader), Some(all)) = (shader, tiny_skia::Rect::from_xywh(0.0, 0.0, side, side)) {
-        canvas.fill_rect(all, &paint(shader), Transform::identity(), None);
+    canvas.fill(color(light(rng, 244.0)));
+}
+
+/// A red lamp above and a blue one to the left shine on everything. So each patch tells where it is, which attention that
+/// knows relative positions only finds hard to learn.
+fn lamps(canvas: &mut Pixmap) {
+    const DIMMED: f32 = 0.8;
+    const LAMP: f32 = 50.0;
+    let side = canvas.width() as usize;
+    let lit = |level: u8, from: usize| {
+        let distance = from as f32 / side as f32;
+        (f32::from(level) * DIMMED + LAMP * (1.0 - distance)).round() as u8
+    };
+    for (i, pixel) in canvas.data_mut().chunks_exact_mut(4).enumerate() {
+        let (x, y) = (i % side, i / side);
+        [pixel[0], pixel[1], pixel[2]] = [lit(pixel[0], y), lit(pixel[1], side / 2), lit(pixel[2], x)];
     }
 }
 
@@ -110,13 +119,13 @@ fn clutter(rng: &mut Stream, canvas: &mut Pixmap, split: Split) {
     }
 }
 
-fn draw_object(rng: &mut Stream, canvas: &mut Pixmap, object: &Object, border: Border) {
+fn draw_object(rng: &mut Stream, canvas: &mut Pixmap, object: &Object, border: Border, unit: f32) {
     let mut shrink = Transform::identity();
     if border == Border::Dark {
         let dark = paint(Shader::SolidColor(color(object.rgb.map(|v| v * 0.6))));
         canvas.fill_path(&object.outline, &dark, FillRule::Winding, Transform::identity(), None);
         // The border lies inside the outline, so that the outline's box stays exact.
-        let scale = 1.0 - (0.9 * canvas.width() as f32 / 112.0) / object.radius;
+        let scale = 1.0 - (0.9 * unit) / object.radius;
         shrink = object.pose.pre_scale(scale, scale).pre_concat(object.pose.invert().unwrap_or_default());
     }
     let surface = paint(surface(rng, object));

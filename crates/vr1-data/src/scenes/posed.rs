@@ -49,6 +49,7 @@ impl Posed {
         put("guess", json!(self.guess));
         put("guess_thought", json!(self.guess_thought));
         put("caption", json!(self.scene.caption()));
+        put("notes", json!(self.scene.notes()));
         put("objects", self.scene.objects.iter().map(super::object::Object::json).collect());
         if let Some(target) = self.target {
             put("box", json!(target));
@@ -81,13 +82,4 @@ pub(crate) fn strings(items: &[&str]) -> Vec<String> {
 /// `the red circle`
 pub(crate) fn the(look: Look) -> String {
     format!("the {}", look.name())
-}
-
-/// `text` with a capital letter at its head; all texts here are ASCII.
-pub(crate) fn capital(text: &str) -> String {
-    let mut text = text.to_owned();
-    if let Some(head) = text.get_mut(..1) {
-        head.make_ascii_uppercase();
-    }
-    text
 }

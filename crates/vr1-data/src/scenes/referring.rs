@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, between, chance, pick, shuffle};
 use super::object::{Look, Object, Size};
-use super::posed::{Posed, capital};
+use super::posed::Posed;
 use super::scene::{Canvas, Scene, place_at};
 
 /// VLM-R1's question, to which the description is added.
@@ -19,9 +19,15 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
     };
     let (scene, description) = loop {
         let target = canvas.split.look(rng);
-        let mut looks: Vec<Look> = (1..count).map(|_| similar(rng, canvas.split, target)).collect();
-        shuffle(rng, &mut looks);
-        looks.push(target); // drawn last: nothing hides a part of it, so its outline's box is the visible box
+        let mut looks = vec![target];
+        while looks.len() < count {
+            let look = similar(rng, canvas.split, target);
+            if canvas.split == Split::OutOfDomain || looks.iter().all(|l| l.color != look.color) {
+                looks.push(look);
+            }
+        }
+        shuffle(rng, &mut looks[1..]);
+        looks.rotate_left(1); // drawn last: nothing hides a part of it, so its outline's box is the visible box
         let scene = Scene::arrange(rng, canvas, &looks);
         if let Some(description) = describe(rng, &scene) {
             break (scene, description);
@@ -29,7 +35,7 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
     };
     let target = &scene.objects[count - 1];
     let bounds = target.pixel_box();
-    let (place, (x, y)) = (scene.place(target), target.center());
+    let (x, y) = target.center();
     let guessed = random_box(rng, canvas, target.look.size);
     let [x1, y1, x2, y2] = guessed.map(|v| v as f32);
     let guessed_place = place_at(((x1 + x2) / 2.0, (y1 + y2) / 2.0), canvas.size);
@@ -40,7 +46,7 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         choices: vec![],
         solution: box_text(bounds),
         plan: format!("I will look for {description}. Then I will say where its sides are."),
-        thought: format!("{} is {place}. Its center is near {x:.0}, {y:.0}.", capital(&the_name(target))),
+        thought: format!("{}, center {x:.0}, {y:.0}.", scene.note(target)),
         guess: box_text(guessed),
         guess_thought: format!("It looks like {} is {guessed_place}.", the_name(target)),
         turns: vec![],
@@ -57,13 +63,13 @@ fn box_text([x1, y1, x2, y2]: [i64; 4]) -> String {
     format!("[{x1}, {y1}, {x2}, {y2}]")
 }
 
-/// A look that often shares shape or colour with `target`, and stays in the split.
+/// A look that is often like `target` and stays in the split: in domain its shape, out of domain its twin.
 fn similar(rng: &mut Stream, split: Split, target: Look) -> Look {
     let look = split.look(rng);
-    match rng.random_range(0..5) {
-        0 => Look { shape: target.shape, color: target.color, ..look },
-        1 if split != Split::OutOfDomain => Look { shape: target.shape, ..look },
-        2 if split != Split::OutOfDomain => Look { color: target.color, ..look },
+    match (split, rng.random_range(0..5)) {
+        (Split::OutOfDomain, 0) => Look { shape: target.shape, color: target.color, ..look },
+        (Split::OutOfDomain, _) => look,
+        (_, 0 | 1) => Look { shape: target.shape, ..look },
         _ => look,
     }
 }

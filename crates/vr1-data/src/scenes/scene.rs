@@ -22,6 +22,20 @@ pub(crate) enum Style {
     Plain,
     /// As rich, with few large objects.
     RichLarge,
+    /// As rich, a window of 48 x 48 pixels around one object.
+    CloseUp,
+}
+
+impl Canvas {
+    /// How many places objects have along a side: a step is 8 pixels of 112.
+    pub(crate) fn places(self) -> f32 {
+        if self.style == Style::CloseUp { self.size as f32 / 8.0 } else { 14.0 }
+    }
+
+    /// The pixels of the image that are one of 112.
+    pub(crate) fn unit(self) -> f32 {
+        self.size as f32 / (8.0 * self.places())
+    }
 }
 
 /// Objects on a canvas, in the order in which they are drawn.
@@ -51,16 +65,25 @@ impl Split {
         Look { shape, color, size: pick(rng, &Size::ALL), material: pick(rng, &Material::ALL) }
     }
 
-    /// `count` looks, no two of the same colour and shape.
+    /// `count` looks, no two of the same colour.
     pub(crate) fn distinct_looks(self, rng: &mut Stream, count: usize) -> Vec<Look> {
         let mut looks: Vec<Look> = Vec::with_capacity(count);
         while looks.len() < count {
             let look = self.look(rng);
-            if !looks.iter().any(|l| (l.shape, l.color) == (look.shape, look.color)) {
+            if looks.iter().all(|l| l.color != look.color) {
                 looks.push(look);
             }
         }
         looks
+    }
+
+    /// Whether an object stands where it likes, instead of on a grid. Pretraining has seen both.
+    pub(crate) fn is_loose(self, rng: &mut Stream) -> bool {
+        match self {
+            Self::Pretrain => chance(rng, 0.2),
+            Self::Train | Self::InDomain => false,
+            Self::OutOfDomain => true,
+        }
     }
 
     /// Whether to speak as the out-of-domain split does. Pretraining does so one time in four.
@@ -112,6 +135,18 @@ impl Scene {
         self.reading_order().iter().map(phrase).collect::<Vec<_>>().join("; ")
     }
 
+    /// `red top left circle; blue middle square`: the place right behind the colour by which the object is found, in
+    /// drawing order, which says nothing of places.
+    pub(crate) fn notes(&self) -> String {
+        self.objects.iter().map(|o| self.note(o)).collect::<Vec<_>>().join("; ")
+    }
+
+    /// `red top left circle`
+    pub(crate) fn note(&self, object: &Object) -> String {
+        let place = self.place(object).trim_start_matches("at the ").trim_start_matches("in the ");
+        format!("{} {place} {}", object.look.color.name(), object.look.shape.name())
+    }
+
     /// Which third of the image the object's middle is in: column, row.
     fn thirds(&self, object: &Object) -> (usize, usize) {
         let (x, y) = object.center();
@@ -147,16 +182,24 @@ fn is_between_places((x, y): (f32, f32), size: u32) -> bool {
     near(x) || near(y)
 }
 
+/// The nearest of 14 x 14 places, give or take a pixel of 112.
+fn snapped(rng: &mut Stream, (x, y): (f32, f32), canvas: Canvas) -> (f32, f32) {
+    let step = 8.0 * canvas.unit();
+    let mut snap = |at: f32| (at / step).round() * step + between(rng, -1.0, 1.0) * canvas.unit();
+    (snap(x), snap(y))
+}
+
 fn try_arrange(rng: &mut Stream, canvas: Canvas, looks: &[Look], overlap: f32, shrink: f32) -> Option<Vec<Object>> {
     let (small, large) = match canvas.style {
-        Style::Rich => ((6.0, 8.0), (12.0, 16.0)),
+        Style::Rich | Style::CloseUp => ((8.0, 10.5), (13.5, 17.0)),
         Style::Plain | Style::RichLarge => ((7.5, 12.0), (17.0, 27.0)),
     };
     let side = canvas.size as f32;
+    let spoken = canvas.size > 48; // the thirds of less are not far enough apart
     let mut objects: Vec<(Object, (f32, f32))> = Vec::with_capacity(looks.len());
     for &look in looks {
         let (low, high) = if look.size == Size::Small { small } else { large };
-        let radius = between(rng, low, high) * shrink * side / 112.0;
+        let radius = between(rng, low, high) * shrink * canvas.unit();
         let margin = radius * 1.16 + 0.5;
         let fits = |objects: &[(Object, (f32, f32))], at: (f32, f32)| {
             objects.iter().all(|(o, (x, y))| {
@@ -168,7 +211,11 @@ fn try_arrange(rng: &mut Stream, canvas: Canvas, looks: &[Look], overlap: f32, s
         let object = loop {
             tries.next()?;
             let at = (between(rng, margin, side - margin), between(rng, margin, side - margin));
-            if !fits(&objects, at) || is_between_places(at, canvas.size) {
+            let at = if canvas.split.is_loose(rng) { at } else { snapped(rng, at, canvas) };
+            if at.0 < margin || at.1 < margin || at.0 > side - margin || at.1 > side - margin {
+                continue;
+            }
+            if !fits(&objects, at) || (spoken && is_between_places(at, canvas.size)) {
                 continue;
             }
             let turn = if canvas.style == Style::Plain { 0.0 } else { between(rng, -1.0, 1.0) * look.shape.turn() };
@@ -179,7 +226,7 @@ fn try_arrange(rng: &mut Stream, canvas: Canvas, looks: &[Look], overlap: f32, s
             let rgb = std::array::from_fn(|i| a[i] + (b[i] - a[i]) * mix);
             let object = Object::new(look, rgb, at, radius, turn, aspect)?;
             // The box's middle, which words speak of, may lie a little beside the point that was drawn.
-            if !is_between_places(object.center(), canvas.size) {
+            if !(spoken && is_between_places(object.center(), canvas.size)) {
                 break (object, at);
             }
         };

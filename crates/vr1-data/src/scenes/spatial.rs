@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, pick, shuffle};
 use super::object::Object;
-use super::posed::{Posed, capital, fill, guess, strings, the};
+use super::posed::{Posed, fill, guess, strings, the};
 use super::scene::{Canvas, Scene};
 use crate::sample::or_list;
 
@@ -74,8 +74,9 @@ impl Relation {
 /// A spatial question over `objects` objects.
 pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
     let count = match canvas.split {
-        Split::OutOfDomain => rng.random_range(5..=7),
-        _ => rng.random_range(3..=6),
+        Split::OutOfDomain => rng.random_range(4..=6),
+        Split::Pretrain => rng.random_range(2..=5),
+        _ => rng.random_range(2..=4),
     };
     let mut posed =
         if rng.random_range(0..5) == 0 { closest(rng, canvas, count.max(4)) } else { relation(rng, canvas, count) };
@@ -107,7 +108,6 @@ pub(crate) fn relation(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed 
     let stem = fill(canvas.split.phrase(rng, phrases), &name_a, &name_b);
     let guess = guess(rng, &choices);
     let guessed = Relation::ALL.into_iter().find(|r| r.name() == guess).unwrap_or(relation).phrase();
-    let (place_a, place_b) = (scene.place(a), scene.place(b));
     Posed {
         kind,
         question: with_options(&stem, &choices),
@@ -115,7 +115,9 @@ pub(crate) fn relation(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed 
         solution: relation.name().to_owned(),
         plan: format!("I will find the {name_a} and the {name_b}. Then I will compare where they are."),
         thought: format!(
-            "The {name_a} is {place_a}. The {name_b} is {place_b}. So the {name_a} is {} the {name_b}.",
+            "{}; {}. So the {name_a} is {} the {name_b}.",
+            scene.note(a),
+            scene.note(b),
             relation.phrase()
         ),
         guess_thought: format!("It looks like the {name_a} is {guessed} the {name_b}."),
@@ -154,13 +156,10 @@ fn closest(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
     let anchor = &scene.objects[anchor];
     let name = anchor.look.name();
     let solution = the(nearest.look);
-    let thought = format!(
-        "The {name} is {}. {} is {}. It is the closest.",
-        scene.place(anchor),
-        capital(&solution),
-        scene.place(nearest)
-    );
     shuffle(rng, &mut options);
+    let seen = std::iter::once(anchor).chain(options.iter().map(|&i| &scene.objects[i]));
+    let seen: Vec<String> = seen.map(|o| scene.note(o)).collect();
+    let thought = format!("{}. So {solution} is closest to the {name}.", seen.join("; "));
     let choices: Vec<String> = options.iter().map(|&i| the(scene.objects[i].look)).collect();
     let stem = fill(canvas.split.phrase(rng, CLOSEST), &name, "");
     let guess = guess(rng, &choices);
