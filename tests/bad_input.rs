@@ -255,8 +255,8 @@ fn a_processor_of_another_model_is_refused() {
     let model = model(folder.path());
     let path = model.join("preprocessor_config.json");
     let settings = fs::read_to_string(&path).unwrap();
-    fs::write(&path, settings.replace("\"patch_size\": 14", "\"patch_size\": 7")).unwrap();
-    says(&generate(&model, &[]), &["`patch_size` 7 for images", "`vision_config.patch_size` 14"]);
+    fs::write(&path, settings.replace("\"patch_size\": 8", "\"patch_size\": 7")).unwrap();
+    says(&generate(&model, &[]), &["`patch_size` 7 for images", "`vision_config.patch_size` 8"]);
 }
 
 #[test]

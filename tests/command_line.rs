@@ -147,7 +147,7 @@ fn the_generation_config_is_followed_where_nothing_else_is_asked_for() {
             model,
             "--raw",
             "--prompt",
-            "Describe the image.",
+            "The red circle is",
             "--max-new-tokens",
             "40",
             "--json",
@@ -322,8 +322,8 @@ fn staged_conversations_of_ones_own_take_the_place_of_a_recipes_documents() {
     picture(folder.path());
     let said =
         ["<image>Which color?\nSummarize.", "I will look.", "Describe.", "Blue.", "Explain.", "It is.", "State."];
-    let message = |(i, text)| json!({"from": if i % 2 == 0 { "human" } else { "gpt" }, "value": text});
     let row = |answer: &str| {
+        let message = |(i, text)| json!({"from": if i % 2 == 0 { "human" } else { "gpt" }, "value": text});
         let messages: Vec<Value> = said.into_iter().chain([answer]).enumerate().map(message).collect();
         json!({"image": "picture.png", "conversations": messages}).to_string()
     };
@@ -362,12 +362,9 @@ fn a_judge_is_named_by_its_server_and_its_model() {
     let score = |judge: &[(&str, &str)]| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vr1"));
         command.env_remove("VR1_JUDGE_URL").env_remove("VR1_JUDGE_MODEL").envs(judge.iter().copied());
-        let output = command.arg("score").arg("--json").arg("--reward").arg(&program).arg("--input").arg(&rollouts);
-        String::from_utf8({
-            let o = output.output().unwrap();
-            [o.stdout, o.stderr].concat()
-        })
-        .unwrap()
+        command.arg("score").arg("--json").arg("--reward").arg(&program).arg("--input").arg(&rollouts);
+        let output = command.output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
     assert!(score(&[]).contains("no judge is bound"));
     let (url, model) = (("VR1_JUDGE_URL", "http://127.0.0.1:1/v1"), ("VR1_JUDGE_MODEL", "m"));
