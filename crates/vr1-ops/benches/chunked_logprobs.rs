@@ -4,8 +4,8 @@
 //! one process a computation:
 //!
 //! ```text
-//! cargo bench -p vr1-ops -- --peak plain 4096 151936 1536      prints seconds and the bytes that the computation added
-//! cargo bench -p vr1-ops -- --peak chunked 4096 151936 1536
+//! cargo bench -p vr1-ops --bench chunked_logprobs -- --peak plain 4096 151936 1536      prints seconds and the bytes that the computation added
+//! cargo bench -p vr1-ops --bench chunked_logprobs -- --peak chunked 4096 151936 1536
 //! ```
 #![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark on tensors made here")]
 
