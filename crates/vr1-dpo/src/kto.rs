@@ -78,6 +78,18 @@ impl KtoConfig {
 }
 
 /// What a KTO loss says about its batch; plain numbers without gradient. A mean over no completion is NaN. See [`kto_loss`].
+///
+/// # Example
+/// What was liked gained 3 nats, what was disliked lost one; β is 0.1.
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{KtoConfig, kto_loss};
+/// let t = |pair: [f64; 2]| Tensor::from_slice(&pair);
+/// let (_, stats) = kto_loss(&t([-4.0, -6.0]), &t([-7.0, -5.0]), &t([1.0, 0.0]), 0.0, &KtoConfig::default())?;
+/// assert!((stats.desirable_reward - 0.3).abs() < 1e-12 && (stats.undesirable_reward + 0.1).abs() < 1e-12);
+/// assert_eq!((stats.desirable, stats.undesirable), (1, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct KtoStats {
     /// The loss itself.

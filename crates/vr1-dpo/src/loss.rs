@@ -7,6 +7,18 @@ use crate::range::LARGEST;
 use crate::{Error, Result};
 
 /// Tensors that some losses need beside the four of [`dpo_loss`], `[B]` each; see [`dpo_loss_with`].
+///
+/// # Example
+/// A pair of weight 2 counts twice: the loss of a pair about which nothing is known, ln 2, becomes 2 ln 2.
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{DpoConfig, Extras, dpo_loss_with};
+/// let t = |x: f64| Tensor::from_slice(&[x]);
+/// let extras = Extras { weights: Some(&t(2.0)), ..Default::default() };
+/// let (loss, _) = dpo_loss_with([&t(-4.0), &t(-5.0), &t(-4.0), &t(-5.0)], extras, &DpoConfig::default())?;
+/// assert!((loss.double_value(&[]) - 2.0 * 2f64.ln()).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Extras<'a> {
     /// The number of tokens of every chosen completion.
@@ -18,6 +30,18 @@ pub struct Extras<'a> {
 }
 
 /// What a preference loss says about its batch; plain numbers without gradient, means over pairs. See [`dpo_loss`].
+///
+/// # Example
+/// β is 0.1, the chosen completion gained 5 nats and the rejected one lost 5.
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{DpoConfig, dpo_loss};
+/// let t = |x: f64| Tensor::from_slice(&[x]);
+/// let (_, stats) = dpo_loss(&t(-10.0), &t(-25.0), &t(-15.0), &t(-20.0), &DpoConfig::default())?;
+/// assert_eq!((stats.chosen_reward, stats.rejected_reward, stats.margin), (0.5, -0.5, 1.0));
+/// assert_eq!((stats.chosen_logprob, stats.rejected_logprob, stats.pairs), (-10.0, -25.0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DpoStats {
     /// The loss itself.

@@ -2,6 +2,14 @@ use crate::range::{not_negative, within};
 use crate::{Error, Result};
 
 /// Two completions of one group, by their places in the flat list of completions; see [`preference_pairs`].
+///
+/// # Example
+/// ```
+/// use vr1_dpo::{Pair, PairRule, preference_pairs};
+/// let pairs = preference_pairs(&[0.25, 1.0], 2, 0.0, PairRule::BestWorst)?;
+/// assert_eq!(pairs, [Pair { chosen: 1, rejected: 0, margin: 0.75 }]);
+/// # Ok::<(), vr1_dpo::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
     /// The better one.

@@ -118,6 +118,17 @@ impl ReferenceFreeConfig {
 }
 
 /// What a reference-free loss says about its batch; plain numbers without gradient, means over pairs. See [`reference_free_loss`].
+///
+/// # Example
+/// SimPO's β is 2: of −1 and −2 nats a token the margin is 2, and the chosen completion has 1 nat a token.
+/// ```
+/// use tch::Tensor;
+/// use vr1_dpo::{ReferenceFreeConfig, reference_free_loss};
+/// let t = |x: f64| Tensor::from_slice(&[x]);
+/// let (_, stats) = reference_free_loss(&t(-2.0), &t(-6.0), &t(2.0), &t(3.0), &ReferenceFreeConfig::SIMPO)?;
+/// assert_eq!((stats.nll, stats.margin, stats.accuracy, stats.pairs), (1.0, 2.0, 1.0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ReferenceFreeStats {
     /// The loss itself.

@@ -2,6 +2,15 @@ use crate::config::IGNORED;
 use crate::{Error, Result};
 
 /// Who a stretch of tokens comes from; see [`labels_from_spans`].
+///
+/// # Example
+/// Media are never trained on, whatever else is.
+/// ```
+/// use vr1_sft::{Role, Span, TrainOn, labels_from_spans};
+/// let image = Span { start: 1, end: 3, role: Role::Media };
+/// assert_eq!(labels_from_spans(&[5, 6, 7, 8], &[image], TrainOn::Everything)?, [5, -100, -100, 8]);
+/// # Ok::<(), vr1_sft::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The system prompt.
@@ -19,6 +28,14 @@ pub enum Role {
 }
 
 /// A stretch `start..end` of a sequence's tokens; see [`labels_from_spans`].
+///
+/// # Example
+/// ```
+/// use vr1_sft::{Role, Span, TrainOn, labels_from_spans};
+/// let turn = Span { start: 2, end: 4, role: Role::Assistant };
+/// assert_eq!(labels_from_spans(&[5, 6, 7, 8], &[turn], TrainOn::Assistant)?, [-100, -100, 7, 8]);
+/// # Ok::<(), vr1_sft::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first token.

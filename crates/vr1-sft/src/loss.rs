@@ -5,6 +5,18 @@ use crate::config::{Alignment, IGNORED, Normalizer, Objective, SftConfig};
 use crate::{Error, Result};
 
 /// What a supervised loss says about its batch; plain numbers without gradient. Without a label, all are 0. See [`sft_loss`].
+///
+/// # Example
+/// One label of probability ¼, which is not the likeliest token.
+/// ```
+/// use tch::Tensor;
+/// use vr1_sft::{SftConfig, sft_loss};
+/// let logits = Tensor::from_slice(&[1f64.ln(), 3f64.ln(), 0.0, 0.0]).view([1, 2, 2]);
+/// let (_, stats) = sft_loss(&logits, &Tensor::from_slice2(&[[-100i64, 0]]), &SftConfig::default())?;
+/// assert!((stats.nll - 4f64.ln()).abs() < 1e-12);
+/// assert_eq!((stats.accuracy, stats.tokens), (0.0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SftStats {
     /// The loss itself.

@@ -1,6 +1,13 @@
 use crate::{Error, Result};
 
 /// Several sequences in one row; see [`pack`].
+///
+/// # Example
+/// ```
+/// use vr1_sft::{Pack, pack};
+/// assert_eq!(pack(&[3, 5], 8)?, [Pack { sequences: vec![1, 0], tokens: 8 }]);
+/// # Ok::<(), vr1_sft::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pack {
     /// Which sequences, in the order in which they stand in the row.
