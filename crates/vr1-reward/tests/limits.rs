@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use vr1_reward::{Error, Fields, Limits, MathConfig, Program, Record, Registry, Rollout, math_equal};
+use vr1_reward::{Budget, Error, Fields, Limits, MathConfig, Program, Record, Registry, Rollout, math_equal};
 
 /// Uses most of the language and every kind of verifier.
 const WIDE: &str = r#"
@@ -198,4 +198,17 @@ fn fuel_ends_a_reward_that_costs_too_much() {
     let rollout =
         Rollout { prompt: "", completion: &completion, solution: "3", tokens: 1, finished: true, fields: &fields };
     assert!(matches!(program.outcome(&rollout), Err(Error::Fuel { limit: 1000, .. })));
+}
+
+#[test]
+fn the_deadline_stands_still_while_somebody_else_is_waited_for() {
+    let sleep = || std::thread::sleep(Duration::from_millis(400));
+    let after = |pause: &dyn Fn(&Budget)| {
+        let budget = Budget::new(Limits { deadline: Duration::from_millis(200), ..Limits::default() });
+        budget.spend(2_000, "before").unwrap(); // the clock starts
+        pause(&budget);
+        budget.spend(30_000, "after")
+    };
+    assert!(matches!(after(&|_| sleep()), Err(Error::Deadline { limit_ms: 200, .. })));
+    after(&|budget| budget.wait(sleep)).unwrap();
 }
