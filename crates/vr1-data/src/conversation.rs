@@ -3,9 +3,7 @@
 use serde_json::Value;
 
 use crate::Turn;
-
-/// What the exchanges of a conversation are called, in LLaVA-CoT's and LlamaV-o1's order.
-const STAGES: [&str; 4] = ["summary", "caption", "reasoning", "conclusion"];
+use crate::sample::STAGES;
 
 /// A question, the answer that counts as right, and, of several exchanges, each.
 #[derive(Debug, Clone)]

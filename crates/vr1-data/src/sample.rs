@@ -20,6 +20,9 @@ pub struct Sample {
     pub fields: Fields,
 }
 
+/// What the turns of a staged conversation are called, in LLaVA-CoT's and LlamaV-o1's order.
+pub(crate) const STAGES: [&str; 4] = ["summary", "caption", "reasoning", "conclusion"];
+
 /// One step of a staged conversation: what the user asks and what the model should say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {

@@ -8,22 +8,14 @@ use super::posed::Posed;
 use super::scene::Canvas;
 use super::{attributes, counting, spatial};
 use crate::Turn;
+use crate::sample::STAGES;
 
 /// LlamaV-o1's inference prompts, stage by stage; the first is appended to the question.
-const STAGES: [(&str, &str); 4] = [
-    (
-        "summary",
-        "\nSummarize how you will approach the problem and explain the steps you will take to reach the answer.",
-    ),
-    (
-        "caption",
-        "Provide a detailed description of the image, particularly emphasizing the aspects related to the question.",
-    ),
-    (
-        "reasoning",
-        "Provide a chain-of-thought, logical explanation of the problem. This should outline step-by-step reasoning.",
-    ),
-    ("conclusion", "State the final answer in a clear and direct format. It must match the correct answer exactly."),
+const PROMPTS: [&str; STAGES.len()] = [
+    "\nSummarize how you will approach the problem and explain the steps you will take to reach the answer.",
+    "Provide a detailed description of the image, particularly emphasizing the aspects related to the question.",
+    "Provide a chain-of-thought, logical explanation of the problem. This should outline step-by-step reasoning.",
+    "State the final answer in a clear and direct format. It must match the correct answer exactly.",
 ];
 
 /// A spatial, counting or colour question with its four turns.
@@ -52,6 +44,6 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         let question = if name == "summary" { posed.question.as_str() } else { "" };
         Turn { name: name.to_owned(), prompt: format!("{question}{prompt}"), answer }
     };
-    posed.turns = STAGES.into_iter().zip(answers).map(turn).collect();
+    posed.turns = STAGES.into_iter().zip(PROMPTS).zip(answers).map(turn).collect();
     posed
 }
