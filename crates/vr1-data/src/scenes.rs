@@ -33,7 +33,7 @@ pub enum Task {
     Attributes,
     /// Every object of the image, in reading order.
     Caption,
-    /// The name of one object, seen close; made for images of 48 x 48 pixels.
+    /// The whole names of few objects, at their size in a scene of 112 pixels however small the image is: from 48 x 48.
     CloseUp,
 }
 

@@ -11,7 +11,7 @@ use super::scene::{Canvas, Scene, Style};
 const NAME: (&[&str], &[&str]) =
     (&["What is this?", "What do you see?"], &["Tell me what this is.", "Say what you see."]);
 
-/// A request for the whole name of the one object.
+/// A request for the whole names of up to five objects.
 pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
     let canvas = Canvas { style: Style::CloseUp, ..canvas };
     let most = (canvas.size * canvas.size / (48 * 48)).clamp(1, 5) as usize; // each has 48 x 48 pixels

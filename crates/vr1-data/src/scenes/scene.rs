@@ -16,13 +16,13 @@ pub(crate) struct Canvas {
 /// How a scene is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Gradients, clutter, outlines, occlusion.
+    /// Lamps, clutter, outlines, occlusion.
     Rich,
     /// One flat colour behind few large objects, as easy-VQA draws.
     Plain,
     /// As rich, with few large objects.
     RichLarge,
-    /// As rich, a window of 48 x 48 pixels around one object.
+    /// As rich, a window of a scene: objects are as large as in 112 pixels, whatever the size.
     CloseUp,
 }
 
