@@ -30,7 +30,7 @@ fn main() {
     let prompt = Processor::from_dir(dir).unwrap().prompt(&request).unwrap();
     let _no_grad = tch::no_grad_guard();
     let forward = seconds(repeats, || {
-        let (hidden, prefix) = model.prefill(&model.embed(&[&prompt]));
+        let (hidden, prefix) = model.prefill(&model.embed(&[&prompt]).unwrap());
         (model.logits(&hidden).to_kind(Kind::Float), prefix)
     });
     println!("{}", json!({ "memory": memory, "tokens": prompt.len(), "load": load, "forward": forward }));

@@ -158,6 +158,14 @@ fn completions_that_leave_the_model_no_room_are_an_error_with_the_lengths() {
 }
 
 #[test]
+fn a_set_without_end_is_not_evaluated_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE);
+    let said = train(&recipe, &folder.path().join("run"), &["--set", "evaluation.samples=0"]);
+    says(&said, &["evaluation.samples: 0", "drawn without end"]);
+}
+
+#[test]
 fn a_recipe_that_is_not_there_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let recipe = folder.path().join("absent.yaml");

@@ -167,7 +167,7 @@ def sensitive(made, inputs):
         "mask": (logprobs(attention_mask=mask) - right)[:, 2:].abs().max().item(),
         "positions": (logprobs(position_ids=wrong_positions(made, length)) - right).abs().max().item(),
     }
-    if hasattr(made.config, "vision_config") and "fullatt_block_indexes" in made.config.vision_config.to_dict() and "pixel_values" in inputs:
+    if hasattr(made.config, "vision_config") and "fullatt_block_indexes" in made.config.vision_config.to_dict() and any("pixel_values" in name for name in inputs):
         tower = made.model.visual
         kept, tower.fullatt_block_indexes = tower.fullatt_block_indexes, list(range(8))
         moved["windows"] = (logprobs() - right).abs().max().item()

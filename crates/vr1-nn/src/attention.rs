@@ -45,46 +45,47 @@ impl Heads {
 
 /// Softmax attention of queries `[B, T, H, d]` over keys and values `[B, S, K, d]`, to `[B, T, H · d]`.
 ///
-/// `mask` is added to the scores and broadcasts to `[B, H, T, S]`; without one every query sees every key.
+/// `mask` is added to the scores and broadcasts to `[B, H, T, S]`; without one every query sees every key. No score is
+/// kept for the backward pass.
 pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, mask: Option<&Tensor>, heads: Heads) -> Tensor {
-    let [q, k, v] = [query, key, value].map(|x| x.transpose(1, 2));
-    let grouped = heads.count != heads.key_value;
+    let [q, mut k, mut v] = [query, key, value].map(|x| x.transpose(1, 2));
+    let mut grouped = heads.count != heads.key_value;
+    if grouped && q.device().is_cuda() {
+        // No fused kernel of CUDA takes both a mask and shared keys; the fallback would keep every score.
+        [k, v] = [k, v].map(|x| x.repeat_interleave_self_int(heads.count / heads.key_value, 1, None));
+        grouped = false;
+    }
     let out = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, None, grouped);
     out.transpose(1, 2).flatten(2, 3)
 }
 
-/// Attention of completions over their prompt, whose keys and values are shared by the group and never copied, and over
-/// themselves.
+/// Attention of each completion's newest token over its prompt, whose keys and values are shared by the group and never
+/// copied, and over the completion.
 ///
-/// The scores against the prompt are one product a prompt for all `G · R · T` queries of the group, those against the
+/// The scores against the prompt are one product a prompt for all `G · R` queries of the group, those against the
 /// completion one a completion; a single softmax runs over both.
 ///
 /// # Shapes
-/// `query` `[P·G, T, H, d]`; `prefix` `[P, K, L, d]` with `prefix_mask` `[P, 1, 1, L]`; `own` keys and values
-/// `[P, K, G, S, d]` with `own_mask` `[T, S]` or none when every query sees all; the result is `[P·G, T, H · d]`.
+/// `query` `[P·G, 1, H, d]`; `prefix` `[P, K, L, d]` with `prefix_mask` `[P, 1, 1, L]`; `own` keys and values
+/// `[P, K, G, S, d]`; the result is `[P·G, 1, H · d]`.
 pub(crate) fn shared_prefix(
     query: &Tensor,
     (prefix, prefix_mask): (&LayerKeyValues, &Tensor),
     (own_key, own_value): (&Tensor, &Tensor),
-    own_mask: Option<&Tensor>,
     heads: Heads,
 ) -> Tensor {
     let [p, k, g, s, d] = <[i64; 5]>::try_from(own_key.size()).unwrap_or_else(|_| unreachable!("keys are [P,K,G,S,d]"));
-    let (t, r, l) = (query.size()[1], heads.count / heads.key_value, prefix.key.size()[2]);
-    // [P, K, G, R·T, d]
-    let q =
-        query.reshape([p, g, t, k, r, d]).permute([0, 3, 1, 4, 2, 5]).reshape([p, k, g, r * t, d]) / (d as f64).sqrt();
-    let to_prefix = q.reshape([p, k, g * r * t, d]).matmul(&prefix.key.transpose(2, 3)) + prefix_mask;
-    let mut to_own = q.matmul(&own_key.transpose(3, 4));
-    if let Some(mask) = own_mask {
-        to_own = (to_own.reshape([p, k, g, r, t, s]) + mask).reshape([p, k, g, r * t, s]);
-    }
-    let scores = Tensor::cat(&[to_prefix.reshape([p, k, g, r * t, l]), to_own], -1);
+    let (r, l) = (heads.count / heads.key_value, prefix.key.size()[2]);
+    // [P, K, G, R, d]
+    let q = query.reshape([p, g, k, r, d]).transpose(1, 2) / (d as f64).sqrt();
+    let to_prefix = q.reshape([p, k, g * r, d]).matmul(&prefix.key.transpose(2, 3)) + prefix_mask;
+    let to_own = q.matmul(&own_key.transpose(3, 4));
+    let scores = Tensor::cat(&[to_prefix.reshape([p, k, g, r, l]), to_own], -1);
     let weights = scores.softmax(-1, Kind::Float).to_kind(query.kind());
     let parts = weights.split_with_sizes([l, s], -1);
-    let from_prefix = parts[0].reshape([p, k, g * r * t, l]).matmul(&prefix.value).reshape([p, k, g, r, t, d]);
-    let from_own = parts[1].matmul(own_value).reshape([p, k, g, r, t, d]);
-    (from_prefix + from_own).permute([0, 2, 4, 1, 3, 5]).reshape([p * g, t, heads.count * d])
+    let from_prefix = parts[0].reshape([p, k, g * r, l]).matmul(&prefix.value).reshape([p, k, g, r, d]);
+    let from_own = parts[1].matmul(own_value);
+    (from_prefix + from_own).transpose(1, 2).reshape([p * g, 1, heads.count * d])
 }
 
 /// Keys or values of completions, `[P·G, T, K, d]`, laid out as caches hold them, `[P, K, G, T, d]`.

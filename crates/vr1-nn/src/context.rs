@@ -13,7 +13,7 @@ pub struct Context<'a> {
 #[derive(Debug)]
 enum Seen<'a> {
     Prompts { mask: Tensor, padding: Tensor, layers: Vec<LayerKeyValues> },
-    Completions { prefix: &'a Prefix, mask: Tensor },
+    Completions { prefix: &'a Prefix, group_size: i64, mask: Tensor },
     Sampling { prefix: &'a Prefix, cache: &'a mut GrowingCache },
 }
 
@@ -26,10 +26,15 @@ impl<'a> Context<'a> {
         Self { seen: Seen::Prompts { mask, padding, layers: Vec::new() } }
     }
 
-    /// Completions of `tokens` tokens (padded on the right), each seeing its prompt and itself causally.
-    pub fn completions(prefix: &'a Prefix, tokens: i64) -> Self {
-        let mask = causal_mask(tokens, tokens, (prefix.mask.kind(), prefix.mask.device()));
-        Self { seen: Seen::Completions { prefix, mask } }
+    /// `group_size` completions of each prompt, of `tokens` tokens (padded on the right), each seeing its prompt and
+    /// itself causally.
+    pub fn completions(prefix: &'a Prefix, group_size: i64, tokens: i64) -> Self {
+        let causal = causal_mask(tokens, tokens, (prefix.mask.kind(), prefix.mask.device()));
+        let (prompts, width) = (prefix.mask.size()[0], prefix.mask.size()[3]);
+        let before = prefix.mask.expand([prompts, group_size, tokens, width], false);
+        let own = causal.expand([prompts, group_size, tokens, tokens], false);
+        let mask = Tensor::cat(&[before, own], -1).flatten(0, 1).unsqueeze(1); // [P·G, 1, T, L + T]
+        Self { seen: Seen::Completions { prefix, group_size, mask } }
     }
 
     /// One more token of each completion, seeing its prompt and what `cache` holds; its keys and values are appended.
@@ -45,17 +50,20 @@ impl<'a> Context<'a> {
                 layers.push(LayerKeyValues { key: key.transpose(1, 2), value: value.transpose(1, 2) });
                 out
             }
-            Seen::Completions { prefix, mask } => {
-                let shared = &prefix.layers[layer];
-                let prompts = shared.key.size()[0];
-                let (key, value) = (by_prompt(&key, prompts), by_prompt(&value, prompts));
-                shared_prefix(query, (shared, &prefix.mask), (&key, &value), Some(mask), heads)
+            Seen::Completions { prefix, group_size, mask } => {
+                // A prompt's keys are copied for each completion: a few heads of them weigh less than all scores would.
+                let LayerKeyValues { key: prompt_key, value: prompt_value } = &prefix.layers[layer];
+                let [key, value] = [(prompt_key, key), (prompt_value, value)].map(|(prompt, own)| {
+                    let prompt = prompt.repeat_interleave_self_int(*group_size, 0, None).transpose(1, 2);
+                    Tensor::cat(&[prompt, own], 1) // [P·G, L + T, K, d]
+                });
+                attention(query, &key, &value, Some(mask), heads)
             }
             Seen::Sampling { prefix, cache } => {
                 let shared = &prefix.layers[layer];
                 let prompts = shared.key.size()[0];
                 let (key, value) = cache.append(layer, &by_prompt(&key, prompts), &by_prompt(&value, prompts));
-                shared_prefix(query, (shared, &prefix.mask), (&key, &value), None, heads)
+                shared_prefix(query, (shared, &prefix.mask), (&key, &value), heads)
             }
         }
     }

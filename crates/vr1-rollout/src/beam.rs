@@ -80,7 +80,7 @@ struct Successor {
 fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
     let (model, tokenizer) = (engine.model(), engine.tokenizer());
     let (count, limit, penalty) = (beam.beams, beam.sampling.max_completion_tokens, beam.length_penalty);
-    let batch = model.embed(&[prompt]);
+    let batch = model.embed(&[prompt])?;
     let (hidden, prefix) = model.prefill(&batch);
     let mut cache = GrowingCache::new(&prefix, count as i64, limit as i64);
     let mut last = hidden.select(1, -1).expand([count as i64, -1], false);

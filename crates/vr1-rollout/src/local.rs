@@ -75,7 +75,7 @@ impl LocalEngine<'_> {
     fn decode(&self, prompts: &[Prompt], group_size: usize, sampling: &Sampling) -> Result<Vec<(Vec<i64>, Vec<f32>)>> {
         let (device, limit) = (self.model.device(), sampling.max_completion_tokens);
         let borrowed: Vec<&Prompt> = prompts.iter().collect();
-        let batch = self.model.embed(&borrowed);
+        let batch = self.model.embed(&borrowed)?;
         let (hidden, prefix) = self.model.prefill(&batch);
         let mut cache = GrowingCache::new(&prefix, group_size as i64, limit as i64);
         // Every completion's first token follows its prompt's last.

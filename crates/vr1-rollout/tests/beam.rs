@@ -65,7 +65,7 @@ fn best_of_two(tiny: &Tiny, prompt: &Prompt) -> f64 {
     let (tokenizer, model) = (tiny.processor.tokenizer(), &tiny.model);
     let vocabulary = model.lm_head().size()[0];
     let media = Tensor::from_slice(&tokenizer.media_ids());
-    let batch = model.embed(&[prompt]);
+    let batch = model.embed(&[prompt]).unwrap();
     let (_, prefix) = model.prefill(&batch);
     let every = Tensor::arange(vocabulary, (tch::Kind::Int64, tch::Device::Cpu)).unsqueeze(1);
     let hidden = model.complete(&batch, &prefix, &every).squeeze_dim(1);

@@ -55,7 +55,7 @@ fn uncached(tiny: &Tiny, prompt: &Prompt, penalty: f64, tokens: usize) -> Vec<i6
     let mut ids: Vec<i64> = Vec::new();
     for _ in 0..tokens {
         let whole = prompt.extend(&ids, "").unwrap();
-        let (hidden, _) = tiny.model.prefill(&tiny.model.embed(&[&whole]));
+        let (hidden, _) = tiny.model.prefill(&tiny.model.embed(&[&whole]).unwrap());
         let logits =
             Vec::<f32>::try_from(tiny.model.logits(&hidden.select(1, -1)).index_fill(1, &media, -1e9).view(-1));
         let mut logits = logits.unwrap();

@@ -7,7 +7,7 @@ use vr1_rollout::{Beam, LocalEngine, RolloutEngine, Sampling, answer_in_stages};
 use vr1_vlm::{Model, Processor};
 
 use crate::grpo::Prompting;
-use crate::{EvaluationConfig, Interrupt, PromptConfig, Result};
+use crate::{Error, EvaluationConfig, Interrupt, PromptConfig, Result};
 
 /// Prompts that are completed side by side.
 const BATCH: usize = 64;
@@ -23,6 +23,11 @@ impl Evaluation {
     pub(crate) fn open(config: &EvaluationConfig, prompt: &PromptConfig, seed: u64) -> Result<Self> {
         let mut sets = Vec::new();
         for (name, source) in &config.sets {
+            if config.samples == 0 && source.is_endless() {
+                return Err(Error::Recipe(format!(
+                    "evaluation.samples: 0 takes a set whole, and `{name}` is drawn without end: say how many"
+                )));
+            }
             let samples = source.open(seed)?;
             let count = if config.samples == 0 { samples.len() } else { config.samples.min(samples.len()) };
             let samples = (0..count).map(|i| samples.get(i)).collect::<Result<_, _>>()?;

@@ -54,7 +54,7 @@ impl Policy for ModelPolicy<'_> {
         let ids = Tensor::from_slice(&ids).view(shape).to_device(device);
         let completion_mask = Tensor::from_slice(&mask).view(shape).to_device(device);
 
-        let batch = self.model.embed(&groups.iter().map(|g| &g.prompt).collect::<Vec<_>>());
+        let batch = self.model.embed(&groups.iter().map(|g| &g.prompt).collect::<Vec<_>>())?;
         let (hidden, prefix) = self.model.prefill(&batch);
         // A completion's first token follows the prompt's last; token t follows token t − 1.
         let group_size = rows / groups.len().max(1) as i64;

@@ -87,7 +87,7 @@ pub(crate) fn sft_step(model: &Model, documents: &[Supervised], micro_batch: usi
     let mut documents: Vec<&Supervised> = documents.iter().collect();
     documents.sort_by_key(|d| d.prompt.len());
     for part in documents.chunks(if micro_batch == 0 { documents.len().max(1) } else { micro_batch }) {
-        let batch = model.embed(&part.iter().map(|d| &d.prompt).collect::<Vec<_>>());
+        let batch = model.embed(&part.iter().map(|d| &d.prompt).collect::<Vec<_>>())?;
         let (hidden, _) = model.prefill(&batch);
         let (places, labels) = predicting(part, hidden.size()[1] as usize);
         let [places, labels] = [places, labels].map(|list| Tensor::from_slice(&list).to_device(model.device()));

@@ -16,7 +16,7 @@ pub enum Source {
         task: Task,
         /// Which of the disjoint streams.
         split: Split,
-        /// How many there are.
+        /// How many there are; a million, more than a run gets through, unless it is said.
         #[serde(default = "many")]
         samples: usize,
         /// Width and height of the images in pixels.
@@ -49,6 +49,11 @@ fn scene_size() -> u32 {
 }
 
 impl Source {
+    /// Whether its samples are drawn, and nobody said how many.
+    pub(crate) fn is_endless(&self) -> bool {
+        matches!(self, Self::Scenes { samples, .. } if *samples == many())
+    }
+
     /// Opens the samples; drawn ones are a function of `seed`.
     ///
     /// # Errors

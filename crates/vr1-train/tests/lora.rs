@@ -58,7 +58,7 @@ fn state(model: &Model) -> Tensor {
     let layout = vr1_vlm::Layout::Raw;
     let request = vr1_vlm::PromptRequest { sample: "s", messages: &messages, layout, prefill: "" };
     let prompt = processor.prompt(&request).unwrap();
-    tch::no_grad(|| model.prefill(&model.embed(&[&prompt])).0.select(1, -1))
+    tch::no_grad(|| model.prefill(&model.embed(&[&prompt]).unwrap()).0.select(1, -1))
 }
 
 #[test]

@@ -1,4 +1,4 @@
-use crate::{Error, Model, Processor, Result};
+use crate::{Error, Model, Processor, Prompt, Result};
 
 impl Model {
     /// Checks that this model takes what `processor` makes: ids within its vocabulary, and pictures cut as its vision
@@ -8,7 +8,6 @@ impl Model {
     /// If it does not; the settings on both sides are named.
     pub fn check(&self, processor: &Processor) -> Result<()> {
         let config = self.config();
-        let misfit = |processor: String, model: String| Err(Error::Misfit { processor, model });
         let (ids, rows) = (processor.tokenizer().vocab_size(), config.text.vocab_size);
         if ids as i64 > rows {
             return misfit(format!("{ids} ids in the tokenizer"), format!("`vocab_size` {rows}"));
@@ -30,4 +29,31 @@ impl Model {
         }
         Ok(())
     }
+
+    /// The same of one prompt, by what is in it.
+    pub(crate) fn check_prompt(&self, prompt: &Prompt) -> Result<()> {
+        let (config, rows) = (self.config(), self.config().text.vocab_size);
+        if let Some(id) = prompt.input_ids().iter().find(|id| !(0..rows).contains(*id)) {
+            return misfit(format!("the id {id} in `{}`", prompt.sample()), format!("`vocab_size` {rows}"));
+        }
+        let Some(vision) = &config.vision else {
+            let (sample, pieces) = (prompt.sample(), prompt.patches().len());
+            let shown = format!("media ({pieces}) in `{sample}`");
+            return if pieces == 0 { Ok(()) } else { misfit(shown, "no vision tower".to_owned()) };
+        };
+        let cut = vision.cut();
+        let values = cut.channels * cut.frames * cut.patch.pow(2);
+        for (patches, span) in prompt.patches().iter().zip(prompt.media()) {
+            let (rows, width) = patches.pixel_values.dim();
+            let of = format!("{} tokens, {rows} patches of {width} values in `{}`", span.range.len(), prompt.sample());
+            if width as i64 != values || rows as i64 != span.range.len() as i64 * cut.merge.pow(2) {
+                return misfit(of, format!("{} patches of {values} values a token", cut.merge.pow(2)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn misfit(processor: String, model: String) -> Result<()> {
+    Err(Error::Misfit { processor, model })
 }

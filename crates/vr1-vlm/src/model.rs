@@ -122,7 +122,14 @@ impl Model {
     }
 
     /// Encodes the images of `prompts`, all in one batch, and puts their features in their places among the words.
-    pub fn embed(&self, prompts: &[&Prompt]) -> Embedded {
+    ///
+    /// # Errors
+    /// If a prompt is of another model's processor: an id beyond the vocabulary, or images that the vision tower cannot
+    /// take.
+    pub fn embed(&self, prompts: &[&Prompt]) -> Result<Embedded> {
+        for prompt in prompts {
+            self.check_prompt(prompt)?;
+        }
         let lengths: Vec<i64> = prompts.iter().map(|p| p.input_ids().len() as i64).collect();
         let (count, width) = (prompts.len(), lengths.iter().copied().max().unwrap_or(0) as usize);
         let (mut ids, mut media) = (vec![0i64; count * width], Vec::new());
@@ -145,12 +152,12 @@ impl Model {
             let flat = embeds.view([-1, embeds.size()[2]]);
             embeds = flat.index_copy(0, &places, &features).view_as(&embeds);
         }
-        Embedded {
+        Ok(Embedded {
             embeds,
             position_ids: Tensor::from_slice(&positions).view([3, shape[0], shape[1]]).to_device(self.device),
             lengths,
             next_positions: prompts.iter().map(|p| p.next_position()).collect(),
-        }
+        })
     }
 
     fn encode_media(&self, visual: &dyn VisionTower, prompts: &[&Prompt]) -> Tensor {
@@ -179,9 +186,9 @@ impl Model {
 
     /// Runs the language model over completions `[P·G, T]` of prefilled prompts: hidden states `[P·G, T, D]`.
     pub fn complete(&self, batch: &Embedded, prefix: &Prefix, input_ids: &Tensor) -> Tensor {
-        let tokens = input_ids.size()[1];
-        let position_ids = self.completion_positions(batch, input_ids.size()[0], 0, tokens);
-        let mut context = Context::completions(prefix, tokens);
+        let (rows, tokens) = (input_ids.size()[0], input_ids.size()[1]);
+        let position_ids = self.completion_positions(batch, rows, 0, tokens);
+        let mut context = Context::completions(prefix, rows / batch.lengths.len() as i64, tokens);
         self.language.forward(&self.language.embed(input_ids), &position_ids, &mut context)
     }
 

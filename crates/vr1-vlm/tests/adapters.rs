@@ -154,7 +154,7 @@ fn a_copy_keeps_its_adapter_while_training_moves_it() {
 
 /// The names of parameters that have a gradient after a step back from every logit.
 fn with_gradient(model: &Model, prompt: &Prompt) -> BTreeSet<String> {
-    let (hidden, _) = model.prefill(&model.embed(&[prompt]));
+    let (hidden, _) = model.prefill(&model.embed(&[prompt]).unwrap());
     model.logits(&hidden).log_softmax(-1, Kind::Float).select(-1, 3).sum(Kind::Float).backward();
     let has = |tensor: &Tensor| tensor.grad().defined() && tensor.grad().abs().sum(Kind::Float).double_value(&[]) > 0.0;
     model.parameters().iter().filter(|(_, tensor)| has(tensor)).map(|(name, _)| name.to_owned()).collect()

@@ -3,10 +3,12 @@
 
 mod checkpoints;
 
-use checkpoints::{checkpoints, logprobs, processor, whole, worst};
+use checkpoints::{checkpoints, logprobs, processor, processor_with, slope, whole, worst};
 use tch::{Device, Kind, Tensor};
+use vr1_data::Picture;
 use vr1_nn::GrowingCache;
-use vr1_vlm::Model;
+use vr1_vision::ImageProcessor;
+use vr1_vlm::{Layout, Message, Model, PromptRequest};
 
 #[test]
 fn logprobs_are_those_of_transformers() {
@@ -39,6 +41,25 @@ fn bf16_is_no_further_from_f32_than_in_transformers() {
 }
 
 #[test]
+fn completions_of_a_shared_prompt_are_as_exact_in_bf16_as_the_whole() {
+    for checkpoint in checkpoints() {
+        let model = checkpoint.model(Kind::BFloat16);
+        for (case, prompt) in &checkpoint.cases {
+            let batch = model.embed(&[prompt]).unwrap();
+            let (hidden, prefix) = model.prefill(&batch);
+            let completion = Tensor::from_slice(&case.completion);
+            let all_but_last = completion.narrow(0, 0, completion.size()[0] - 1).unsqueeze(0).repeat([2, 1]);
+            let states = model.complete(&batch, &prefix, &all_but_last);
+            let states = Tensor::cat(&[hidden.get(0).narrow(0, -1, 1), states.get(1)], 0);
+            let found = logprobs(&model, &states, &case.completion);
+            let error = worst(&found, &whole(&model, case, prompt)[case.prompt - 1..]);
+            println!("{} {}: {error}; bf16 itself is {} off", checkpoint.name, case.name, case.bf16_error);
+            assert!(error < 0.5 * case.bf16_error, "{} {}: {error}", checkpoint.name, case.name);
+        }
+    }
+}
+
+#[test]
 fn padding_changes_no_logprob() {
     for checkpoint in checkpoints() {
         let model = checkpoint.model(Kind::Float);
@@ -46,10 +67,10 @@ fn padding_changes_no_logprob() {
         let filler = checkpoint.cases[0].1.extend(&[40; 90], "").unwrap();
         let mut prompts = checkpoint.prompts();
         prompts.push(&filler);
-        let (batch, _) = model.prefill(&model.embed(&prompts));
+        let (batch, _) = model.prefill(&model.embed(&prompts).unwrap());
         for (row, prompt) in prompts.iter().enumerate() {
             let length = prompt.len() as i64;
-            let (alone, _) = model.prefill(&model.embed(&[prompt]));
+            let (alone, _) = model.prefill(&model.embed(&[prompt]).unwrap());
             let states = batch.get(row as i64).narrow(0, -length, length);
             let logits = |hidden: &Tensor| model.logits(hidden).log_softmax(-1, Kind::Float);
             let error = (logits(&states) - logits(&alone.squeeze_dim(0))).abs().max().double_value(&[]);
@@ -62,7 +83,7 @@ fn padding_changes_no_logprob() {
 fn decoding_with_a_cache_changes_no_logprob() {
     for checkpoint in checkpoints() {
         let model = checkpoint.model(Kind::Float);
-        let batch = model.embed(&checkpoint.prompts());
+        let batch = model.embed(&checkpoint.prompts()).unwrap();
         let (hidden, prefix) = model.prefill(&batch);
         let mut cache = GrowingCache::new(&prefix, 1, 16);
         let mut last = hidden.select(1, -1);
@@ -90,7 +111,7 @@ fn sixty_four_greedy_tokens_are_those_of_transformers() {
     for checkpoint in checkpoints() {
         let model = checkpoint.model(Kind::Float);
         for (case, prompt) in &checkpoint.cases {
-            let batch = model.embed(&[prompt]);
+            let batch = model.embed(&[prompt]).unwrap();
             let (hidden, prefix) = model.prefill(&batch);
             let mut cache = GrowingCache::new(&prefix, 1, 64);
             let (mut last, mut ids) = (hidden.select(1, -1), Vec::new());
@@ -114,4 +135,28 @@ fn what_is_saved_is_the_same_model() {
         let (case, prompt) = checkpoint.cases.last().unwrap();
         assert_eq!(whole(&again, case, prompt), whole(&model, case, prompt), "{}", checkpoint.name);
     }
+}
+
+#[test]
+fn a_prompt_of_another_models_processor_is_refused() {
+    let all = checkpoints();
+    let [blind, seeing] = ["llama_1", "qwen2_vl_1"]
+        .map(|name| all.iter().find(|checkpoint| checkpoint.name == name).unwrap().model(Kind::Float));
+    let messages = [Message::user([Picture::from(slope(56, 56))], "What is it?")];
+    let request = PromptRequest { sample: "s1", messages: &messages, layout: Layout::Chat, prefill: "" };
+    let prompt = processor().prompt(&request).unwrap();
+    assert!(seeing.embed(&[&prompt]).is_ok());
+    let error = blind.embed(&[&prompt]).unwrap_err().to_string();
+    assert!(error.contains("media (1) in `s1`, but no vision tower"), "{error}");
+
+    let finer = processor_with(|images| ImageProcessor { patch_size: 7, ..images }).prompt(&request).unwrap();
+    let error = seeing.embed(&[&finer]).unwrap_err().to_string();
+    assert!(error.contains("patches of 294 values in `s1`, but 4 patches of 1176 values a token"), "{error}");
+    let wider = processor_with(|images| ImageProcessor { merge_size: 4, ..images }).prompt(&request).unwrap();
+    let error = seeing.embed(&[&wider]).unwrap_err().to_string();
+    assert!(error.contains("1 tokens, 16 patches of 1176 values"), "{error}");
+
+    let beyond = prompt.extend(&[1_000_000], "").unwrap();
+    let error = seeing.embed(&[&beyond]).unwrap_err().to_string();
+    assert!(error.contains("the id 1000000 in `s1`, but `vocab_size`"), "{error}");
 }

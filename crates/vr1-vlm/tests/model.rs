@@ -69,7 +69,7 @@ fn logprobs_of_a_whole_sequence_are_those_of_transformers() {
     for (case, prompt) in cases() {
         assert_eq!(prompt.input_ids(), &case.input_ids[..case.prompt], "{}", case.name);
         let whole = prompt.extend(&case.completion, "").unwrap();
-        let (hidden, _) = model.prefill(&model.embed(&[&whole]));
+        let (hidden, _) = model.prefill(&model.embed(&[&whole]).unwrap());
         let hidden = hidden.squeeze_dim(0);
         let found = logprobs(&model, &hidden.narrow(0, 0, hidden.size()[0] - 1), &case.input_ids[1..]);
         assert_close(&found, &case.logprobs, 2e-4, &case.name);
@@ -81,7 +81,7 @@ fn padding_and_sharing_a_prompt_change_no_logprob() {
     let model = model();
     let cases = cases();
     let prompts: Vec<&Prompt> = cases.iter().map(|(_, prompt)| prompt).collect();
-    let batch = model.embed(&prompts);
+    let batch = model.embed(&prompts).unwrap();
     let (hidden, prefix) = model.prefill(&batch);
     // Two completions of each prompt: the case's own, and the same turned round.
     let tokens = cases[0].0.completion.len();
@@ -104,7 +104,7 @@ fn decoding_with_a_cache_gives_the_same_logprobs() {
     let model = model();
     let cases = cases();
     let prompts: Vec<&Prompt> = cases.iter().map(|(_, prompt)| prompt).collect();
-    let batch = model.embed(&prompts);
+    let batch = model.embed(&prompts).unwrap();
     let (hidden, prefix) = model.prefill(&batch);
     let mut cache = GrowingCache::new(&prefix, 2, 8);
     let mut last = hidden.select(1, -1).repeat_interleave_self_int(2, 0, None);

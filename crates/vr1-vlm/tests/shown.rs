@@ -80,7 +80,7 @@ fn logprobs_after_images_and_videos_are_those_of_transformers() {
     assert_eq!(cases.len(), 5);
     for (case, prompt) in cases {
         let whole = prompt.extend(&case.completion, "").unwrap();
-        let (hidden, _) = model.prefill(&model.embed(&[&whole]));
+        let (hidden, _) = model.prefill(&model.embed(&[&whole]).unwrap());
         let hidden = hidden.squeeze_dim(0);
         let found = logprobs(&model, &hidden.narrow(0, 0, hidden.size()[0] - 1), &case.input_ids[1..]);
         assert_close(&found, &case.logprobs, &case.name);
@@ -90,7 +90,7 @@ fn logprobs_after_images_and_videos_are_those_of_transformers() {
 /// The log-probabilities of each case's completion, all in one batch that pads them to the longest.
 fn together(model: &Model, cases: &[&(Case, Prompt)]) -> Vec<Vec<f32>> {
     let prompts: Vec<&Prompt> = cases.iter().map(|(_, prompt)| prompt).collect();
-    let batch = model.embed(&prompts);
+    let batch = model.embed(&prompts).unwrap();
     let (hidden, prefix) = model.prefill(&batch);
     let tokens = cases[0].0.completion.len() as i64;
     let ids: Vec<i64> = cases.iter().flat_map(|(case, _)| case.completion.iter().copied()).collect();

@@ -6,6 +6,6 @@ use vr1_reward::{MathConfig, math_equal};
 
 fuzz_target!(|texts: (&str, &str)| {
     let (gold, answer) = texts;
-    math_equal(gold, answer, MathConfig::default());
-    math_equal(&format!("${gold}$"), &format!("\\boxed{{{answer}}}"), MathConfig::default());
+    let _ = math_equal(gold, answer, MathConfig::default());
+    let _ = math_equal(&format!("${gold}$"), &format!("\\boxed{{{answer}}}"), MathConfig::default());
 });

@@ -57,7 +57,7 @@ impl Tiny {
     /// Log-probabilities `[T, V]` before each of `ids`, in one pass over prompt and completion without any cache.
     pub(crate) fn uncached(&self, prompt: &Prompt, ids: &[i64]) -> Tensor {
         let whole = prompt.extend(ids, "").unwrap();
-        let (hidden, _) = self.model.prefill(&self.model.embed(&[&whole]));
+        let (hidden, _) = self.model.prefill(&self.model.embed(&[&whole]).unwrap());
         let hidden = hidden.squeeze_dim(0).narrow(0, prompt.len() as i64 - 1, ids.len() as i64);
         self.model.logits(&hidden).log_softmax(-1, Kind::Float)
     }

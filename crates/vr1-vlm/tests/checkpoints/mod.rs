@@ -44,8 +44,13 @@ impl Checkpoint {
 }
 
 pub(crate) fn processor() -> Processor {
+    processor_with(|images| ImageProcessor { max_pixels: MAX_PIXELS, ..images })
+}
+
+/// With other settings for images than the directory's.
+pub(crate) fn processor_with(settings: impl FnOnce(ImageProcessor) -> ImageProcessor) -> Processor {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint");
-    let images = ImageProcessor { max_pixels: MAX_PIXELS, ..ImageProcessor::from_dir(&dir).unwrap() };
+    let images = settings(ImageProcessor::from_dir(&dir).unwrap());
     let template = ChatTemplate::from_dir(&dir).unwrap();
     Processor::new(Tokenizer::from_dir(&dir).unwrap(), template, Some(images), &dir).unwrap()
 }
@@ -95,7 +100,7 @@ pub(crate) fn logprobs(model: &Model, hidden: &Tensor, next: &[i64]) -> Vec<f32>
 /// Of every token of prompt and completion but the first.
 pub(crate) fn whole(model: &Model, case: &Case, prompt: &Prompt) -> Vec<f32> {
     let whole = prompt.extend(&case.completion, "").unwrap();
-    let (hidden, _) = model.prefill(&model.embed(&[&whole]));
+    let (hidden, _) = model.prefill(&model.embed(&[&whole]).unwrap());
     let hidden = hidden.squeeze_dim(0);
     logprobs(model, &hidden.narrow(0, 0, hidden.size()[0] - 1), &case.input_ids[1..])
 }
