@@ -26,7 +26,7 @@ TEXTS = ROOT / "crates/vr1-vlm/tests/fixtures/checkpoint"
 WORDS = ["What is two and two?", "Which of them is the larger one, and what colour has it?", "Describe what is here."]
 SENTENCES = ["It is four, as always.", " The red cube is left of the sphere.", "<answer> (A) </answer>", " Nothing else is here:\n 1, 2, 30."]
 SHOWN = ["", "i", "ii", "v", "iv", "ivv"]
-BOUNDS = {"ids": 0, "f32": 1e-3, "greedy": 0, "cached": 1e-3, "export": 1e-5, "peft": 1e-3, "merged": 1e-3, "back": 1e-5}
+BOUNDS = {"ids": 0, "f32": 1e-3, "greedy": 0, "cached": 1e-3, "export": 1e-5, "trained": 1e-3, "peft": 1e-3, "merged": 1e-3, "back": 1e-5}
 
 
 def main():
@@ -43,7 +43,7 @@ def main():
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     fresh = random.SystemRandom()
-    columns = ["f32", "greedy", "cached", "bf16", "their bf16", "export", "peft", "merged", "back"]
+    columns = ["f32", "greedy", "cached", "bf16", "their bf16", "export", "trained", "peft", "merged", "back"]
     print(f"{'family':<11} {'seed':>7} {'form':<9} {'file':<8} {'shown':<5} " + " ".join(f"{c:>10}" for c in ["moved", *columns]))
     failed = 0
     for family in args.families or checkpoints.FAMILIES:
@@ -66,6 +66,7 @@ cached      the most that a log-probability of the cached decoding differs from 
 bf16        by how much bf16 log-probabilities differ from transformers' f32 ones (root mean square); at most 1.25 times
 their bf16  the same of transformers' own
 export      the most that a logit of what `vr1 export` wrote differs, in transformers
+trained     the most that a log-probability differs in the checkpoint of a training step, loaded in transformers
 peft        the most that a log-probability under a LoRA adapter of peft's differs
 merged      the same where `vr1 export` merged it, in transformers
 back        the same where vr1 read the adapter and wrote it, in peft""")
@@ -97,8 +98,8 @@ def compare(program, family, seed, folder):
     videos = [video(chance, folder / f"v{i}") for i in range(shown.count("v"))]
     rate = chance.choice([None, 2.0, 30.0]) if videos else None
     words, completion = chance.choice(WORDS), "".join(chance.choices(SENTENCES, k=4))
-    question = ["--prompt", words, *named("--image", images), *named("--video", [frames[0].parent for frames in videos])]
-    question += ["--json", *named("--frame-rate", [rate] if rate else [])]
+    asked = ["--prompt", words, *named("--image", images), *named("--video", [frames[0].parent for frames in videos])]
+    question = [*asked, "--json", *named("--frame-rate", [rate] if rate else [])]
     inputs = prompt(here, words, images, videos, rate) if vision else text_prompt(here, words)
     said = vr1(program, "logprobs", "--model", here, *question, "--completion", completion)
     assert said["prompt_ids"] == inputs["input_ids"][0].tolist(), "the prompts differ"
@@ -114,6 +115,12 @@ def compare(program, family, seed, folder):
     exported = folder / "exported"
     vr1(program, "export", "--model", here, "--out", exported)
     again = auto.from_pretrained(exported, dtype=torch.float32).eval()
+    trained = folder / "run/checkpoints/step-1"
+    train(program, here, folder, words, images, videos)
+    learnt = auto.from_pretrained(trained, dtype=torch.float32).eval()
+    judged = logprobs(learnt, prompt(trained, words, images, videos, None) if vision else text_prompt(trained, words), ids)
+    assert difference(judged, right) > 0.05, "the step hardly changed the model"
+    after = vr1(program, "logprobs", "--model", trained, *asked, "--completion", completion, "--json")
     adapted = adapter(program, auto, here, folder, inputs, ids, question, completion, chance)
     return {
         "form": form,
@@ -127,8 +134,29 @@ def compare(program, family, seed, folder):
         "bf16": spread(rough["logprobs"], right),
         "their bf16": spread(logprobs(narrow, inputs, ids), right),
         "export": logits_difference(again, wide, extended(inputs, ids)),
+        "trained": difference(after["logprobs"], judged),
         **adapted,
     }
+
+
+def train(program, here, folder, words, images, videos):
+    """One step of imitation on what is shown."""
+    row = {"id": 1, "image": [file.name for file in images], "videos": [frames[0].parent.name for frames in videos]}
+    turns = [{"from": "human", "value": words}, {"from": "gpt", "value": SENTENCES[0]}]
+    (folder / "rows.jsonl").write_text(json.dumps({**row, "conversations": turns}) + "\n")
+    source = {"kind": "jsonl", "path": str(folder / "rows.jsonl")}
+    document = {"source": source, "text": "{{ question }}", "target": "{{ solution }}"}
+    recipe = {
+        "system": "one step", "model": str(here), "seed": 1, "steps": 1,
+        "objective": {"kind": "sft", "documents_per_step": 1, "documents": [document]},
+        "prompt": {"layout": "chat", "text": "{{ question }}"},
+        "reward": {"terms": {"accuracy": "exact(completion, solution)"}, "total": "accuracy"},
+        "optimizer": {"learning_rate": 0.01},
+        "evaluation": {"samples": 1, "max_completion_tokens": 4, "sets": {"same": source}},
+    }
+    # JSON is YAML.
+    (folder / "recipe.yaml").write_text(json.dumps(recipe))
+    vr1(program, "train", folder / "recipe.yaml", "--out", folder / "run", "--quiet")
 
 
 def named(option, values):
@@ -146,7 +174,6 @@ def dress(folder, family, tokenizer):
     if vision:
         file = folder / "preprocessor_config.json"
         settings = json.loads(file.read_text())
-        settings["processor_class"] = {"qwen2_vl": "Qwen2VLProcessor", "qwen2_5_vl": "Qwen2_5_VLProcessor"}[family]
         settings["max_pixels"] = settings["size"]["longest_edge"] = 28 * 28 * 40
         file.write_text(json.dumps(settings))
 

@@ -143,7 +143,6 @@ impl ImageProcessor {
     pub fn save(&self, dir: &Path) -> Result<()> {
         let mut config = Map::new();
         config.insert("image_processor_type".into(), "Qwen2VLImageProcessor".into());
-        config.insert("processor_class".into(), "Qwen2VLProcessor".into());
         self.write(&mut config);
         settings::write_json(&dir.join("preprocessor_config.json"), config)
     }

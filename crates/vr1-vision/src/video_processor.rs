@@ -127,7 +127,6 @@ impl VideoProcessor {
     pub fn save(&self, dir: &Path) -> Result<()> {
         let mut config = Map::new();
         config.insert("video_processor_type".into(), VIDEO_TYPES[0].into());
-        config.insert("processor_class".into(), "Qwen2VLProcessor".into());
         self.frames.write(&mut config);
         config.insert("do_sample_frames".into(), (self.sampling != FrameSampling::All).into());
         match self.sampling {

@@ -97,7 +97,8 @@ impl Processor {
         self
     }
 
-    /// Writes tokenizer, chat template, image and video settings so that transformers' `AutoProcessor` loads them.
+    /// Writes tokenizer, chat template, image and video settings, so that transformers' `AutoProcessor` loads them beside a
+    /// `config.json`, whose `model_type` decides on its class.
     ///
     /// # Errors
     /// When a file cannot be written.

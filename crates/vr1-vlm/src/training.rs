@@ -96,7 +96,6 @@ fn config(inner: &tokenizers::Tokenizer) -> Map<String, Value> {
         "errors": "replace",
         "model_max_length": 32768,
         "pad_token": "<|endoftext|>",
-        "processor_class": "Qwen2VLProcessor",
         "split_special_tokens": false,
         "tokenizer_class": "Qwen2Tokenizer",
         "unk_token": null,
