@@ -1,8 +1,9 @@
 """Loading and one prompt's forward pass, vr1 against transformers on the same checkpoint, two threads each.
 
     python benches/models.py DIR [--dtype f32|bf16] [--repeats N]
-DIR is a language model (tests/parity/smollm2.py makes one). Needs transformers and torch. The two take turns; what is
-compared are the least times, for others may use the machine.
+tests/parity/smollm2.py makes a language model, tests/parity/large.py a vision-language model of 2 B parameters; of one
+without a tokenizer only loading is timed. Needs transformers and torch. The two take turns; what is compared are the least
+times, for others may use the machine.
 """
 
 import argparse
@@ -10,9 +11,10 @@ import json
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, logging
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer, logging
 
 WORDS = "The quick brown fox jumps over the lazy dog and thinks about it. " * 32
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -26,7 +28,7 @@ def seconds(work):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("model")
+    parser.add_argument("model", type=Path)
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
@@ -34,25 +36,32 @@ def main():
     logging.disable_progress_bar()
     torch.set_num_threads(2)
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
-    command = ["cargo", "bench", "--quiet", "-p", "vr1", "--bench", "models", "--", os.path.abspath(args.model), args.dtype, str(args.repeats), WORDS]
-
-    def load():
-        return AutoModelForCausalLM.from_pretrained(args.model, dtype=DTYPES[args.dtype]).eval()
-
-    ids = AutoTokenizer.from_pretrained(args.model)(WORDS, return_tensors="pt")["input_ids"]
-    model = load()
-    ours, theirs = {"load": [], "forward": []}, {"load": [], "forward": []}
+    asks = (args.model / "tokenizer.json").is_file()
+    command = ["cargo", "bench", "--quiet", "-p", "vr1", "--bench", "models", "--"]
+    command += [args.model.resolve(), args.dtype, str(args.repeats), *([WORDS] if asks else [])]
+    sees = hasattr(AutoConfig.from_pretrained(args.model), "vision_config")
+    auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
+    load = lambda: auto.from_pretrained(args.model, dtype=DTYPES[args.dtype]).eval()
+    load()
+    work = {"load": load}
+    if asks:
+        ids, model = AutoTokenizer.from_pretrained(args.model)(WORDS, return_tensors="pt")["input_ids"], load()
+        work["forward"] = lambda: model(input_ids=ids).logits.float()
+    ours, theirs = {what: [] for what in work}, {what: [] for what in work}
     for _ in range(args.rounds):
-        said = json.loads(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
-        assert said["tokens"] == ids.shape[1], (said["tokens"], ids.shape)
+        said = json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout)
+        assert not asks or said["tokens"] == ids.shape[1], (said["tokens"], ids.shape)
         with torch.no_grad():
-            model(input_ids=ids)
-            for what, work in (("load", load), ("forward", lambda: model(input_ids=ids).logits.float())):
+            for what in work:
+                work[what]()
                 ours[what] += said[what]
-                theirs[what] += [seconds(work) for _ in range(args.repeats)]
-    for what in ours:
+                theirs[what] += [seconds(work[what]) for _ in range(args.repeats)]
+    print(f"peak memory of loading: {said['memory']['peak_bytes'] / said['memory']['weights_bytes']:.3f} times the weights")
+    print(f"| {args.model.name}, {args.dtype} | vr1 | transformers | ratio |\n|---|---|---|---|")
+    for what in work:
         a, b = min(ours[what]), min(theirs[what])
-        print(f"{what:<8} vr1 {a:.3f} s   transformers {b:.3f} s   {b / a:.2f} times as fast ({ids.shape[1]} tokens, {args.dtype})")
+        title = f"a forward pass over {ids.shape[1]} tokens" if what == "forward" else "loading"
+        print(f"| {title} | {a:.3f} s | {b:.3f} s | {b / a:.2f} |")
 
 
 main()

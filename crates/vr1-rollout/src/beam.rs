@@ -88,7 +88,7 @@ fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Comp
     let mut finished: Vec<Hypothesis> = Vec::new();
     let mut seen = None;
     for position in 0..limit {
-        let logprobs = engine.without_media(&engine.logits(&last).log_softmax(-1, tch::Kind::Float));
+        let logprobs = engine.reachable(&engine.logits(&last).log_softmax(-1, tch::Kind::Float));
         if position == 0 {
             seen = beam.sampling.seen(&[prompt], count, logprobs.size()[1], model.device());
         }

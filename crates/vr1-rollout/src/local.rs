@@ -8,16 +8,21 @@ use crate::distribution::see;
 use crate::{Completion, Group, Result, RolloutEngine, Sampling, uniform};
 
 /// Samples from a model in this process.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct LocalEngine<'a> {
     model: &'a Model,
     tokenizer: &'a Tokenizer,
+    /// Ids that are never sampled: those of media, which stand for pixels, and those that spell nothing, for which a
+    /// model's matrix has rows beyond its tokenizer.
+    unreachable: Vec<i64>,
 }
 
 impl<'a> LocalEngine<'a> {
     /// An engine over `model`, whose ids `tokenizer` spells.
     pub fn new(model: &'a Model, tokenizer: &'a Tokenizer) -> Self {
-        Self { model, tokenizer }
+        let mut unreachable = tokenizer.media_ids();
+        unreachable.extend(tokenizer.unspelt_ids(model.config().text.vocab_size));
+        Self { model, tokenizer, unreachable }
     }
 
     /// The model.
@@ -35,10 +40,10 @@ impl<'a> LocalEngine<'a> {
         self.model.logits(hidden).to_kind(Kind::Float)
     }
 
-    /// Scores with media tokens out of reach: they stand for pixels and are never sampled.
-    pub(crate) fn without_media(&self, scores: &Tensor) -> Tensor {
-        let media = Tensor::from_slice(&self.tokenizer.media_ids()).to_device(scores.device());
-        scores.index_fill(-1, &media, f64::NEG_INFINITY)
+    /// Scores `[…, V]` with what is never sampled out of reach.
+    pub(crate) fn reachable(&self, scores: &Tensor) -> Tensor {
+        let unreachable = Tensor::from_slice(&self.unreachable).to_device(scores.device());
+        scores.index_fill(-1, &unreachable, f64::NEG_INFINITY)
     }
 
     /// A completion from sampled ids, cut after the first end of sequence.
@@ -96,8 +101,8 @@ impl LocalEngine<'_> {
             let logprobs = logits.log_softmax(-1, Kind::Float);
             // Log-probabilities are logits too, but for a constant, which only a penalty can tell.
             let reachable = match &seen {
-                Some(seen) => self.without_media(&sampling.penalised(&logits, Some(seen))),
-                None => self.without_media(&logprobs),
+                Some(seen) => self.reachable(&sampling.penalised(&logits, Some(seen))),
+                None => self.reachable(&logprobs),
             };
             let ids = sampling.pick(&reachable, &Tensor::from_slice(&noise).to_device(device));
             see(&mut seen, &ids);

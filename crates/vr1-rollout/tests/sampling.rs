@@ -4,10 +4,10 @@
 #[allow(dead_code, reason = "each test takes what it needs of it")]
 mod tiny;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use tiny::Tiny;
 use vr1_rollout::{Completion, Group, RolloutEngine, Sampling};
-use vr1_vlm::Prompt;
+use vr1_vlm::{Model, Prompt};
 
 /// Some of the vocabulary ends a completion, so that there are finished and unfinished ones, short and long.
 fn tiny() -> Tiny {
@@ -88,6 +88,18 @@ fn media_tokens_are_never_sampled() {
     distinct.sort_unstable();
     distinct.dedup();
     assert!(distinct.len() > 300, "{} of 369", distinct.len());
+}
+
+#[test]
+fn rows_beyond_the_tokenizer_are_never_sampled() {
+    let mut tiny = Tiny::ending_at(&[0]);
+    let mut config = tiny.model.config().clone();
+    config.text.vocab_size = 1024; // 374 of them are spelt
+    tiny.model = Model::random(config, 1, Device::Cpu, Kind::Float).unwrap();
+    let hot = Sampling { temperature: 1e4, top_k: 0, max_completion_tokens: 64, ..sampling() };
+    let groups = generate(&tiny, vec![tiny.prompt("text", &[], "Anything?")], 4, &hot);
+    let sampled: Vec<i64> = groups[0].completions.iter().flat_map(|c| c.ids.clone()).collect();
+    assert!(sampled.len() > 128 && sampled.iter().all(|id| (0..374).contains(id)), "{sampled:?}");
 }
 
 #[test]

@@ -243,6 +243,13 @@ impl Tokenizer {
             .collect()
     }
 
+    /// The ids below `rows` that spell nothing: published models round their vocabulary up.
+    pub fn unspelt_ids(&self, rows: i64) -> impl Iterator<Item = i64> {
+        // Whole below the vocabulary of its pieces; there may be gaps before and after what was added.
+        let whole = self.inner.get_vocab_size(false) as i64;
+        (whole..rows).filter(|&id| u32::try_from(id).is_ok_and(|id| self.inner.id_to_token(id).is_none()))
+    }
+
     /// Where the tokenizer came from.
     pub fn origin(&self) -> &str {
         &self.origin
