@@ -19,12 +19,16 @@ fn main() {
     let peak = peak();
     let weights = model.parameters().iter().map(|(_, tensor)| tensor.numel() * kind.elt_size_in_bytes()).sum::<usize>();
     let memory = json!({ "weights_bytes": weights, "peak_bytes": peak });
-    let [words] = words else {
-        drop(model);
-        let load = seconds(repeats, || Model::load(dir, Device::Cpu, kind).unwrap());
-        return println!("{}", json!({ "memory": memory, "load": load }));
-    };
-    let load = seconds(repeats, || Model::load(dir, Device::Cpu, kind).unwrap());
+    drop(model);
+    let load = || Model::load(dir, Device::Cpu, kind).unwrap();
+    let check = seconds(repeats, || {
+        let model = load();
+        model.parameters().check_finite().unwrap();
+        model
+    });
+    let (model, load) = (load(), seconds(repeats, load));
+    let loading = json!({ "load": load, "check": check });
+    let [words] = words else { return println!("{}", json!({ "memory": memory, "seconds": loading })) };
     let messages = [Message::text(Role::User, words)];
     let request = PromptRequest { sample: "bench", messages: &messages, layout: Layout::Raw, prefill: "" };
     let prompt = Processor::from_dir(dir).unwrap().prompt(&request).unwrap();
@@ -33,7 +37,8 @@ fn main() {
         let (hidden, prefix) = model.prefill(&model.embed(&[&prompt]).unwrap());
         (model.logits(&hidden).to_kind(Kind::Float), prefix)
     });
-    println!("{}", json!({ "memory": memory, "tokens": prompt.len(), "load": load, "forward": forward }));
+    let all = json!({ "load": load, "check": check, "forward": forward });
+    println!("{}", json!({ "memory": memory, "tokens": prompt.len(), "seconds": all }));
 }
 
 /// The most memory that this process had so far, where the system says.

@@ -46,39 +46,45 @@ pub(crate) fn patchify(frames: &[&RgbImage], layout: &Layout<'_>) -> Result<Patc
     }
     let grid_thw = [frames.len().div_ceil(temporal), height / patch, width / patch];
     let row_len = 3 * temporal * patch * patch;
-    let count: usize = grid_thw.iter().product();
-    let mut values = vec![0.0; count * row_len];
-    // A band is one line of squares of one temporal patch: rows that lie together.
-    let bands = grid_thw[1] / merge;
-    let fill = |(band, rows): (usize, &mut [f32])| {
-        let frame = |dt: usize| frames[(band / bands * temporal + dt).min(frames.len() - 1)].as_raw().as_slice();
+    let in_time = |t: usize| {
+        let frame = |dt: usize| frames[(t * temporal + dt).min(frames.len() - 1)].as_raw().as_slice();
         let planes: Vec<&[u8]> = (0..temporal).map(frame).collect();
-        for (place, row) in rows.chunks_exact_mut(row_len).enumerate() {
-            let (square, inner) = (place / (merge * merge), place % (merge * merge));
-            let top = (band % bands * merge + inner / merge) * patch;
-            let left = (square * merge + inner % merge) * patch;
-            fill_row(row, &planes, layout, width, [top, left]);
+        let mut values = Vec::with_capacity(grid_thw[1] * grid_thw[2] * row_len);
+        for (top, left) in places(height, width, patch, merge) {
+            push_row(&mut values, &planes, layout, width, [top, left]);
         }
+        values
     };
-    values.par_chunks_exact_mut(grid_thw[2] * merge * row_len).enumerate().for_each(fill);
-    let pixel_values = Array2::from_shape_vec((count, row_len), values).expect("as many values as were laid out");
+    let mut parts: Vec<Vec<f32>> = (0..grid_thw[0]).into_par_iter().map(in_time).collect();
+    let values = if parts.len() == 1 { parts.remove(0) } else { parts.concat() };
+    let shape = (grid_thw.iter().product(), row_len);
+    let pixel_values = Array2::from_shape_vec(shape, values).expect("as many values as were laid out");
     Ok(Patches { pixel_values, grid_thw })
 }
 
+/// Where patches begin, by squares of `merge × merge`, and inside a square again by lines.
+fn places(height: usize, width: usize, patch: usize, merge: usize) -> impl Iterator<Item = (usize, usize)> {
+    let unit = patch * merge;
+    let squares = move |top| (0..width).step_by(unit).map(move |left| (top, left));
+    let inside = move |(top, left)| {
+        (0..merge * merge).map(move |inner| (top + inner / merge * patch, left + inner % merge * patch))
+    };
+    (0..height).step_by(unit).flat_map(squares).flat_map(inside)
+}
+
 /// One row: for each channel, for each frame of the temporal patch, `patch_size` lines of `patch_size` values.
-fn fill_row(row: &mut [f32], planes: &[&[u8]], layout: &Layout<'_>, width: usize, [top, left]: [usize; 2]) {
+fn push_row(row: &mut Vec<f32>, planes: &[&[u8]], layout: &Layout<'_>, width: usize, [top, left]: [usize; 2]) {
     let patch = layout.patch_size;
-    let area = patch * patch;
-    for (channel, (levels, block)) in layout.levels.iter().zip(row.chunks_exact_mut(planes.len() * area)).enumerate() {
+    for (channel, levels) in layout.levels.iter().enumerate() {
         for (time, plane) in planes.iter().enumerate() {
             if time > 0 && std::ptr::eq(*plane, planes[time - 1]) {
-                block.copy_within((time - 1) * area..time * area, time * area);
+                row.extend_from_within(row.len() - patch * patch..);
                 continue;
             }
-            for (y, line) in block[time * area..(time + 1) * area].chunks_exact_mut(patch).enumerate() {
-                let from = ((top + y) * width + left) * 3;
+            for y in top..top + patch {
+                let from = (y * width + left) * 3;
                 let pixels = plane[from..from + patch * 3].chunks_exact(3);
-                line.iter_mut().zip(pixels).for_each(|(value, pixel)| *value = levels[usize::from(pixel[channel])]);
+                row.extend(pixels.map(|pixel| levels[usize::from(pixel[channel])]));
             }
         }
     }
