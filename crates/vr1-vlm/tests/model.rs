@@ -122,6 +122,49 @@ fn a_batch_of_all_kinds_and_lengths_with_shared_prompts_is_each_of_them_alone() 
     assert!(lengths.iter().max() > lengths.iter().min(), "{lengths:?}");
 }
 
+/// The gradient of every parameter under `loss`, by name; it is taken away from them.
+fn gradients(trained: &[(String, Tensor)], loss: &Tensor) -> Vec<Tensor> {
+    loss.backward();
+    let take = |(_, parameter): &(String, Tensor)| {
+        let gradient = parameter.grad().copy();
+        parameter.shallow_clone().zero_grad();
+        gradient
+    };
+    trained.iter().map(take).collect()
+}
+
+#[test]
+fn a_shared_prompt_gets_the_gradients_of_all_its_completions() {
+    let model = model();
+    let trained = model.parameters().train(|_| true);
+    let cases = cases();
+    let (_, prompt) = &cases[2];
+    let completions = [[17, 60, 3, 99], [45, 99, 3, 60]];
+    let picked = |hidden: &Tensor, ids: &[i64]| {
+        let logprobs = model.logits(hidden).log_softmax(-1, Kind::Float);
+        logprobs.gather(1, &Tensor::from_slice(ids).unsqueeze(1), false).sum(Kind::Float)
+    };
+
+    let batch = model.embed(&[prompt]).unwrap();
+    let (hidden, prefix) = model.prefill(&batch);
+    let rest = model.complete(&batch, &prefix, &Tensor::from_slice2(&completions).narrow(1, 0, 3));
+    let first = hidden.get(0).narrow(0, -1, 1);
+    let shared = |row: usize| picked(&Tensor::cat(&[&first, &rest.get(row as i64)], 0), &completions[row]);
+    let shared = gradients(&trained, &(shared(0) + shared(1)));
+
+    let alone = |ids: &[i64; 4]| {
+        let (hidden, _) = model.prefill(&model.embed(&[&prompt.extend(&ids[..3], "").unwrap()]).unwrap());
+        picked(&hidden.get(0).narrow(0, -4, 4), ids)
+    };
+    let alone = gradients(&trained, &(alone(&completions[0]) + alone(&completions[1])));
+
+    for ((name, _), (found, expected)) in trained.iter().zip(shared.iter().zip(&alone)) {
+        let scale = expected.abs().max().double_value(&[]);
+        let error = (found - expected).abs().max().double_value(&[]);
+        assert!(scale > 0.0 && error < 1e-3 * scale, "{name}: {error} of {scale}");
+    }
+}
+
 #[test]
 fn decoding_with_a_cache_gives_the_same_logprobs() {
     let model = model();
