@@ -339,6 +339,10 @@ fn settings_of_videos_that_are_their_own_are_saved_and_others_need_no_file() {
     fs::write(dir.join("video_preprocessor_config.json"), r#"{"max_pixels": 200000, "min_pixels": 784}"#).unwrap();
     let processor = Processor::from_dir(&dir).unwrap();
     processor.save(saved.path()).unwrap();
+    // By a class transformers would process a Qwen2.5-VL as a Qwen2-VL, or the other way round.
+    for name in ["preprocessor_config.json", "video_preprocessor_config.json"] {
+        assert!(!fs::read_to_string(saved.path().join(name)).unwrap().contains("processor_class"), "{name}");
+    }
     let again = Processor::from_dir(saved.path()).unwrap();
     assert_eq!(again.videos(), processor.videos());
     assert_eq!(again.videos().unwrap().frames.max_pixels, 200_000);
