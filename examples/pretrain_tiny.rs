@@ -14,7 +14,8 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde_json::json;
 use vr1::RunArgs;
-use vr1_train::{Objective, Recipe, Trainer, before_after_table, summary_rows, words};
+use vr1_run::{before_after_table, summary_rows};
+use vr1_train::{Objective, Recipe, Trainer, words};
 use vr1_vision::ImageProcessor;
 use vr1_vlm::{ChatTemplate, Model, ModelConfig, Processor, Tokenizer};
 

@@ -8,9 +8,9 @@ use vr1_data::EasyVqaSplit;
 use vr1_grpo::{GrpoConfig, Scale};
 use vr1_reward::ProgramSource;
 use vr1_rollout::Sampling;
+use vr1_run::Document as Yaml;
 use vr1_vlm::Layout;
 
-use crate::yaml::Document as Yaml;
 use crate::{DocumentConfig, Error, LoraRecipe, OptimizerConfig, Result, Source};
 
 /// A run, as a YAML file says it.

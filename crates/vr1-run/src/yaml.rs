@@ -105,11 +105,11 @@ pub fn load<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T,
 /// #[derive(serde::Deserialize, Debug)]
 /// #[serde(deny_unknown_fields)]
 /// struct Recipe { steps: u64 }
-/// let recipe: Recipe = vr1_train::from_str("recipe", "steps: 3", &["steps=5".into()])?;
+/// let recipe: Recipe = vr1_run::from_str("recipe", "steps: 3", &["steps=5".into()])?;
 /// assert_eq!(recipe.steps, 5);
-/// let error = vr1_train::from_str::<Recipe>("recipe", "stepz: 3", &[]).unwrap_err();
+/// let error = vr1_run::from_str::<Recipe>("recipe", "stepz: 3", &[]).unwrap_err();
 /// assert_eq!(error.to_string(), "recipe:1:1: stepz: unknown key, did you mean `steps`?");
-/// # Ok::<(), vr1_train::YamlError>(())
+/// # Ok::<(), vr1_run::YamlError>(())
 /// ```
 pub fn from_str<T: DeserializeOwned>(name: &str, text: &str, overrides: &[String]) -> Result<T, YamlError> {
     Document::new(name, text, overrides)?.parse()

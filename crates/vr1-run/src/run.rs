@@ -10,14 +10,17 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{RunError, StepMetrics, Summary};
+use crate::{
+    metrics::{StepMetrics, Summary, read_metrics},
+    run_error::RunError,
+};
 
 /// A run's folder, held for writing: `config.yaml`, `metrics.jsonl`, `summary.json`, `rollouts/step-N.jsonl` and
 /// `checkpoints/step-N/`. One process at a time holds it.
 ///
 /// # Example
 /// ```
-/// use vr1_train::{RunFolder, StepMetrics};
+/// use vr1_run::{RunFolder, StepMetrics};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let dir = folder.path().join("run");
 /// let mut run = RunFolder::create(&dir)?;
@@ -25,7 +28,7 @@ use crate::{RunError, StepMetrics, Summary};
 /// run.append_metrics(&StepMetrics::new(1).with("reward", 0.25))?;
 /// run.checkpoint(1, |aside| std::fs::write(aside.join("model.safetensors"), [0; 8]))?;
 /// assert_eq!(run.latest_checkpoint()?, Some((1, dir.join("checkpoints/step-1"))));
-/// # Ok::<(), vr1_train::RunError>(())
+/// # Ok::<(), vr1_run::RunError>(())
 /// ```
 #[derive(Debug)]
 pub struct RunFolder {
@@ -89,12 +92,18 @@ impl RunFolder {
         &self.dir
     }
 
+    /// Where its `config.yaml` stands, or will once it is [written](Self::write_config).
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
     /// Writes `config.yaml`: the recipe as it was understood, every default filled in.
     ///
     /// # Errors
     /// The value has no YAML form, or the file cannot be written.
     pub fn write_config(&self, config: &impl Serialize) -> Result<(), RunError> {
-        let path = self.dir.join(CONFIG);
+        let path = self.config_path();
         let text = serde_yaml::to_string(config).map_err(encode(&path))?;
         write_aside(&path, text.as_bytes())
     }
@@ -209,7 +218,7 @@ impl RunFolder {
     pub fn rewind(&mut self, step: u64) -> Result<(), RunError> {
         let path = self.dir.join(METRICS);
         let mut text = Vec::new();
-        for row in crate::read_metrics(&path)?.iter().filter(|row| row.step <= step) {
+        for row in read_metrics(&path)?.iter().filter(|row| row.step <= step) {
             serde_json::to_writer(&mut text, row).map_err(encode(&path))?;
             text.push(b'\n');
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use vr1_train::{RunError, RunFolder, StepMetrics, Summary, read_metrics};
+use vr1_run::{RunError, RunFolder, StepMetrics, Summary, read_metrics};
 
 fn config() -> BTreeMap<&'static str, u64> {
     BTreeMap::from([("steps", 2)])
@@ -39,7 +39,8 @@ fn what_is_written_is_read_back() {
     run.write_summary(&summary).unwrap();
     let rollouts = run.write_rollouts(2, [BTreeMap::from([("completion", "a\nb")]), BTreeMap::new()]).unwrap();
     assert_eq!(read_metrics(&dir.join("metrics.jsonl")).unwrap(), rows);
-    assert_eq!(fs::read_to_string(dir.join("config.yaml")).unwrap(), "steps: 2\n");
+    assert_eq!(run.config_path(), dir.join("config.yaml"));
+    assert_eq!(fs::read_to_string(run.config_path()).unwrap(), "steps: 2\n");
     assert_eq!(fs::read_to_string(rollouts).unwrap(), "{\"completion\":\"a\\nb\"}\n{}\n");
     let read: Summary = serde_json::from_str(&fs::read_to_string(dir.join("summary.json")).unwrap()).unwrap();
     assert_eq!(read, summary);
