@@ -195,13 +195,15 @@ impl RunFolder {
         Ok(self.checkpoints()?.pop())
     }
 
-    /// Removes all checkpoints but the latest `keep`; the last one is never removed.
+    /// Removes all checkpoints but the latest `keep_last` and that of step `keep_best`; the last one is never removed,
+    /// and a best step that has no checkpoint keeps nothing.
     ///
     /// # Errors
-    /// The folder cannot be read, or a checkpoint cannot be removed.
-    pub fn prune_checkpoints(&self, keep: usize) -> Result<(), RunError> {
+    /// The folder cannot be read, or a checkpoint cannot be removed; those still there are whole.
+    pub fn prune_checkpoints(&self, keep_last: usize, keep_best: Option<u64>) -> Result<(), RunError> {
         let checkpoints = self.checkpoints()?;
-        for (step, path) in &checkpoints[..checkpoints.len().saturating_sub(keep.max(1))] {
+        let older = &checkpoints[..checkpoints.len().saturating_sub(keep_last.max(1))];
+        for (step, path) in older.iter().filter(|(step, _)| Some(*step) != keep_best) {
             // Under its name it is whole until it is gone.
             let aside = path.with_file_name(format!(".step-{step}.tmp"));
             remove(&aside)?;

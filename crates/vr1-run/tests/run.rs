@@ -101,10 +101,29 @@ fn checkpoints_are_found_by_step_and_pruned_from_the_oldest() {
     }
     let steps = |run: &RunFolder| run.checkpoints().unwrap().into_iter().map(|(step, _)| step).collect::<Vec<_>>();
     assert_eq!(steps(&run), [2, 9, 10]);
-    run.prune_checkpoints(2).unwrap();
+    run.prune_checkpoints(2, None).unwrap();
     assert_eq!(steps(&run), [9, 10]);
-    run.prune_checkpoints(0).unwrap();
+    run.prune_checkpoints(0, None).unwrap();
     assert_eq!(names(&folder.path().join("checkpoints")), ["step-10"]);
+}
+
+#[test]
+fn pruning_keeps_the_best_step_beside_the_last_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = started(folder.path());
+    for step in 1..=6 {
+        run.checkpoint(step, |dir| fs::write(dir.join("w"), [step as u8])).unwrap();
+    }
+    let steps = || run.checkpoints().unwrap().into_iter().map(|(step, _)| step).collect::<Vec<_>>();
+    run.prune_checkpoints(3, Some(2)).unwrap();
+    assert_eq!(steps(), [2, 4, 5, 6]);
+    run.prune_checkpoints(2, Some(6)).unwrap();
+    assert_eq!(steps(), [5, 6], "a best step among the last takes no other's place");
+    run.prune_checkpoints(0, Some(5)).unwrap();
+    assert_eq!(steps(), [5, 6], "the last stays beside the best");
+    run.prune_checkpoints(1, Some(99)).unwrap();
+    assert_eq!(steps(), [6]);
+    assert_eq!(fs::read(folder.path().join("checkpoints/step-6/w")).unwrap(), [6]);
 }
 
 #[test]
