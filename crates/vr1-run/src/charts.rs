@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
+    disk::{make, write_aside},
     metrics::{StepMetrics, Summary, read_metrics, read_summary},
     plot::{Series, Stroke, plot_svg},
-    run::{METRICS, SUMMARY, make, write_aside},
+    run::{METRICS, SUMMARY},
     run_error::RunError,
 };
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod charts;
+mod disk;
 mod interrupt;
 mod metrics;
 mod plot;

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use crate::{
     charts::charts,
+    disk::{steps_in, write_aside},
     metrics::{Summary, read_metrics, read_summary},
-    run::{CONFIG, METRICS, ROLLOUTS, SUMMARY, steps_in, write_aside},
+    run::{CONFIG, METRICS, ROLLOUTS, SUMMARY},
     run_error::RunError,
     table::{Row, Unit, summary_rows},
 };
