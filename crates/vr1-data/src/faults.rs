@@ -2,10 +2,15 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::{Error, Result};
 
 /// How many bad rows an error lists before it only counts them.
 const LISTED: usize = 20;
+
+/// How many characters of a value a fault repeats.
+const REPEATED: usize = 60;
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -17,7 +22,7 @@ impl Faults {
     /// Notes a fault at line or row `at`, counted from 1.
     pub(crate) fn note(&mut self, path: &Path, at: usize, reason: &str) {
         if self.listed.len() < LISTED {
-            self.listed.push(format!("{}:{at}: {reason}", path.display()));
+            self.listed.push(fault(path, at, reason));
         } else {
             self.more += 1;
         }
@@ -29,5 +34,19 @@ impl Faults {
             self.listed.push(format!("… and {} more", self.more));
         }
         if self.listed.is_empty() { Ok(()) } else { Err(Error::Rows { faults: self.listed }) }
+    }
+}
+
+/// A fault as an error tells it.
+pub(crate) fn fault(path: &Path, at: usize, reason: &str) -> String {
+    format!("{}:{at}: {reason}", path.display())
+}
+
+/// A value as a fault names it: its JSON, or how that begins.
+pub(crate) fn shortened(value: &Value) -> String {
+    let json = value.to_string();
+    match json.char_indices().nth(REPEATED) {
+        Some((end, _)) => format!("{}…", &json[..end]),
+        None => json,
     }
 }

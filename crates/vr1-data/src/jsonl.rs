@@ -1,19 +1,13 @@
-use std::path::{Path, PathBuf};
-
-use serde_json::Value;
+use std::path::Path;
 
 use crate::conversation::Conversation;
 use crate::dataset::check_index;
-use crate::faults::Faults;
-use crate::{Dataset, Error, Fields, Media, Picture, Result, Sample, Video};
+use crate::files::{IMAGE_MARKER, VIDEO_MARKER, images, videos};
+use crate::rows::{Row, Rows};
+use crate::{Dataset, Result, Sample};
 
-/// What stands in a question's text for an image.
-const IMAGE_MARKER: &str = "<image>";
-
-/// What stands in a question's text for a video.
-const VIDEO_MARKER: &str = "<video>";
-
-/// Rows of questions about image and video files, as VLM-R1 writes them: one JSON object a line,
+/// Rows of questions about image and video files, as VLM-R1 writes them: one JSON object a line, or all of them
+/// in one list,
 ///
 /// ```json
 /// {"id": 1, "image": "a.png", "conversations": [{"from": "human", "value": "<image>How many?"}, {"from": "gpt", "value": "3"}]}
@@ -29,15 +23,7 @@ const VIDEO_MARKER: &str = "<video>";
 #[derive(Debug, Clone)]
 pub struct JsonlDataset {
     name: String,
-    rows: Vec<Row>,
-}
-
-#[derive(Debug, Clone)]
-struct Row {
-    id: String,
-    media: Vec<Media>,
-    conversation: Conversation,
-    fields: Fields,
+    samples: Vec<Sample>,
 }
 
 impl JsonlDataset {
@@ -47,25 +33,12 @@ impl JsonlDataset {
     /// When the file cannot be read or has no row, or any row is malformed or names a file that is not there; bad rows
     /// are listed together, as `file:line: reason`.
     pub fn open(path: impl AsRef<Path>, image_root: impl AsRef<Path>) -> Result<Self> {
-        let (path, image_root) = (path.as_ref(), image_root.as_ref());
-        let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes); // a byte-order mark
-        let (mut rows, mut faults) = (vec![], Faults::default());
-        for (at, line) in bytes.split(|&b| b == b'\n').enumerate() {
-            if line.trim_ascii().is_empty() {
-                continue;
-            }
-            match parse_row(line, image_root, || format!("{name}:{}", at + 1)) {
-                Ok(row) => rows.push(row),
-                Err(reason) => faults.note(path, at + 1, &reason),
-            }
-        }
-        faults.into_result()?;
-        if rows.is_empty() {
-            return Err(Error::Rows { faults: vec![format!("{}: no rows", path.display())] });
-        }
-        Ok(Self { name, rows })
+        let mut samples = vec![];
+        let rows = Rows::open(path.as_ref(), |row| {
+            samples.push(parse(row, image_root.as_ref())?);
+            Ok(())
+        })?;
+        Ok(Self { name: rows.name().to_owned(), samples })
     }
 }
 
@@ -75,26 +48,18 @@ impl Dataset for JsonlDataset {
     }
 
     fn len(&self) -> usize {
-        self.rows.len()
+        self.samples.len()
     }
 
     fn get(&self, index: usize) -> Result<Sample> {
         check_index(self, index)?;
-        let row = &self.rows[index];
-        Ok(Sample {
-            id: row.id.clone(),
-            media: row.media.clone(),
-            question: row.conversation.question.clone(),
-            solution: row.conversation.solution.clone(),
-            turns: row.conversation.turns.clone(),
-            fields: row.fields.clone(),
-        })
+        Ok(self.samples[index].clone())
     }
 }
 
-fn parse_row(line: &[u8], image_root: &Path, nameless: impl Fn() -> String) -> Result<Row, String> {
-    let mut fields: Fields = serde_json::from_slice(line).map_err(|e| format!("not a JSON object: {e}"))?;
-    let images = images(fields.shift_remove("image"), image_root)?;
+fn parse(row: Row, image_root: &Path) -> Result<Sample, String> {
+    let Row { id, mut fields } = row;
+    let images = images("image", fields.shift_remove("image"), image_root)?;
     let videos = videos(fields.shift_remove("video"), fields.shift_remove("videos"), image_root)?;
     let mut conversation = Conversation::parse(fields.shift_remove("conversations"))?;
     let markers = [(IMAGE_MARKER, "image", images.is_empty()), (VIDEO_MARKER, "video", videos.is_empty())];
@@ -107,47 +72,6 @@ fn parse_row(line: &[u8], image_root: &Path, nameless: impl Fn() -> String) -> R
         }
     }
     let media = images.into_iter().chain(videos).collect();
-    let id = match fields.get("id") {
-        Some(Value::String(id)) => id.clone(),
-        Some(Value::Number(id)) => id.to_string(),
-        _ => nameless(),
-    };
-    Ok(Row { id, media, conversation, fields })
-}
-
-fn images(image: Option<Value>, root: &Path) -> Result<Vec<Media>, String> {
-    let listed = match image {
-        None | Some(Value::Null) => vec![],
-        Some(Value::Array(list)) => list,
-        Some(one) => vec![one],
-    };
-    listed.into_iter().map(|value| Ok(Media::Image(picture("image", value, root)?))).collect()
-}
-
-fn picture(key: &str, value: Value, root: &Path) -> Result<Picture, String> {
-    let path = path(key, value, root)?;
-    if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("{key}: no file {}", path.display())) }
-}
-
-fn path(key: &str, value: Value, root: &Path) -> Result<PathBuf, String> {
-    let Value::String(path) = value else { return Err(format!("{key}: {value} is no path")) };
-    Ok(root.join(path))
-}
-
-fn videos(one: Option<Value>, several: Option<Value>, root: &Path) -> Result<Vec<Media>, String> {
-    let present = |value: &Value| !value.is_null();
-    let listed = match several.filter(present) {
-        None => vec![],
-        Some(Value::Array(list)) => list,
-        Some(other) => return Err(format!("videos: {other} is no list")),
-    };
-    let video = |value: Value| match value {
-        Value::Array(frames) if frames.is_empty() => Err("video: a list without frames".to_owned()),
-        Value::Array(frames) => {
-            let frames = frames.into_iter().map(|frame| picture("video", frame, root)).collect::<Result<_, _>>()?;
-            Ok(Media::Video(Video::Frames { frames, fps: None }))
-        }
-        value => Video::open(&path("video", value, root)?).map(Media::Video).map_err(|e| format!("video: {e}")),
-    };
-    one.filter(present).into_iter().chain(listed).map(video).collect()
+    let Conversation { question, solution, turns } = conversation;
+    Ok(Sample { id, media, question, solution, turns, fields })
 }

@@ -65,6 +65,16 @@ fn images_may_be_several_or_none_and_markers_may_stand_anywhere() {
 }
 
 #[test]
+fn rows_may_stand_in_a_list() {
+    let dir = TempDir::new().unwrap();
+    let rows = format!("[{},\n {}]", row(json!(null), "[1,", json!("a")), row(json!(null), "\\\"]", json!("b")));
+    let data = open(&dir, &rows).unwrap();
+    let read: Vec<_> = (0..data.len()).map(|i| data.get(i).unwrap()).map(|s| [s.id, s.question, s.solution]).collect();
+    assert_eq!(read, [["rows:1", "[1,", "a"], ["rows:2", "\\\"]", "b"]]);
+    assert_eq!(message(&dir, open(&dir, &format!("{rows} 1"))), "rows.jsonl:2: text after the end of the list");
+}
+
+#[test]
 fn an_answer_may_be_a_number_or_a_list() {
     let dir = TempDir::new().unwrap();
     let answers = [json!(3), json!(103.93), json!([103.93, 299.99, 238.15, 477.0]), json!([1, 2, [3, "a"]]), json!(-1)];

@@ -1,0 +1,216 @@
+//! The rows of a file, JSON objects one a line or in one list, found again by where they begin.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::faults::{Faults, fault};
+use crate::{Error, Fields, Result};
+
+/// Where the rows of a file are; what they say stays in the file.
+#[derive(Debug, Clone)]
+pub(crate) struct Rows {
+    path: PathBuf,
+    name: String,
+    form: Form,
+    spans: Vec<Span>,
+}
+
+/// One row, read.
+#[derive(Debug)]
+pub(crate) struct Row {
+    /// The row's own `id`, or the file's name and the row's line or number.
+    pub(crate) id: String,
+    pub(crate) fields: Fields,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Lines,
+    List,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    offset: u64,
+    length: usize,
+    line: usize,   // of its beginning, from 1
+    column: usize, // bytes of that line before it
+}
+
+impl Rows {
+    /// Reads a file once, row by row, and hands each row to `check`.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no rows; rows that are no objects, and what `check` says of them, are listed
+    /// together.
+    pub(crate) fn open(path: &Path, mut check: impl FnMut(Row) -> Result<(), String>) -> Result<Self> {
+        let io = |e| Error::io(path, e);
+        let mut text = Text::open(path).map_err(io)?;
+        let list = text.skip_blank().map_err(io)? == Some(b'[');
+        if list {
+            text.next().map_err(io)?;
+        }
+        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+        let form = if list { Form::List } else { Form::Lines };
+        let mut rows = Self { path: path.to_owned(), name, form, spans: vec![] };
+        let (mut faults, mut bytes) = (Faults::default(), vec![]);
+        loop {
+            match text.skip_blank().map_err(io)? {
+                None if !list => break,
+                Some(b']') if list && rows.spans.is_empty() => {
+                    text.next().map_err(io)?;
+                    break;
+                }
+                _ => {}
+            }
+            let mut span = Span { offset: text.offset, length: 0, line: text.line, column: text.column };
+            let end = if list { text.element(&mut bytes) } else { text.line(&mut bytes) }.map_err(io)?;
+            span.length = bytes.len();
+            rows.spans.push(span);
+            let index = rows.spans.len() - 1;
+            match rows.parse(index, &bytes).and_then(&mut check) {
+                Err(reason) => faults.note(path, span.line, &rows.named(index, &reason)),
+                Ok(()) if list && end.is_none() => faults.note(path, text.line, "the list has no end"),
+                Ok(()) => {}
+            }
+            if list && end != Some(b',') {
+                break;
+            }
+        }
+        if text.skip_blank().map_err(io)?.is_some() {
+            faults.note(path, text.line, "text after the end of the list");
+        }
+        faults.into_result()?;
+        if rows.spans.is_empty() {
+            return Err(Error::Rows { faults: vec![format!("{}: no rows", path.display())] });
+        }
+        Ok(rows)
+    }
+
+    /// The file's name without its ending.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Reads the row at `index` and makes of it what `parse` says.
+    ///
+    /// # Errors
+    /// When there is no such row, the file cannot be read any more, or `parse` refuses it.
+    pub(crate) fn read<T>(&self, index: usize, parse: impl FnOnce(Row) -> Result<T, String>) -> Result<T> {
+        let Some(span) = self.spans.get(index) else {
+            return Err(Error::Index { dataset: self.name.clone(), index, len: self.len() });
+        };
+        let mut bytes = vec![0; span.length];
+        File::open(&self.path)
+            .and_then(|mut file| file.seek(SeekFrom::Start(span.offset)).and_then(|_| file.read_exact(&mut bytes)))
+            .map_err(|e| Error::io(&self.path, e))?;
+        let row = self.parse(index, &bytes).and_then(parse);
+        row.map_err(|reason| Error::Rows { faults: vec![fault(&self.path, span.line, &self.named(index, &reason))] })
+    }
+
+    /// In a list the line may hold every row, so that a fault gives the row's number too.
+    fn named(&self, index: usize, reason: &str) -> String {
+        match self.form {
+            Form::Lines => reason.to_owned(),
+            Form::List => format!("row {}: {reason}", index + 1),
+        }
+    }
+
+    fn parse(&self, index: usize, bytes: &[u8]) -> Result<Row, String> {
+        let span = self.spans[index];
+        let fields: Fields = serde_json::from_slice(bytes).map_err(|e| {
+            let (said, own) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
+            let said = said.strip_suffix(&own).unwrap_or(&said);
+            let (line, before) = (e.line().saturating_sub(1), if e.line() > 1 { 0 } else { span.column });
+            format!("not a JSON object: {said} at line {} column {}", span.line + line, before + e.column())
+        })?;
+        let id = match (fields.get("id"), self.form) {
+            (Some(Value::String(id)), _) => id.clone(),
+            (Some(Value::Number(id)), _) => id.to_string(),
+            (_, Form::Lines) => format!("{}:{}", self.name, span.line),
+            (_, Form::List) => format!("{}:{}", self.name, index + 1),
+        };
+        Ok(Row { id, fields })
+    }
+}
+
+/// A file's bytes in order, and where they stand.
+struct Text {
+    bytes: BufReader<File>,
+    offset: u64,
+    line: usize,
+    column: usize,
+}
+
+impl Text {
+    /// Behind a byte-order mark, if there is one.
+    fn open(path: &Path) -> std::io::Result<Self> {
+        let mut text = Self { bytes: BufReader::new(File::open(path)?), offset: 0, line: 1, column: 0 };
+        if text.bytes.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
+            text.bytes.consume(3);
+            text.offset = 3;
+        }
+        Ok(text)
+    }
+
+    fn peek(&mut self) -> std::io::Result<Option<u8>> {
+        Ok(self.bytes.fill_buf()?.first().copied())
+    }
+
+    fn next(&mut self) -> std::io::Result<Option<u8>> {
+        let byte = self.peek()?;
+        if let Some(byte) = byte {
+            self.bytes.consume(1);
+            self.offset += 1;
+            (self.line, self.column) = if byte == b'\n' { (self.line + 1, 0) } else { (self.line, self.column + 1) };
+        }
+        Ok(byte)
+    }
+
+    /// Passes over white space and looks at what follows.
+    fn skip_blank(&mut self) -> std::io::Result<Option<u8>> {
+        while self.peek()?.is_some_and(|byte| byte.is_ascii_whitespace()) {
+            self.next()?;
+        }
+        self.peek()
+    }
+
+    /// The rest of the line, and the byte that ended it.
+    fn line(&mut self, into: &mut Vec<u8>) -> std::io::Result<Option<u8>> {
+        into.clear();
+        loop {
+            match self.next()? {
+                Some(byte) if byte != b'\n' => into.push(byte),
+                end => return Ok(end),
+            }
+        }
+    }
+
+    /// An element of a list, and the comma or the bracket that ended it.
+    fn element(&mut self, into: &mut Vec<u8>) -> std::io::Result<Option<u8>> {
+        into.clear();
+        let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+        loop {
+            let next = self.next()?;
+            let Some(byte) = next else { return Ok(None) };
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' if quoted => escaped = true,
+                b'"' => quoted = !quoted,
+                _ if quoted => {}
+                b',' | b']' if depth == 0 => return Ok(next),
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            into.push(byte);
+        }
+    }
+}
