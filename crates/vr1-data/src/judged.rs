@@ -1,0 +1,139 @@
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::asked::{self, has};
+use crate::faults::shortened;
+use crate::rows::{Row, Rows};
+use crate::said::last_words;
+use crate::shown::Shown;
+use crate::spoken::{answer, present, turns};
+use crate::{Fields, Result, Said, Sample, Speaker};
+
+/// The keys of a row by which its layout is known, each with `label` or `kto_tag`.
+const LAYOUTS: [&str; 5] = [
+    "prompt + completion + label",
+    "question + completion + label",
+    "messages + label",
+    "conversations + kto_tag",
+    "instruction (+ input) + output + kto_tag",
+];
+
+/// A prompt with one answer that somebody judged.
+#[derive(Debug, Clone)]
+pub struct Judged {
+    /// The question is what the user said last; the solution is what the answer says last, or nothing if the answer is not
+    /// desirable. The media are in the order in which the prompt shows them, and the fields are the row's other keys.
+    pub sample: Sample,
+    /// Ends with the user. Only here are media shown, each of the sample's once.
+    pub prompt: Vec<Said>,
+    /// The answer; begins and ends with the assistant.
+    pub completion: Vec<Said>,
+    /// Whether it was found good.
+    pub desirable: bool,
+}
+
+/// Rows of judged answers, as TRL and LLaMA-Factory write them for KTO: JSON objects one a line, or in one list.
+///
+/// The verdict is `label` or `kto_tag`, `true` or `false`. The keys of a row decide how it is read, by the first of these
+/// that it has; messages, media and their places are as in a [`PreferenceSet`](crate::PreferenceSet).
+///
+/// | prompt | answer |
+/// |---|---|
+/// | `prompt`, a text or messages | `completion`, a text or messages |
+/// | `question`, a text | `completion` |
+/// | `conversations` or `messages` | their last message |
+/// | `instruction`, with `input` and `history` | `output` |
+///
+/// ```
+/// use vr1_data::{JudgedSet, Said, Speaker};
+///
+/// let dir = tempfile::tempdir()?;
+/// std::fs::write(dir.path().join("rows.jsonl"), r#"{"prompt": "2 + 2?", "completion": "5", "label": false}"#)?;
+/// let judged = JudgedSet::open(&dir.path().join("rows.jsonl"), dir.path())?.get(0)?;
+/// assert_eq!(judged.completion, [Said::text(Speaker::Assistant, "5")]);
+/// assert!(!judged.desirable);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct JudgedSet {
+    rows: Rows,
+    images: PathBuf,
+}
+
+impl JudgedSet {
+    /// Reads and checks every row, and keeps where it stands; media are only looked for.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has no row, or any row is malformed, of no layout, has an empty answer or no
+    /// verdict, or names a file that is not there; bad rows are listed together, as `file:line: reason`.
+    pub fn open(path: &Path, images: &Path) -> Result<Self> {
+        let rows = Rows::open(path, |row| parse(row, images).map(drop))?;
+        Ok(Self { rows, images: images.to_owned() })
+    }
+
+    /// The file's name without its ending.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.rows.name()
+    }
+
+    /// The number of rows.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a file without rows does not open")]
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The row at `index`, read from the file.
+    ///
+    /// # Errors
+    /// When there is no such row, or the file is no longer what it was when it was opened.
+    pub fn get(&self, index: usize) -> Result<Judged> {
+        self.rows.read(index, |row| parse(row, &self.images))
+    }
+}
+
+fn parse(row: Row, root: &Path) -> Result<Judged, String> {
+    let Row { id, mut fields } = row;
+    let judged = has(&fields, "label") || has(&fields, "kto_tag");
+    let complete = |key: &&str| has(&fields, key) && answer_key(key).is_none_or(|key| has(&fields, key));
+    let Some(key) = asked::KEYS.into_iter().find(complete).filter(|_| judged) else {
+        return Err(asked::unknown(&fields, &LAYOUTS));
+    };
+    let desirable = verdict(&mut fields)?;
+    let shown = Shown::take(&mut fields, root)?;
+    let mut prompt = asked::take(&mut fields, key, root)?;
+    let completion = match answer_key(key) {
+        Some(key) => turns(key, present(&mut fields, key).unwrap_or_default(), Speaker::Assistant, root)?,
+        None if prompt.len() < 2 => return Err(format!("{key}: should be a prompt and an answer, is one message")),
+        None => prompt.split_off(prompt.len() - 1),
+    };
+    let completion = answer(completion)?;
+    let (prompt, media) = shown.place(asked::below_system(&mut fields, prompt)?)?;
+    let question = last_words(&prompt, Speaker::User);
+    let solution = if desirable { last_words(&completion, Speaker::Assistant) } else { String::new() };
+    let sample = Sample { id, media, question, solution, turns: vec![], fields };
+    Ok(Judged { sample, prompt, completion, desirable })
+}
+
+/// Where the answer to a prompt under `key` stands, if not at the prompt's end.
+fn answer_key(key: &str) -> Option<&'static str> {
+    match key {
+        "prompt" | "question" => Some("completion"),
+        "instruction" => Some("output"),
+        _ => None,
+    }
+}
+
+fn verdict(fields: &mut Fields) -> Result<bool, String> {
+    let key = match (has(fields, "label"), has(fields, "kto_tag")) {
+        (true, true) => return Err("label, kto_tag: the row has both".to_owned()),
+        (true, false) => "label",
+        _ => "kto_tag",
+    };
+    match present(fields, key) {
+        Some(Value::Bool(desirable)) => Ok(desirable),
+        other => Err(format!("{key}: {}, should be true or false", shortened(&other.unwrap_or_default()))),
+    }
+}

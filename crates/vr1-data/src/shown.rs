@@ -1,0 +1,91 @@
+//! The images and videos of a row, and their places in its prompt.
+
+use std::path::Path;
+
+use crate::files::{images, videos};
+use crate::spoken::{Kind, Piece, Spoken, present};
+use crate::{Fields, Media, Said, SaidPart, Speaker};
+
+/// What the row shows, by the keys that name files.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    images: Vec<Media>,
+    videos: Vec<Media>,
+}
+
+impl Shown {
+    /// Takes `images` or `image`, or else `image_path`, and `video` and `videos`.
+    pub(crate) fn take(fields: &mut Fields, root: &Path) -> Result<Self, String> {
+        let (several, one) = (present(fields, "images"), present(fields, "image"));
+        let images = match (several, one) {
+            (Some(_), Some(_)) => return Err("images, image: the row has both".to_owned()),
+            (Some(several), None) => images("images", Some(several), root)?,
+            (None, Some(one)) => images("image", Some(one), root)?,
+            (None, None) => images("image_path", present(fields, "image_path"), root)?,
+        };
+        Ok(Self { images, videos: videos(present(fields, "video"), present(fields, "videos"), root)? })
+    }
+
+    /// The prompt with each image and video where it is shown, and all of them in that order.
+    ///
+    /// Where the prompt has no place for any, they come before the words of the first user's turn.
+    pub(crate) fn place(self, mut prompt: Vec<Spoken>) -> Result<(Vec<Said>, Vec<Media>), String> {
+        check(&prompt)?;
+        make_places(&mut prompt, Kind::Video, self.videos.len())?;
+        make_places(&mut prompt, Kind::Image, self.images.len())?; // before the videos
+        let (mut images, mut videos, mut shown) = (self.images.into_iter(), self.videos.into_iter(), vec![]);
+        let mut part = |piece| {
+            let media = match piece {
+                Piece::Words(words) => return Some(SaidPart::Text(words)),
+                Piece::Own(media) => Some(media),
+                Piece::Place(Kind::Image) => images.next(),
+                Piece::Place(Kind::Video) => videos.next(),
+            };
+            shown.push(media?);
+            Some(SaidPart::Media(shown.len() - 1))
+        };
+        let mut said = vec![];
+        for Spoken { speaker, pieces, .. } in prompt {
+            said.push(Said { speaker, parts: pieces.into_iter().filter_map(&mut part).collect() });
+        }
+        Ok((said, shown))
+    }
+}
+
+/// Sees to it that a prompt has `count` places for media of a kind.
+fn make_places(prompt: &mut [Spoken], kind: Kind, count: usize) -> Result<(), String> {
+    let pieces = || prompt.iter().flat_map(|turn| &turn.pieces);
+    let places = pieces().filter(|piece| matches!(piece, Piece::Place(k) if *k == kind)).count();
+    let own = pieces().any(|piece| match piece {
+        Piece::Own(Media::Image(_)) => kind == Kind::Image,
+        Piece::Own(Media::Video(_)) => kind == Kind::Video,
+        _ => false,
+    });
+    if places == count {
+        return Ok(());
+    }
+    match prompt.iter_mut().find(|turn| turn.speaker == Speaker::User) {
+        Some(turn) if places == 0 && !own => {
+            turn.pieces.splice(0..0, std::iter::repeat_with(|| Piece::Place(kind)).take(count));
+            Ok(())
+        }
+        _ => {
+            let name = if kind == Kind::Image { "images" } else { "videos" };
+            Err(format!("{name}: the row has {count}, the prompt has places for {places}"))
+        }
+    }
+}
+
+/// A prompt ends with the user, and no one in it but the system says nothing.
+fn check(prompt: &[Spoken]) -> Result<(), String> {
+    if let Some(last) = prompt.last()
+        && last.speaker != Speaker::User
+    {
+        return Err(format!("{}: said by the {}; a prompt ends with the user", last.at, last.speaker.name()));
+    }
+    let blank = |piece: &Piece| matches!(piece, Piece::Words(words) if words.trim().is_empty());
+    match prompt.iter().find(|turn| turn.speaker != Speaker::System && turn.pieces.iter().all(blank)) {
+        Some(turn) => Err(format!("{}: empty", turn.at)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,151 @@
+//! Turns as a row spells them: as text, as `{role, content}` or as `{from, value}`, media not yet in their places.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::faults::shortened;
+use crate::files::{IMAGE_MARKER, VIDEO_MARKER, picture, video};
+use crate::{Fields, Media, Said, SaidPart, Speaker};
+
+/// A turn, and where in its row it stands.
+#[derive(Debug)]
+pub(crate) struct Spoken {
+    pub(crate) at: String,
+    pub(crate) speaker: Speaker,
+    pub(crate) pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Piece {
+    Words(String),
+    /// Where the next of the row's images or videos is shown.
+    Place(Kind),
+    /// What the turn names itself.
+    Own(Media),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Image,
+    Video,
+}
+
+impl Spoken {
+    /// `text` said by `speaker`; what a user says is cut at the markers.
+    pub(crate) fn text(at: impl Into<String>, speaker: Speaker, text: String) -> Self {
+        Self { at: at.into(), speaker, pieces: pieces(speaker, text) }
+    }
+}
+
+/// The turns under `key`: a text said by `speaker`, a message, or a list of messages.
+pub(crate) fn turns(key: &str, value: Value, speaker: Speaker, root: &Path) -> Result<Vec<Spoken>, String> {
+    match value {
+        Value::String(text) => Ok(vec![Spoken::text(key, speaker, text)]),
+        Value::Object(fields) => Ok(vec![message(key.to_owned(), fields, root)?]),
+        list => messages(key, list, root),
+    }
+}
+
+/// A list of messages.
+pub(crate) fn messages(key: &str, value: Value, root: &Path) -> Result<Vec<Spoken>, String> {
+    let Value::Array(list) = value else { return Err(format!("{key}: {} is no list of messages", shortened(&value))) };
+    if list.is_empty() {
+        return Err(format!("{key}: an empty list"));
+    }
+    let one = |(i, value)| match value {
+        Value::Object(fields) => message(format!("{key}[{i}]"), fields, root),
+        other => Err(format!("{key}[{i}]: {} is no message", shortened(&other))),
+    };
+    list.into_iter().enumerate().map(one).collect()
+}
+
+fn message(at: String, mut fields: Fields, root: &Path) -> Result<Spoken, String> {
+    let openai = fields.contains_key("role") || fields.contains_key("content");
+    let (who, what) = if openai { ("role", "content") } else { ("from", "value") };
+    let role = present(&mut fields, who).ok_or_else(|| format!("{at}.{who}: missing"))?;
+    let speaker = Speaker::deserialize(&role)
+        .map_err(|_| format!("{at}.{who}: {}, should be system, user (human) or assistant (gpt)", shortened(&role)))?;
+    if present(&mut fields, "tool_calls").is_some() {
+        return Err(format!("{at}.tool_calls: calls of tools are not read"));
+    }
+    let pieces = match present(&mut fields, what) {
+        None => return Err(format!("{at}.{what}: missing")),
+        Some(Value::String(text)) => pieces(speaker, text),
+        Some(Value::Array(parts)) => {
+            let one = |(i, value)| part(&format!("{at}.{what}[{i}]"), value, speaker, root);
+            parts.into_iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+        }
+        Some(other) => return Err(format!("{at}.{what}: {} is no text or list", shortened(&other))),
+    };
+    Ok(Spoken { at, speaker, pieces })
+}
+
+fn part(at: &str, value: Value, speaker: Speaker, root: &Path) -> Result<Vec<Piece>, String> {
+    let Value::Object(mut fields) = value else { return Err(format!("{at}: {} is no object", shortened(&value))) };
+    let kind = present(&mut fields, "type").ok_or_else(|| format!("{at}.type: missing"))?;
+    let mut own = |key: &str| present(&mut fields, key).or_else(|| present(&mut fields, "path"));
+    Ok(match kind.as_str() {
+        Some("text") => match present(&mut fields, "text") {
+            Some(Value::String(text)) => pieces(speaker, text),
+            Some(other) => return Err(format!("{at}.text: {} is no text", shortened(&other))),
+            None => return Err(format!("{at}.text: missing")),
+        },
+        Some("image") => vec![match own("image") {
+            Some(path) => Piece::Own(Media::Image(picture(&format!("{at}.image"), path, root)?)),
+            None => Piece::Place(Kind::Image),
+        }],
+        Some("video") => vec![match own("video") {
+            Some(path) => Piece::Own(video(&format!("{at}.video"), path, root)?),
+            None => Piece::Place(Kind::Video),
+        }],
+        _ => return Err(format!("{at}.type: {}, should be text, image or video", shortened(&kind))),
+    })
+}
+
+/// What stands under a key, if it is not null.
+pub(crate) fn present(fields: &mut Fields, key: &str) -> Option<Value> {
+    fields.shift_remove(key).filter(|value| !value.is_null())
+}
+
+/// Text, a user's cut at its markers; without empty pieces.
+fn pieces(speaker: Speaker, text: String) -> Vec<Piece> {
+    let (mut pieces, mut rest) = (vec![], text.as_str());
+    if speaker == Speaker::User {
+        while let Some((at, marker, kind)) = first_marker(rest) {
+            pieces.extend([Piece::Words(rest[..at].to_owned()), Piece::Place(kind)]);
+            rest = &rest[at + marker.len()..];
+        }
+    }
+    pieces.push(Piece::Words(rest.to_owned()));
+    pieces.retain(|piece| !matches!(piece, Piece::Words(words) if words.is_empty()));
+    pieces
+}
+
+/// The first marker of a text, and what is shown there.
+fn first_marker(text: &str) -> Option<(usize, &'static str, Kind)> {
+    let found = |(marker, kind)| text.find(marker).map(|at| (at, marker, kind));
+    let markers = [(IMAGE_MARKER, Kind::Image), (VIDEO_MARKER, Kind::Video)];
+    markers.into_iter().filter_map(found).min_by_key(|(at, ..)| *at)
+}
+
+/// The turns under a key that the model is to learn from: they begin and end with the assistant, and show nothing.
+pub(crate) fn answer(turns: Vec<Spoken>) -> Result<Vec<Said>, String> {
+    for turn in [turns.first(), turns.last()].into_iter().flatten() {
+        if turn.speaker != Speaker::Assistant {
+            let who = turn.speaker.name();
+            return Err(format!("{}: said by the {who}; an answer begins and ends with the assistant", turn.at));
+        }
+    }
+    let said = |turn: Spoken| {
+        let words = |piece| match piece {
+            Piece::Words(words) => Ok(SaidPart::Text(words)),
+            Piece::Place(_) | Piece::Own(_) => Err(format!("{}: an answer shows no image or video", turn.at)),
+        };
+        let parts = turn.pieces.into_iter().map(words).collect::<Result<_, _>>()?;
+        let said = Said { speaker: turn.speaker, parts };
+        if said.words().trim().is_empty() { Err(format!("{}: empty", turn.at)) } else { Ok(said) }
+    };
+    turns.into_iter().map(said).collect()
+}
