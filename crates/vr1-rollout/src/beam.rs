@@ -2,7 +2,7 @@
 
 use tch::Tensor;
 use vr1_nn::GrowingCache;
-use vr1_vlm::Prompt;
+use vr1_processor::Prompt;
 
 use crate::distribution::see;
 use crate::{Completion, Error, LocalEngine, Result, Sampling, uniform};

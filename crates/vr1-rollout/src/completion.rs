@@ -1,4 +1,4 @@
-use vr1_vlm::Prompt;
+use vr1_processor::Prompt;
 
 /// One sampled answer. The ids are what was sampled; text is made from them and never the other way round.
 #[derive(Debug, Clone, PartialEq)]

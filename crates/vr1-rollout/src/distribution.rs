@@ -1,7 +1,7 @@
 //! `B` rows, `V` vocabulary.
 
 use tch::{Device, Kind, Tensor};
-use vr1_vlm::Prompt;
+use vr1_processor::Prompt;
 
 use crate::{Result, Sampling};
 

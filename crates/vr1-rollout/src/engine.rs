@@ -1,4 +1,4 @@
-use vr1_vlm::Prompt;
+use vr1_processor::Prompt;
 
 use crate::{Group, Result, Sampling};
 

@@ -24,6 +24,9 @@ pub enum Error {
     },
     /// A prompt that cannot be made or does not fit.
     #[error(transparent)]
+    Processor(#[from] vr1_processor::Error),
+    /// A prompt that the model cannot take.
+    #[error(transparent)]
     Vlm(#[from] vr1_vlm::Error),
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]

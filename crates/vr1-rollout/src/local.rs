@@ -2,7 +2,8 @@
 
 use tch::{Kind, Tensor};
 use vr1_nn::GrowingCache;
-use vr1_vlm::{Model, Prompt, Specials, Tokenizer};
+use vr1_processor::{Prompt, Specials, Tokenizer};
+use vr1_vlm::Model;
 
 use crate::distribution::see;
 use crate::{Completion, Group, Result, RolloutEngine, Sampling, uniform};

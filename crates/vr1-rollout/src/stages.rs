@@ -1,5 +1,5 @@
 use vr1_data::{Sample, Turn};
-use vr1_vlm::{Layout, Message, Processor, PromptRequest, Role};
+use vr1_processor::{Layout, Message, Processor, PromptRequest, Role};
 
 use crate::{Beam, Completion, LocalEngine, Result, beam_search};
 

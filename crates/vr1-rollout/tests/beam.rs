@@ -6,8 +6,8 @@ mod tiny;
 
 use tch::Tensor;
 use tiny::Tiny;
+use vr1_processor::Prompt;
 use vr1_rollout::{Beam, Completion, RolloutEngine, Sampling, beam_search};
-use vr1_vlm::Prompt;
 
 fn beam(beams: usize, length_penalty: f64, tokens: usize) -> Beam {
     Beam { beams, length_penalty, sampling: Sampling::greedy(tokens) }

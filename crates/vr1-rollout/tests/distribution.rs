@@ -10,8 +10,8 @@ use std::path::Path;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use tiny::Tiny;
+use vr1_processor::Prompt;
 use vr1_rollout::{Beam, GenerationConfig, RolloutEngine, Sampling, beam_search};
-use vr1_vlm::Prompt;
 
 fn matrix(rows: &Value) -> Tensor {
     let rows: Vec<Vec<f32>> = serde_json::from_value(rows.clone()).unwrap();

@@ -6,8 +6,9 @@ mod tiny;
 
 use tch::{Device, Kind, Tensor};
 use tiny::Tiny;
+use vr1_processor::Prompt;
 use vr1_rollout::{Completion, Group, RolloutEngine, Sampling};
-use vr1_vlm::{Model, Prompt};
+use vr1_vlm::Model;
 
 /// Some of the vocabulary ends a completion, so that there are finished and unfinished ones, short and long.
 fn tiny() -> Tiny {

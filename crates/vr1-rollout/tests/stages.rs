@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use tiny::{Tiny, slope};
 use vr1_data::{Media, Picture, Sample, Turn};
+use vr1_processor::{Layout, Message, PromptRequest, Role};
 use vr1_rollout::{Beam, Sampling, answer_in_stages, beam_search};
-use vr1_vlm::{Layout, Message, PromptRequest, Role};
 
 const STAGES: [(&str, &str); 3] = [
     ("summary", "What colour is it? Summarize how you will approach the problem."),

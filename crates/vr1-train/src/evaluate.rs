@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use vr1_data::Sample;
 use vr1_eval::{Answer, Score, score};
+use vr1_processor::Processor;
 use vr1_reward::Program;
 use vr1_rollout::{Beam, LocalEngine, RolloutEngine, Sampling, answer_in_stages};
-use vr1_vlm::{Model, Processor};
+use vr1_vlm::Model;
 
 use crate::grpo::Prompting;
 use crate::{Error, EvaluationConfig, Interrupt, PromptConfig, Result};

@@ -7,7 +7,9 @@ use vr1_llm::Decoder;
 use vr1_nn::{Adapter, Checkpoint, Context, GrowingCache, Loader, Names, Parameters, Prefix};
 use vr1_vision::VisionTower;
 
-use crate::{ModelConfig, Prompt, Result};
+use vr1_processor::Prompt;
+
+use crate::{ModelConfig, Result};
 
 /// A language model, the vision tower that shows it images where it has one, and their parameters by name.
 #[derive(Debug)]

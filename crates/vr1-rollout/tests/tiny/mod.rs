@@ -7,8 +7,9 @@ use std::sync::Arc;
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 use vr1_data::Picture;
+use vr1_processor::{Layout, Message, Processor, Prompt, PromptRequest};
 use vr1_rollout::LocalEngine;
-use vr1_vlm::{Layout, Message, Model, Processor, Prompt, PromptRequest};
+use vr1_vlm::Model;
 
 pub(crate) struct Tiny {
     pub(crate) model: Model,
@@ -23,7 +24,7 @@ impl Tiny {
     /// Completions end at any of these ids, as `generation_config.json` says.
     pub(crate) fn ending_at(eos: &[i64]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for file in fs::read_dir(fixtures().join("checkpoint")).unwrap() {
+        for file in fs::read_dir(fixtures().join("../../../vr1-processor/tests/fixtures/checkpoint")).unwrap() {
             let file = file.unwrap();
             fs::copy(file.path(), dir.path().join(file.file_name())).unwrap();
         }

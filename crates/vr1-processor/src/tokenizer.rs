@@ -302,7 +302,11 @@ impl Tokenizer {
             let (Some(said), Some(is)) = (model.get(key).and_then(Value::as_i64), self.id(token)) else { continue };
             if said != is {
                 let reason = format!("{said}, but tokenizer.json gives {token} the id {is}");
-                return Err(Error::Setting { path: dir.join("config.json"), key: key.into(), reason });
+                return Err(Error::Setting {
+                    file: dir.join("config.json").display().to_string(),
+                    key: key.into(),
+                    reason,
+                });
             }
         }
         Ok(())
@@ -310,7 +314,7 @@ impl Tokenizer {
 
     /// One id or a list of ids under a key; nothing when the key is absent or null.
     fn ids_of(&self, map: &Map<String, Value>, key: &str, path: &Path) -> Result<Vec<i64>> {
-        let wrong = |reason: String| Error::Setting { path: path.to_path_buf(), key: key.into(), reason };
+        let wrong = |reason: String| Error::Setting { file: path.display().to_string(), key: key.into(), reason };
         let values = match map.get(key) {
             None | Some(Value::Null) => return Ok(Vec::new()),
             Some(Value::Array(values)) => values.iter().collect(),
@@ -333,7 +337,7 @@ pub(crate) fn token_name(value: &Value) -> Option<&str> {
 }
 
 /// The JSON object in a file, or an empty one when there is no such file.
-pub(crate) fn optional_json(path: &Path) -> Result<Map<String, Value>> {
+pub fn optional_json(path: &Path) -> Result<Map<String, Value>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Map::new()),

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use vr1_vlm::{Error, Rendered, Specials, Tokenizer};
+use vr1_processor::{Error, Rendered, Specials, Tokenizer};
 
 fn texts() -> impl Iterator<Item = String> + Send {
     let nouns = ["cube", "sphere", "cylinder", "image", "naïve café", "don't", "12 + 345"];

@@ -29,13 +29,13 @@ pub(crate) const STEPS: [&str; 4] = ["do_resize", "do_rescale", "do_normalize", 
 /// # Example
 /// ```
 /// use image::RgbImage;
-/// use vr1_vision::ImageProcessor;
+/// use vr1_processor::ImageProcessor;
 ///
 /// let patches = ImageProcessor::default().process(&RgbImage::new(150, 100))?;
 /// assert_eq!(patches.grid_thw, [1, 8, 10]);                    // 112 × 140 pixels in patches of 14 × 14
 /// assert_eq!(patches.pixel_values.dim(), (80, 3 * 2 * 14 * 14));
 /// assert_eq!(patches.tokens(2), 20);
-/// # Ok::<(), vr1_vision::Error>(())
+/// # Ok::<(), vr1_processor::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct ImageProcessor {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
-use vr1_vision::{Error, FrameSampling, ImageProcessor, Patches, VideoProcessor};
+use vr1_processor::{Error, FrameSampling, ImageProcessor, Patches, VideoProcessor};
 
 fn cases(key: &str) -> Vec<Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/video_processor/cases.json");

@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use vr1_vision::Patches;
+use crate::Patches;
 
 use crate::positions::{Span, rope_positions};
 use crate::{Error, Result};

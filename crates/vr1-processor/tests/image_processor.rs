@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
-use vr1_vision::{Error, ImageProcessor, Patches, smart_resize};
+use vr1_processor::{Error, ImageProcessor, Patches, smart_resize};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/image_processor")

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use vr1_data::{Picture, Video};
-use vr1_vision::FrameSampling;
-use vr1_vlm::{Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Tokenizer};
+use vr1_processor::FrameSampling;
+use vr1_processor::{Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Tokenizer};
 
 fn checkpoint() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint")

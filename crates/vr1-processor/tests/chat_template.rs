@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use serde_json::{Map, Value, json};
 use vr1_data::Picture;
-use vr1_vlm::{ChatTemplate, Ending, Message, Part, Role, Tokenizer};
+use vr1_processor::{ChatTemplate, Ending, Message, Part, Role, Tokenizer};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")

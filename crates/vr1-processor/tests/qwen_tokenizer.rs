@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use vr1_vlm::{ChatTemplate, Ending, Message, Processor, Role, Specials, Tokenizer};
+use vr1_processor::{ChatTemplate, Ending, Message, Processor, Role, Specials, Tokenizer};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/qwen_tokenizer")
@@ -58,7 +58,12 @@ fn a_chat_with_a_picture_has_the_ids_of_the_real_one() {
     // Without image settings the same tokenizer serves text alone.
     let processor = Processor::new(tokenizer, Some(template), None, Path::new("qwen")).unwrap();
     let words = [Message::text(Role::User, "How many cubes?")];
-    let request = vr1_vlm::PromptRequest { sample: "s", messages: &words, layout: vr1_vlm::Layout::Chat, prefill: "" };
+    let request = vr1_processor::PromptRequest {
+        sample: "s",
+        messages: &words,
+        layout: vr1_processor::Layout::Chat,
+        prefill: "",
+    };
     let prompt = processor.prompt(&request).unwrap();
     let without: Vec<i64> = expected.iter().copied().filter(|id| ![151_652, 151_653, 151_655].contains(id)).collect();
     assert_eq!(prompt.input_ids(), without);

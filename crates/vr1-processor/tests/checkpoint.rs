@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use vr1_vision::ImageProcessor;
-use vr1_vlm::{ChatTemplate, Processor, Tokenizer};
+use vr1_processor::ImageProcessor;
+use vr1_processor::{ChatTemplate, Processor, Tokenizer};
 
 fn texts() -> impl Iterator<Item = String> + Send {
     let things = ["cube", "sphere", "cylinder", "red one", "blue one", "naïve café", "日本語"];

@@ -23,10 +23,10 @@ const MAX_ASPECT: f64 = 200.0;
 ///
 /// # Example
 /// ```
-/// use vr1_vision::smart_resize;
+/// use vr1_processor::smart_resize;
 /// assert_eq!(smart_resize(100, 150, 28, 3136, 1_003_520)?, (112, 140)); // 100 / 28 = 3.57 → 4, 150 / 28 = 5.36 → 5
 /// assert_eq!(smart_resize(1, 1, 28, 3136, 1_003_520)?, (56, 56));       // one pixel grows to the least area
-/// # Ok::<(), vr1_vision::Error>(())
+/// # Ok::<(), vr1_processor::Error>(())
 /// ```
 pub fn smart_resize(height: u32, width: u32, factor: u32, min_pixels: u64, max_pixels: u64) -> Result<(u32, u32)> {
     if height == 0 || width == 0 {

@@ -1,8 +1,8 @@
 use std::path::{Path, PathBuf};
 
+use crate::{FrameSampling, ImageProcessor, VideoProcessor};
 use serde_json::Value;
 use vr1_data::Sample;
-use vr1_vision::{FrameSampling, ImageProcessor, VideoProcessor};
 
 use crate::media::{MediaProcessor, Shown};
 use crate::prompt::{Ingredients, Pads};
@@ -59,7 +59,7 @@ impl Processor {
         let template = ChatTemplate::from_dir(dir)?;
         let images = match ImageProcessor::from_dir(dir) {
             Ok(images) => Some(images),
-            Err(vr1_vision::Error::NoImageProcessor { .. }) => None,
+            Err(Error::NoImageProcessor { .. }) => None,
             Err(other) => return Err(other.into()),
         };
         let mut processor = Self::new(tokenizer, template, images, dir)?;
@@ -248,7 +248,7 @@ impl Processor {
             }
             (None, Some(first)) => {
                 let count = shown.iter().filter(|shown| shown.kind() == first.kind()).count();
-                let reason = vr1_vision::Error::NoImageProcessor { dir: self.origin.clone() }.to_string();
+                let reason = Error::NoImageProcessor { dir: self.origin.clone() }.to_string();
                 return Err(Error::NoProcessor { sample: sample.into(), kind: first.kind(), count, reason });
             }
         };
@@ -280,7 +280,11 @@ fn tokens_per_second(dir: &Path) -> Result<Option<f64>> {
         None | Some(Value::Null) => Ok(Some(TOKENS_PER_SECOND)),
         Some(value) => match value.as_f64().filter(|number| *number >= 0.0) {
             Some(number) => Ok(Some(number)),
-            None => Err(Error::Setting { path, key: key.into(), reason: format!("{value} is not a number of tokens") }),
+            None => Err(Error::Setting {
+                file: path.display().to_string(),
+                key: key.into(),
+                reason: format!("{value} is not a number of tokens"),
+            }),
         },
     }
 }

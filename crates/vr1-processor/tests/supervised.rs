@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::RgbImage;
 use vr1_data::Picture;
-use vr1_vlm::{
+use vr1_processor::{
     ChatTemplate, IGNORED, Layout, Mask, Message, Processor, PromptRequest, Role, Specials, Supervised, TokenType,
     Tokenizer,
 };

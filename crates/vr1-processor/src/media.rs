@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
+use crate::{ImageProcessor, VideoProcessor};
 use rayon::prelude::*;
 use vr1_data::{Picture, Video};
-use vr1_vision::{ImageProcessor, VideoProcessor};
 
 use crate::prompt::Piece;
 use crate::{Error, Message, Part, Result, TokenType};

@@ -26,13 +26,13 @@ const CAPPED_SHARE: f64 = 0.9;
 /// # Example
 /// ```
 /// use image::RgbImage;
-/// use vr1_vision::VideoProcessor;
+/// use vr1_processor::VideoProcessor;
 ///
 /// let frames = vec![RgbImage::new(336, 308); 5];
 /// let patches = VideoProcessor::default().process(&frames)?;
 /// assert_eq!(patches.grid_thw, [3, 22, 24]); // 5 frames in pairs, 308 × 336 pixels in patches of 14 × 14
 /// assert_eq!(patches.tokens(2), 396);
-/// # Ok::<(), vr1_vision::Error>(())
+/// # Ok::<(), vr1_processor::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct VideoProcessor {
@@ -154,7 +154,7 @@ impl VideoProcessor {
     ///
     /// # Example
     /// ```
-    /// use vr1_vision::VideoProcessor;
+    /// use vr1_processor::VideoProcessor;
     /// // Of 100 frames at 25 a second 8 were taken: 2 a second, in pairs.
     /// assert_eq!(VideoProcessor::default().seconds_per_grid(8, 100, Some(25.0)), 1.0);
     /// ```

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
 use vr1_data::{Picture, Video};
-use vr1_vision::Patches;
-use vr1_vlm::{
+use vr1_processor::Patches;
+use vr1_processor::{
     Ending, Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Specials, TokenType, Tokenizer,
 };
 
@@ -90,7 +90,7 @@ fn prompts_of(processor: &Processor) -> Vec<(Value, Prompt)> {
     let make = |case: Value| {
         let messages = messages(&case);
         let prompt = if case["closed"] == true {
-            processor.supervised("sample", &messages, vr1_vlm::Mask::Assistant).unwrap().prompt
+            processor.supervised("sample", &messages, vr1_processor::Mask::Assistant).unwrap().prompt
         } else {
             let layout = if case["layout"] == "raw" { Layout::Raw } else { Layout::Chat };
             let prefill = case["prefill"].as_str().unwrap_or_default();
