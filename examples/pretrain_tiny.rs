@@ -14,9 +14,9 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde_json::json;
 use vr1::RunArgs;
-use vr1_processor::ImageProcessor;
-use vr1_processor::{ChatTemplate, Processor, Tokenizer};
-use vr1_train::{Objective, Recipe, Trainer, before_after_table, summary_rows, words};
+use vr1_processor::{ChatTemplate, ImageProcessor, Processor, Tokenizer};
+use vr1_run::{before_after_table, summary_rows};
+use vr1_train::{Objective, Recipe, Trainer, words};
 use vr1_vlm::{Model, ModelConfig};
 
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/pretrain_tiny.yaml");

@@ -13,10 +13,10 @@ use crate::process;
 /// The arrows as they are drawn, each crate with those below it. A crate may use what it reaches along them, and they
 /// point down this list alone.
 #[rustfmt::skip]
-const DRAWN: [(&str, &[&str]); 18] = [
+const DRAWN: [(&str, &[&str]); 19] = [
     ("xtask", &[]),
     ("vr1", &["vr1-train"]),
-    ("vr1-train", &["vr1-eval", "vr1-grpo", "vr1-dpo", "vr1-sft", "vr1-curriculum", "vr1-reward", "vr1-rollout", "vr1-data"]),
+    ("vr1-train", &["vr1-eval", "vr1-grpo", "vr1-dpo", "vr1-sft", "vr1-run", "vr1-curriculum", "vr1-reward", "vr1-rollout", "vr1-data"]),
     ("vr1-eval", &["vr1-agent", "vr1-reward", "vr1-rollout", "vr1-data"]),
     ("vr1-agent", &["vr1-reward", "vr1-rollout", "vr1-data"]),
     ("vr1-rollout", &["vr1-vlm"]),
@@ -30,12 +30,13 @@ const DRAWN: [(&str, &[&str]); 18] = [
     ("vr1-sft", &["vr1-ops"]),
     ("vr1-ops", &[]),
     ("vr1-curriculum", &[]),
+    ("vr1-run", &[]),
     ("vr1-reward", &[]),
     ("vr1-data", &[]),
 ];
 
 /// Crates that never see a tensor library, however indirectly.
-const WITHOUT_TENSORS: [&str; 4] = ["vr1-reward", "vr1-curriculum", "vr1-data", "xtask"];
+const WITHOUT_TENSORS: [&str; 5] = ["vr1-run", "vr1-reward", "vr1-curriculum", "vr1-data", "xtask"];
 
 /// The crate that does not see one either once its default features are off.
 const LIGHT_WITHOUT_DEFAULTS: &str = "vr1-grpo";

@@ -52,10 +52,10 @@ pub enum Error {
     },
     /// From a recipe's text.
     #[error(transparent)]
-    Yaml(#[from] crate::YamlError),
+    Yaml(#[from] vr1_run::YamlError),
     /// From the run's folder.
     #[error(transparent)]
-    Run(#[from] crate::RunError),
+    Run(#[from] vr1_run::RunError),
     /// From scoring.
     #[error(transparent)]
     Eval(#[from] vr1_eval::Error),

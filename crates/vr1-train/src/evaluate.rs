@@ -5,10 +5,11 @@ use vr1_eval::{Answer, Score, score};
 use vr1_processor::Processor;
 use vr1_reward::Program;
 use vr1_rollout::{Beam, LocalEngine, RolloutEngine, Sampling, answer_in_stages};
+use vr1_run::Interrupt;
 use vr1_vlm::Model;
 
 use crate::grpo::Prompting;
-use crate::{Error, EvaluationConfig, Interrupt, PromptConfig, Result};
+use crate::{Error, EvaluationConfig, PromptConfig, Result};
 
 /// Prompts that are completed side by side.
 const BATCH: usize = 64;

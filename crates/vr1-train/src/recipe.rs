@@ -9,8 +9,8 @@ use vr1_grpo::{GrpoConfig, Scale};
 use vr1_processor::Layout;
 use vr1_reward::ProgramSource;
 use vr1_rollout::Sampling;
+use vr1_run::Document as Yaml;
 
-use crate::yaml::Document as Yaml;
 use crate::{DocumentConfig, Error, LoraRecipe, OptimizerConfig, Result, Source};
 
 /// A run, as a YAML file says it.

@@ -8,17 +8,14 @@ use vr1_curriculum::Curriculum;
 use vr1_nn::Adapter;
 use vr1_processor::Processor;
 use vr1_reward::{Program, Registry};
+use vr1_run::{EventWriter, Interrupt, Progress, RunError, RunFolder, Show, StepMetrics, Summary, report, write_plots};
 use vr1_vlm::Model;
 
 use crate::document::Document;
 use crate::evaluate::Evaluation;
 use crate::grpo::{Grpo, RolloutRecord};
-use crate::run::{CONFIG, make};
 use crate::sft::{Corpus, sft_step};
-use crate::{
-    Error, EventWriter, Interrupt, Objective, Optimizer, Progress, Recipe, Result, RunFolder, SftObjective, Show,
-    StepMetrics, Summary, report, write_plots,
-};
+use crate::{Error, Objective, Optimizer, Recipe, Result, SftObjective};
 
 /// What a run is told beside its recipe.
 #[derive(Debug, Clone)]
@@ -142,7 +139,7 @@ impl Trainer {
     /// is named.
     pub fn resume(recipe: Recipe, options: RunOptions) -> Result<Self> {
         let mut folder = RunFolder::open(&options.out)?;
-        recipe.check_same(&folder.path().join(CONFIG))?;
+        recipe.check_same(&folder.config_path())?;
         let nothing = |what: &str| Error::Recipe(format!("{}: {what}", options.out.display()));
         let Some((step, dir)) = folder.latest_checkpoint()? else {
             return Err(nothing("the run was stopped before its first checkpoint; start it again in a new folder"));
@@ -331,7 +328,10 @@ impl Trainer {
             self.processor.save(dir)?;
             if self.model.parameters().adapter().is_some() {
                 let adapter = dir.join(ADAPTER);
-                make(&adapter)?;
+                std::fs::create_dir_all(&adapter).map_err(|source| {
+                    let (action, path) = ("create the folder", adapter.clone());
+                    RunError::Io { action, path, source }
+                })?;
                 self.model.save_adapter(&adapter, Some(&self.recipe.model))?;
             }
             self.optimizer.save(&dir.join(OPTIMIZER))?;

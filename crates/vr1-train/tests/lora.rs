@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use tch::{Device, Kind, Tensor};
 use vr1_nn::Adapter;
 use vr1_processor::Processor;
-use vr1_train::{Recipe, RunOptions, Show, Trainer};
+use vr1_run::Show;
+use vr1_train::{Recipe, RunOptions, Trainer};
 use vr1_vlm::Model;
 
 /// Held by tests that draw from libtorch's one generator.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tch::{Kind, Tensor};
-use vr1_train::{Recipe, RunOptions, Show, Trainer, read_metrics};
+use vr1_run::{Show, read_metrics};
+use vr1_train::{Recipe, RunOptions, Trainer};
 
 const SFT: &str = "
   kind: sft

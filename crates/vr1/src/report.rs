@@ -14,7 +14,7 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn run(self) -> Result<()> {
-        say(vr1_train::report(&self.run)?.display());
+        say(vr1_run::report(&self.run)?.display());
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use vr1_train::{Objective, Trainer, before_after_table, read_metrics, summary_rows};
+use vr1_run::{before_after_table, read_metrics, summary_rows};
+use vr1_train::{Objective, Trainer};
 
 /// Runs `trainer` to its end: what to tell the person who waits, a table of scores before and after.
 ///

@@ -4,7 +4,8 @@ use anyhow::Result;
 use clap::Args;
 use vr1_eval::Judge;
 use vr1_reward::Registry;
-use vr1_train::{Recipe, RunOptions, Show, Trainer};
+use vr1_run::Show;
+use vr1_train::{Recipe, RunOptions, Trainer};
 
 /// The arguments of a run.
 #[derive(Debug, Clone, Args)]

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use vr1_train::{Progress, Show, StepMetrics};
+use vr1_run::{Progress, Show, StepMetrics};
 
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);

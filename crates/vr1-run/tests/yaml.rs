@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use vr1_train::{Document, YamlError, from_str, load};
+use vr1_run::{Document, YamlError, from_str, load};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

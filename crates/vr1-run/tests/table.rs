@@ -1,6 +1,6 @@
 //! The table before → after lines up and reckons the change.
 
-use vr1_train::{Row, Summary, Unit, before_after_table, summary_rows};
+use vr1_run::{Row, Summary, Unit, before_after_table, summary_rows};
 
 fn row(name: &str, before: f64, after: f64, unit: Unit) -> Row {
     Row { name: name.into(), before, after, unit }

@@ -7,7 +7,7 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::StepMetrics;
+use crate::metrics::StepMetrics;
 
 /// What to show of a run's progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -23,7 +23,7 @@ pub enum Show {
 ///
 /// # Example
 /// ```
-/// use vr1_train::{Progress, Show, StepMetrics};
+/// use vr1_run::{Progress, Show, StepMetrics};
 /// let mut progress = Progress::new(100, 0, Show::Auto);
 /// progress.step(&StepMetrics::new(1).with("reward", 0.5));
 /// progress.finish();

@@ -4,88 +4,19 @@
 //! moves with the exchange, that node was to blame.
 
 mod blame;
+mod error;
 mod place;
 mod set;
 
-use std::{
-    fmt, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
 
+use error::syntax;
+pub use error::{Place, YamlError};
 use place::{KeyPath, Part};
 use set::Override;
-
-/// Why a YAML document could not be read: it names the file, the place, the dotted key and the reason.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum YamlError {
-    /// The file itself cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The text is not YAML.
-    #[error("{place}: {reason}")]
-    Syntax {
-        /// Where the parser gave up.
-        place: Place,
-        /// What it met there.
-        reason: String,
-    },
-    /// An override is not `key=value`, or its key leads nowhere.
-    #[error("--set {text}: {reason}")]
-    Override {
-        /// The override as given.
-        text: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The YAML is sound but does not say what was expected of it.
-    #[error("{place}: {}{reason}", if key.is_empty() { String::new() } else { format!("{key}: ") })]
-    Invalid {
-        /// Where the fault stands.
-        place: Place,
-        /// The dotted path of the key, empty for the document as a whole.
-        key: String,
-        /// What is wrong, with the nearest right name where there is one.
-        reason: String,
-    },
-}
-
-/// Where in the input a fault stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Place {
-    /// In the text, counted from 1.
-    Text {
-        /// The file, or the name given with the text.
-        name: String,
-        /// The line, from 1.
-        line: usize,
-        /// The column, from 1.
-        column: usize,
-    },
-    /// In an override; the text is what stood after `--set`.
-    Override(String),
-    /// Somewhere in the document.
-    Whole(String),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text { name, line, column } => write!(f, "{name}:{line}:{column}"),
-            Self::Override(text) => write!(f, "--set {text}"),
-            Self::Whole(name) => f.write_str(name),
-        }
-    }
-}
 
 /// Reads a YAML file, applies `key=value` overrides, and deserializes it.
 ///
@@ -105,11 +36,11 @@ pub fn load<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T,
 /// #[derive(serde::Deserialize, Debug)]
 /// #[serde(deny_unknown_fields)]
 /// struct Recipe { steps: u64 }
-/// let recipe: Recipe = vr1_train::from_str("recipe", "steps: 3", &["steps=5".into()])?;
+/// let recipe: Recipe = vr1_run::from_str("recipe", "steps: 3", &["steps=5".into()])?;
 /// assert_eq!(recipe.steps, 5);
-/// let error = vr1_train::from_str::<Recipe>("recipe", "stepz: 3", &[]).unwrap_err();
+/// let error = vr1_run::from_str::<Recipe>("recipe", "stepz: 3", &[]).unwrap_err();
 /// assert_eq!(error.to_string(), "recipe:1:1: stepz: unknown key, did you mean `steps`?");
-/// # Ok::<(), vr1_train::YamlError>(())
+/// # Ok::<(), vr1_run::YamlError>(())
 /// ```
 pub fn from_str<T: DeserializeOwned>(name: &str, text: &str, overrides: &[String]) -> Result<T, YamlError> {
     Document::new(name, text, overrides)?.parse()
@@ -185,21 +116,4 @@ impl Document {
             None => Place::Whole(self.name.clone()),
         }
     }
-}
-
-fn syntax(name: &str, error: &serde_yaml::Error) -> YamlError {
-    let name = name.to_owned();
-    let place = match error.location() {
-        Some(at) => Place::Text { name, line: at.line(), column: at.column() },
-        None => Place::Whole(name),
-    };
-    YamlError::Syntax { place, reason: bare(error) }
-}
-
-/// libyaml's messages carry their own "at line L column C"; it is said once, in front.
-fn bare(error: &serde_yaml::Error) -> String {
-    let said = error.to_string();
-    error
-        .location()
-        .map_or(said.clone(), |at| said.replacen(&format!(" at line {} column {}", at.line(), at.column()), "", 1))
 }

@@ -4,20 +4,24 @@
 use std::{
     error::Error,
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use serde::Serialize;
 
-use crate::{RunError, StepMetrics, Summary};
+use crate::{
+    disk::{encode, entries, make, remove, rename, steps_in, sync, write_aside},
+    metrics::{StepMetrics, Summary, read_metrics},
+    run_error::RunError,
+};
 
 /// A run's folder, held for writing: `config.yaml`, `metrics.jsonl`, `summary.json`, `rollouts/step-N.jsonl` and
 /// `checkpoints/step-N/`. One process at a time holds it.
 ///
 /// # Example
 /// ```
-/// use vr1_train::{RunFolder, StepMetrics};
+/// use vr1_run::{RunFolder, StepMetrics};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let dir = folder.path().join("run");
 /// let mut run = RunFolder::create(&dir)?;
@@ -25,7 +29,7 @@ use crate::{RunError, StepMetrics, Summary};
 /// run.append_metrics(&StepMetrics::new(1).with("reward", 0.25))?;
 /// run.checkpoint(1, |aside| std::fs::write(aside.join("model.safetensors"), [0; 8]))?;
 /// assert_eq!(run.latest_checkpoint()?, Some((1, dir.join("checkpoints/step-1"))));
-/// # Ok::<(), vr1_train::RunError>(())
+/// # Ok::<(), vr1_run::RunError>(())
 /// ```
 #[derive(Debug)]
 pub struct RunFolder {
@@ -89,12 +93,18 @@ impl RunFolder {
         &self.dir
     }
 
+    /// Where its `config.yaml` stands, or will once it is [written](Self::write_config).
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.dir.join(CONFIG)
+    }
+
     /// Writes `config.yaml`: the recipe as it was understood, every default filled in.
     ///
     /// # Errors
     /// The value has no YAML form, or the file cannot be written.
     pub fn write_config(&self, config: &impl Serialize) -> Result<(), RunError> {
-        let path = self.dir.join(CONFIG);
+        let path = self.config_path();
         let text = serde_yaml::to_string(config).map_err(encode(&path))?;
         write_aside(&path, text.as_bytes())
     }
@@ -186,13 +196,15 @@ impl RunFolder {
         Ok(self.checkpoints()?.pop())
     }
 
-    /// Removes all checkpoints but the latest `keep`; the last one is never removed.
+    /// Removes all checkpoints but the latest `keep_last` and that of step `keep_best`; the last one is never removed,
+    /// and a best step that has no checkpoint keeps nothing.
     ///
     /// # Errors
-    /// The folder cannot be read, or a checkpoint cannot be removed.
-    pub fn prune_checkpoints(&self, keep: usize) -> Result<(), RunError> {
+    /// The folder cannot be read, or a checkpoint cannot be removed; those still there are whole.
+    pub fn prune_checkpoints(&self, keep_last: usize, keep_best: Option<u64>) -> Result<(), RunError> {
         let checkpoints = self.checkpoints()?;
-        for (step, path) in &checkpoints[..checkpoints.len().saturating_sub(keep.max(1))] {
+        let older = &checkpoints[..checkpoints.len().saturating_sub(keep_last.max(1))];
+        for (step, path) in older.iter().filter(|(step, _)| Some(*step) != keep_best) {
             // Under its name it is whole until it is gone.
             let aside = path.with_file_name(format!(".step-{step}.tmp"));
             remove(&aside)?;
@@ -209,7 +221,7 @@ impl RunFolder {
     pub fn rewind(&mut self, step: u64) -> Result<(), RunError> {
         let path = self.dir.join(METRICS);
         let mut text = Vec::new();
-        for row in crate::read_metrics(&path)?.iter().filter(|row| row.step <= step) {
+        for row in read_metrics(&path)?.iter().filter(|row| row.step <= step) {
             serde_json::to_writer(&mut text, row).map_err(encode(&path))?;
             text.push(b'\n');
         }
@@ -249,66 +261,3 @@ pub(crate) const SUMMARY: &str = "summary.json";
 pub(crate) const ROLLOUTS: &str = "rollouts";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = ".lock";
-
-/// A file that is there whole or not at all.
-pub(crate) fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!(".{name}.tmp"));
-    let write = || {
-        let mut file = File::create(&aside)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().map_err(RunError::io("write", path))?;
-    rename(&aside, path)
-}
-
-pub(crate) fn make(dir: &Path) -> Result<(), RunError> {
-    fs::create_dir_all(dir).map_err(RunError::io("create the folder", dir))
-}
-
-/// The `step-N` entries of a folder that may not be there, by step.
-pub(crate) fn steps_in(folder: &Path, suffix: &str) -> Result<Vec<(u64, PathBuf)>, RunError> {
-    let step = |name: &str| name.strip_prefix("step-")?.strip_suffix(suffix)?.parse().ok();
-    let mut found: Vec<_> =
-        entries(folder)?.into_iter().filter_map(|(name, path)| Some((step(&name)?, path))).collect();
-    found.sort();
-    Ok(found)
-}
-
-fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, RunError> {
-    let list = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        list => list.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(RunError::io("read", folder))?,
-    };
-    Ok(list.into_iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
-}
-
-fn remove(path: &Path) -> Result<(), RunError> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RunError::io("remove", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Renames, and brings the new name itself to disk.
-fn rename(from: &Path, to: &Path) -> Result<(), RunError> {
-    let parent = to.parent().unwrap_or(to);
-    fs::rename(from, to).and_then(|()| File::open(parent)?.sync_all()).map_err(RunError::io("rename a file to", to))
-}
-
-/// Brings a folder and all in it to disk.
-fn sync(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        for entry in fs::read_dir(path)? {
-            sync(&entry?.path())?;
-        }
-    }
-    File::open(path)?.sync_all()
-}
-
-fn encode<E: std::fmt::Display>(path: &Path) -> impl FnOnce(E) -> RunError {
-    let path = path.to_owned();
-    move |error| RunError::Encode { path, reason: error.to_string() }
-}

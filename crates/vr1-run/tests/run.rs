@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use vr1_train::{RunError, RunFolder, StepMetrics, Summary, read_metrics};
+use vr1_run::{RunError, RunFolder, StepMetrics, Summary, read_metrics};
 
 fn config() -> BTreeMap<&'static str, u64> {
     BTreeMap::from([("steps", 2)])
@@ -39,7 +39,8 @@ fn what_is_written_is_read_back() {
     run.write_summary(&summary).unwrap();
     let rollouts = run.write_rollouts(2, [BTreeMap::from([("completion", "a\nb")]), BTreeMap::new()]).unwrap();
     assert_eq!(read_metrics(&dir.join("metrics.jsonl")).unwrap(), rows);
-    assert_eq!(fs::read_to_string(dir.join("config.yaml")).unwrap(), "steps: 2\n");
+    assert_eq!(run.config_path(), dir.join("config.yaml"));
+    assert_eq!(fs::read_to_string(run.config_path()).unwrap(), "steps: 2\n");
     assert_eq!(fs::read_to_string(rollouts).unwrap(), "{\"completion\":\"a\\nb\"}\n{}\n");
     let read: Summary = serde_json::from_str(&fs::read_to_string(dir.join("summary.json")).unwrap()).unwrap();
     assert_eq!(read, summary);
@@ -100,10 +101,29 @@ fn checkpoints_are_found_by_step_and_pruned_from_the_oldest() {
     }
     let steps = |run: &RunFolder| run.checkpoints().unwrap().into_iter().map(|(step, _)| step).collect::<Vec<_>>();
     assert_eq!(steps(&run), [2, 9, 10]);
-    run.prune_checkpoints(2).unwrap();
+    run.prune_checkpoints(2, None).unwrap();
     assert_eq!(steps(&run), [9, 10]);
-    run.prune_checkpoints(0).unwrap();
+    run.prune_checkpoints(0, None).unwrap();
     assert_eq!(names(&folder.path().join("checkpoints")), ["step-10"]);
+}
+
+#[test]
+fn pruning_keeps_the_best_step_beside_the_last_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = started(folder.path());
+    for step in 1..=6 {
+        run.checkpoint(step, |dir| fs::write(dir.join("w"), [step as u8])).unwrap();
+    }
+    let steps = || run.checkpoints().unwrap().into_iter().map(|(step, _)| step).collect::<Vec<_>>();
+    run.prune_checkpoints(3, Some(2)).unwrap();
+    assert_eq!(steps(), [2, 4, 5, 6]);
+    run.prune_checkpoints(2, Some(6)).unwrap();
+    assert_eq!(steps(), [5, 6], "a best step among the last takes no other's place");
+    run.prune_checkpoints(0, Some(5)).unwrap();
+    assert_eq!(steps(), [5, 6], "the last stays beside the best");
+    run.prune_checkpoints(1, Some(99)).unwrap();
+    assert_eq!(steps(), [6]);
+    assert_eq!(fs::read(folder.path().join("checkpoints/step-6/w")).unwrap(), [6]);
 }
 
 #[test]

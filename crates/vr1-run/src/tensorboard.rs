@@ -9,17 +9,17 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::{RunError, StepMetrics};
+use crate::{metrics::StepMetrics, run_error::RunError};
 
 /// Writes the scalars of a run where `tensorboard --logdir` finds them.
 ///
 /// # Example
 /// ```
-/// use vr1_train::{EventWriter, StepMetrics};
+/// use vr1_run::{EventWriter, StepMetrics};
 /// # let folder = tempfile::tempdir().unwrap();
 /// let mut events = EventWriter::create(folder.path(), 1)?;
 /// events.write(&StepMetrics::new(1).with("reward", 0.25))?;
-/// # Ok::<(), vr1_train::RunError>(())
+/// # Ok::<(), vr1_run::RunError>(())
 /// ```
 #[derive(Debug)]
 pub struct EventWriter {

@@ -3,7 +3,7 @@
 
 use std::{fs, path::Path};
 
-use vr1_train::{EventWriter, StepMetrics};
+use vr1_run::{EventWriter, StepMetrics};
 
 /// The records of a file, checksums checked.
 fn records(path: &Path) -> Vec<Vec<u8>> {

@@ -1,5 +1,7 @@
 //! What training did, as a table for stdout.
 
+use crate::metrics::Summary;
+
 /// How a number is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
@@ -43,7 +45,7 @@ impl Row {
 
 /// The rows of a summary's scores. A name that holds `accuracy`, `format` or `rate` is a share of one.
 #[must_use]
-pub fn summary_rows(summary: &crate::Summary) -> Vec<Row> {
+pub fn summary_rows(summary: &Summary) -> Vec<Row> {
     let share = |name: &str| ["accuracy", "format", "rate"].iter().any(|word| name.contains(word));
     let row = |name: &str| Row {
         name: name.to_owned(),
@@ -58,7 +60,7 @@ pub fn summary_rows(summary: &crate::Summary) -> Vec<Row> {
 ///
 /// # Example
 /// ```
-/// use vr1_train::{Row, Unit, before_after_table};
+/// use vr1_run::{Row, Unit, before_after_table};
 /// let rows = [Row { name: "accuracy".into(), before: 0.315, after: 0.62, unit: Unit::Percent }];
 /// assert_eq!(before_after_table("held out", &rows), "\
 /// held out  before   after        change

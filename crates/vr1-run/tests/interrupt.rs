@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vr1_train::Interrupt;
+use vr1_run::Interrupt;
 
 #[test]
 fn asking_sets_the_flag_of_every_copy() {

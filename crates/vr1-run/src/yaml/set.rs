@@ -3,7 +3,7 @@
 use serde_yaml::{Mapping, Value};
 
 use super::{
-    YamlError, bare,
+    error::{YamlError, bare},
     place::{KeyPath, key_text, step},
 };
 

@@ -1,7 +1,7 @@
 //! Plots show every series they are given, and no input breaks them.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use vr1_train::{Series, Stroke, plot, plot_svg};
+use vr1_run::{Series, Stroke, plot, plot_svg};
 
 fn series(name: &str, ys: &[f64], stroke: Stroke) -> Series {
     let points = ys.iter().enumerate().map(|(x, &y)| (x as f64, y)).collect();

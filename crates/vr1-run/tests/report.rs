@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::json;
-use vr1_train::{RunError, RunFolder, StepMetrics, Summary, report, write_plots};
+use vr1_run::{RunError, RunFolder, StepMetrics, Summary, report, write_plots};
 
 fn trained(dir: &Path) -> RunFolder {
     let mut run = RunFolder::create(dir).unwrap();

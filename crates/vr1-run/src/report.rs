@@ -1,7 +1,7 @@
 //! A run on one page that needs nothing else: no network, no files beside it.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -10,11 +10,12 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::{
-    RunError, Summary, Unit,
     charts::charts,
-    read_metrics,
-    run::{CONFIG, METRICS, ROLLOUTS, SUMMARY, steps_in, write_aside},
-    summary_rows,
+    disk::{steps_in, write_aside},
+    metrics::{Summary, read_metrics, read_summary},
+    run::{CONFIG, METRICS, ROLLOUTS, SUMMARY},
+    run_error::RunError,
+    table::{Row, Unit, summary_rows},
 };
 
 /// Writes `report.html` into a run's folder: its recipe, its scores before and after, its curves and some of its
@@ -30,7 +31,7 @@ pub fn report(run_dir: &Path) -> Result<PathBuf, RunError> {
     }
     let config = fs::read_to_string(&config).map_err(RunError::io("read", config))?;
     let metrics = read_metrics(&run_dir.join(METRICS))?;
-    let summary = read_summary(run_dir)?;
+    let summary = read_summary(&run_dir.join(SUMMARY))?;
     let plots = charts(&metrics, summary.as_ref()).iter().map(|chart| chart.svg()).collect::<Result<Vec<_>, _>>()?;
     let path = run_dir.join("report.html");
     // The name decides that values are escaped.
@@ -49,20 +50,6 @@ pub fn report(run_dir: &Path) -> Result<PathBuf, RunError> {
     let page = page.map_err(|error| RunError::Encode { path: path.clone(), reason: error.to_string() })?;
     write_aside(&path, page.as_bytes())?;
     Ok(path)
-}
-
-/// `summary.json` of a run, if it was finished.
-pub(crate) fn read_summary(run_dir: &Path) -> Result<Option<Summary>, RunError> {
-    let path = run_dir.join(SUMMARY);
-    let bytes = match fs::read(&path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.map_err(RunError::io("read", &path))?,
-    };
-    let broken = |error: serde_json::Error| {
-        let reason = format!("not a summary: {error}");
-        RunError::Broken { path: path.clone(), line: error.line(), reason }
-    };
-    serde_json::from_slice(&bytes).map(Some).map_err(broken)
 }
 
 fn title(run_dir: &Path) -> String {
@@ -95,7 +82,7 @@ struct ScoreRow {
 }
 
 fn rows(summary: &Summary) -> Vec<ScoreRow> {
-    let row = |row: crate::Row| {
+    let row = |row: Row| {
         let change = row.after - row.before;
         // Of a plain number nobody here knows whether more is better.
         let class = match row.unit {

@@ -2,13 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::Path,
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::RunError;
+use crate::run_error::RunError;
 
 /// One line of `metrics.jsonl`: the step, and numbers by name.
 ///
@@ -29,7 +29,7 @@ use crate::RunError;
 ///
 /// # Example
 /// ```
-/// let metrics = vr1_train::StepMetrics::new(3).with("reward", 0.5).with("kl", f64::NAN);
+/// let metrics = vr1_run::StepMetrics::new(3).with("reward", 0.5).with("kl", f64::NAN);
 /// assert_eq!(serde_json::to_string(&metrics)?, r#"{"step":3,"kl":null,"reward":0.5}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
@@ -106,7 +106,7 @@ impl Summary {
 pub fn read_metrics(path: &Path) -> Result<Vec<StepMetrics>, RunError> {
     let text = match fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(RunError::io("read", path)(error)),
     };
     let whole = &text[..text.rfind('\n').map_or(0, |end| end + 1)];
@@ -118,4 +118,17 @@ pub fn read_metrics(path: &Path) -> Result<Vec<StepMetrics>, RunError> {
         })
     };
     whole.lines().enumerate().map(row).collect()
+}
+
+/// A `summary.json`, none if the run was not finished.
+pub(crate) fn read_summary(path: &Path) -> Result<Option<Summary>, RunError> {
+    let bytes = match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes.map_err(RunError::io("read", path))?,
+    };
+    let broken = |error: serde_json::Error| {
+        let reason = format!("not a summary: {error}");
+        RunError::Broken { path: path.to_owned(), line: error.line(), reason }
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(broken)
 }

@@ -18,7 +18,7 @@ use signal_hook::{
 ///
 /// # Example
 /// ```
-/// let interrupt = vr1_train::Interrupt::default();
+/// let interrupt = vr1_run::Interrupt::default();
 /// assert!(!interrupt.requested());
 /// interrupt.clone().request();
 /// assert!(interrupt.requested());

@@ -3,9 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::{
-    RunError, Series, StepMetrics, Stroke, Summary, plot_svg, read_metrics,
-    report::read_summary,
-    run::{METRICS, make, write_aside},
+    disk::{make, write_aside},
+    metrics::{StepMetrics, Summary, read_metrics, read_summary},
+    plot::{Series, Stroke, plot_svg},
+    run::{METRICS, SUMMARY},
+    run_error::RunError,
 };
 
 /// Writes `plots/reward.svg`, `plots/accuracy.svg`, `plots/response_length.svg` and one plot for each other metric
@@ -15,7 +17,7 @@ use crate::{
 /// The run's metrics or summary cannot be read, or a plot cannot be written.
 pub fn write_plots(run_dir: &Path) -> Result<Vec<PathBuf>, RunError> {
     let metrics = read_metrics(&run_dir.join(METRICS))?;
-    let summary = read_summary(run_dir)?;
+    let summary = read_summary(&run_dir.join(SUMMARY))?;
     let folder = run_dir.join("plots");
     make(&folder)?;
     let write = |chart: Chart| {
