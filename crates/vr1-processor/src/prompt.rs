@@ -212,6 +212,59 @@ impl Prompt {
         Ok(longer)
     }
 
+    /// Tokens of text that follow this prompt, as a piece of their own: its positions count from the end of this one.
+    ///
+    /// # Errors
+    /// When one of them is a media token, which has no features.
+    pub fn tail(&self, ids: &[i64], text: &str) -> Result<Self> {
+        let nothing = Self {
+            sample: self.sample.clone(),
+            text: String::new(),
+            input_ids: Vec::new(),
+            token_types: Vec::new(),
+            media: Vec::new(),
+            patches: Vec::new(),
+            position_ids: Default::default(),
+            next_position: 0,
+            media_ids: self.media_ids.clone(),
+        };
+        nothing.extend(ids, text)
+    }
+
+    /// The prompt in two pieces, the second with positions of its own; `None` where `place` lies inside a piece of media
+    /// or beyond the end. The text stays with the first.
+    #[must_use]
+    pub fn split(&self, place: usize) -> Option<(Self, Self)> {
+        if place > self.len() || self.media.iter().any(|span| span.range.start < place && place < span.range.end) {
+            return None;
+        }
+        let spans = self.media.iter().take_while(|span| span.range.start < place).count();
+        // What stands at `place` begins where the text before it left off, in all three rows.
+        let begins = self.position_ids[0].get(place).copied().unwrap_or(self.next_position);
+        let piece = |tokens: Range<usize>, media: Range<usize>, from: i64, next: i64, text: &str| Self {
+            sample: self.sample.clone(),
+            text: text.into(),
+            input_ids: self.input_ids[tokens.clone()].into(),
+            token_types: self.token_types[tokens.clone()].into(),
+            media: self.media[media.clone()]
+                .iter()
+                .map(|span| MediaSpan {
+                    range: span.range.start - tokens.start..span.range.end - tokens.start,
+                    ..span.clone()
+                })
+                .collect(),
+            patches: self.patches[media].into(),
+            position_ids: std::array::from_fn(|row| {
+                self.position_ids[row][tokens.clone()].iter().map(|position| position - from).collect()
+            }),
+            next_position: next - from,
+            media_ids: self.media_ids.clone(),
+        };
+        let first = piece(0..place, 0..spans, 0, begins, &self.text);
+        let second = piece(place..self.len(), spans..self.media.len(), begins, self.next_position, "");
+        Some((first, second))
+    }
+
     fn push_text(&mut self, ids: &[i64], text: &str) {
         let end = self.next_position + ids.len() as i64;
         self.position_ids.iter_mut().for_each(|row| row.extend(self.next_position..end));
@@ -222,7 +275,8 @@ impl Prompt {
     }
 
     /// The prompt with another behind it; the other's positions go on from this one's.
-    pub(crate) fn followed_by(&self, other: &Self) -> Self {
+    #[must_use]
+    pub fn followed_by(&self, other: &Self) -> Self {
         let mut longer = self.clone();
         let (tokens, positions) = (longer.len(), longer.next_position);
         longer.text.push_str(&other.text);

@@ -250,6 +250,11 @@ impl Tokenizer {
         (whole..rows).filter(|&id| u32::try_from(id).is_ok_and(|id| self.inner.id_to_token(id).is_none()))
     }
 
+    /// The ids below `rows` that are never sampled: those of media, and those that spell nothing.
+    pub fn unreachable_ids(&self, rows: i64) -> Vec<i64> {
+        self.media_ids().into_iter().chain(self.unspelt_ids(rows)).collect()
+    }
+
     /// Where the tokenizer came from.
     pub fn origin(&self) -> &str {
         &self.origin

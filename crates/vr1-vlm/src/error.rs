@@ -54,6 +54,9 @@ pub enum Error {
         /// What is missing and where it was looked for.
         reason: String,
     },
+    /// From the border to libtorch.
+    #[error(transparent)]
+    Torch(#[from] vr1_torch::Error),
     /// From layers and their weights.
     #[error(transparent)]
     Weights(#[from] vr1_nn::Error),

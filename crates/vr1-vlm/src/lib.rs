@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod backbone;
+mod batch;
 mod config;
 mod error;
 mod families;
@@ -7,8 +9,12 @@ mod fits;
 mod freeze;
 mod hub;
 mod model;
+mod snapshot;
 
+pub use backbone::{Backbone, Features};
+pub use batch::{Batch, BatchMedia, Piece};
 pub use config::ModelConfig;
 pub use error::{Error, Result};
 pub use hub::{Hub, Network, resolve};
-pub use model::{Embedded, Model};
+pub use model::Model;
+pub use snapshot::Snapshot;

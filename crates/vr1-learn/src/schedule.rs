@@ -18,7 +18,7 @@ impl Schedule {
     ///
     /// # Example
     /// ```
-    /// use vr1_train::Schedule;
+    /// use vr1_learn::Schedule;
     /// let factors: Vec<f64> = (0..4).map(|step| Schedule::Linear.factor(step, 4, 2)).collect();
     /// assert_eq!(factors, [0.0, 0.5, 1.0, 0.5]);
     /// ```

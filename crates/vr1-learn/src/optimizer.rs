@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use vr1_torch::{AdamWStep, fused_adamw};
 
-use crate::muon::muon;
+use super::muon::muon;
 use crate::{Error, Result, Schedule};
 
 /// How a gradient becomes an update.
@@ -131,16 +131,19 @@ impl Optimizer {
         Ok(Self { config, names, parameters, masters, exp_avgs, exp_avg_sqs, steps, rules })
     }
 
-    /// One step from the gradients collected since the last, which are then dropped: the norm that they had before they
-    /// were clipped.
+    /// The parameters, in the order of the gradients that [`step`](Self::step) takes.
+    pub fn parameters(&self) -> &[Tensor] {
+        &self.parameters
+    }
+
+    /// One step along `gradients`, f32 and one a parameter: the norm that they had before they were clipped. A parameter
+    /// that had no part in the step, and so has none, is left alone, its moments too.
     ///
     /// # Errors
     /// If a gradient is not finite; the first parameter with such a one is named, and nothing is changed.
-    pub fn step(&mut self, step: u64, steps: u64) -> Result<f64> {
-        let with_gradient: Vec<usize> =
-            (0..self.parameters.len()).filter(|&i| self.parameters[i].grad().defined()).collect();
-        let mut gradients: Vec<Tensor> =
-            with_gradient.iter().map(|&i| self.parameters[i].grad().to_kind(Kind::Float)).collect();
+    pub fn step(&mut self, gradients: Vec<Option<Tensor>>, step: u64, steps: u64) -> Result<f64> {
+        let (with_gradient, mut gradients): (Vec<usize>, Vec<Tensor>) =
+            gradients.into_iter().enumerate().filter_map(|(i, gradient)| Some((i, gradient?))).unzip();
         if gradients.is_empty() {
             return Ok(0.0);
         }
@@ -148,7 +151,8 @@ impl Optimizer {
         let norm = Tensor::stack(&norms, 0).norm().double_value(&[]);
         if !norm.is_finite() {
             let bad = norms.iter().position(|n| !n.double_value(&[]).is_finite()).unwrap_or_default();
-            return Err(Error::GradientNotFinite { name: self.names[with_gradient[bad]].clone(), step });
+            let what = format!("the gradient of {}", self.names[with_gradient[bad]]);
+            return Err(Error::NotFinite { what, step: step + 1 });
         }
         let scale = self.config.max_grad_norm / (norm + 1e-6);
         tch::no_grad(|| {
@@ -159,14 +163,33 @@ impl Optimizer {
                 self.adamw(&with_gradient, &gradients, decays, step, steps)?;
             }
             self.muon(&with_gradient, &gradients, self.learning_rate(step, steps));
-            for (parameter, master) in self.parameters.iter_mut().zip(&self.masters) {
-                if parameter.kind() != Kind::Float {
-                    parameter.copy_(master);
-                }
-                parameter.zero_grad();
-            }
+            self.narrow(&with_gradient);
             Ok(norm)
         })
+    }
+
+    /// Brings what was changed in f32 masters to the parameters themselves.
+    fn narrow(&mut self, changed: &[usize]) {
+        for &i in changed.iter().filter(|&&i| self.parameters[i].kind() != Kind::Float) {
+            self.parameters[i].copy_(&self.masters[i]);
+        }
+    }
+
+    /// All that a step changes, as it is now.
+    pub(crate) fn copy_of_state(&self) -> Vec<Tensor> {
+        tch::no_grad(|| self.changing().map(Tensor::copy).collect())
+    }
+
+    /// Puts back what [`copy_of_state`](Self::copy_of_state) gave.
+    pub(crate) fn put_back(&mut self, state: &[Tensor]) {
+        tch::no_grad(|| {
+            self.changing().zip(state).for_each(|(mine, before)| mine.shallow_clone().copy_(before));
+            self.narrow(&(0..self.parameters.len()).collect::<Vec<_>>());
+        });
+    }
+
+    fn changing(&self) -> impl Iterator<Item = &Tensor> {
+        [&self.masters, &self.exp_avgs, &self.exp_avg_sqs, &self.steps].into_iter().flatten()
     }
 
     /// Writes what a resumed run needs: moments, step counts and, of narrow parameters, the f32 masters.

@@ -3,46 +3,33 @@
 use tch::Tensor;
 use vr1_nn::GrowingCache;
 use vr1_processor::Prompt;
+use vr1_rollout::{Error, Result, SampleKey, Sampling, uniform};
 
-use crate::distribution::see;
-use crate::{Completion, Error, LocalEngine, Result, Sampling, uniform};
+use super::distribution::{penalised, see, seen};
+use super::local::LocalEngine;
 
-/// How beam search goes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Beam {
+/// How a search goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Beam {
     /// How many beams are kept, `K`.
-    pub beams: usize,
+    pub(crate) beams: usize,
     /// A hypothesis of `n` tokens scores its summed log-probability over `n^length_penalty`. Where repetition is
     /// penalised, each log-probability is before it is summed, as in transformers.
-    pub length_penalty: f64,
+    pub(crate) length_penalty: f64,
     /// With a temperature above 0, the `2K` successors are drawn at random in proportion to their likelihood
     /// (transformers' beam-sample); at 0 the best are taken.
-    pub sampling: Sampling,
+    pub(crate) sampling: Sampling,
+    /// What the randomness hangs on.
+    pub(crate) key: SampleKey,
 }
 
-impl Default for Beam {
-    fn default() -> Self {
-        Self { beams: 4, length_penalty: 1.0, sampling: Sampling::greedy(256) }
-    }
-}
-
-/// The best completion of `prompt` that beam search finds.
+/// The ids of the best completion of `prompt` that beam search finds, and their log-probabilities.
 ///
 /// Each step extends every beam by every token and keeps the best `K` that go on; an ended one joins the finished
 /// hypotheses. The search ends when `K` are finished and none that goes on scores more than the worst of them now, or
 /// there is no more room; what is unfinished then competes with what is finished. Beams share the prompt's keys and
 /// values as a group of completions does.
-///
-/// # Errors
-/// If the settings are out of range.
-pub fn beam_search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
-    beam.sampling.validate()?;
-    if beam.beams == 0 {
-        return Err(Error::Setting { field: "beams", value: 0.0, allowed: "1 or more" });
-    }
-    if !beam.length_penalty.is_finite() {
-        return Err(Error::Setting { field: "length_penalty", value: beam.length_penalty, allowed: "finite" });
-    }
+pub(crate) fn beam_search(engine: &LocalEngine, prompt: &Prompt, beam: &Beam) -> Result<(Vec<i64>, Vec<f32>)> {
     tch::no_grad(|| search(engine, prompt, beam))
 }
 
@@ -77,23 +64,22 @@ struct Successor {
     penalised: f64,
 }
 
-fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Completion> {
+fn search(engine: &LocalEngine, prompt: &Prompt, beam: &Beam) -> Result<(Vec<i64>, Vec<f32>)> {
     let (model, tokenizer) = (engine.model(), engine.tokenizer());
     let (count, limit, penalty) = (beam.beams, beam.sampling.max_completion_tokens, beam.length_penalty);
-    let batch = model.embed(&[prompt])?;
-    let (hidden, prefix) = model.prefill(&batch);
+    let (hidden, prefix) = model.prefill(&[prompt]).map_err(Error::engine)?;
     let mut cache = GrowingCache::new(&prefix, count as i64, limit as i64);
-    let mut last = hidden.select(1, -1).expand([count as i64, -1], false);
+    let mut last = hidden.expand([count as i64, -1], false);
     let mut live = vec![Hypothesis::default()];
     let mut finished: Vec<Hypothesis> = Vec::new();
-    let mut seen = None;
+    let mut before = None;
     for position in 0..limit {
         let logprobs = engine.reachable(&engine.logits(&last).log_softmax(-1, tch::Kind::Float));
         if position == 0 {
-            seen = beam.sampling.seen(&[prompt], count, logprobs.size()[1], model.device());
+            before = seen(&beam.sampling, &[prompt], count, logprobs.size()[1], model.device());
         }
-        let penalised = beam.sampling.penalised(&logprobs, seen.as_ref());
-        let successors = successors([&logprobs, &penalised], &live, prompt, position, beam)?;
+        let penalised = penalised(&beam.sampling, &logprobs, before.as_ref());
+        let successors = successors([&logprobs, &penalised], &live, position, beam)?;
         let mut next = Vec::with_capacity(count);
         for (rank, successor) in successors.into_iter().enumerate() {
             let hypothesis = live[successor.beam].extended(&successor);
@@ -121,23 +107,22 @@ fn search(engine: &LocalEngine<'_>, prompt: &Prompt, beam: &Beam) -> Result<Comp
         let parents = Tensor::from_slice(&parents).to_device(model.device());
         let ids = Tensor::from_slice(&ids).to_device(model.device());
         cache.reorder(&parents.unsqueeze(0));
-        seen = seen.map(|seen| seen.index_select(0, &parents));
-        see(&mut seen, &ids);
-        last = model.step(&batch, &prefix, &mut cache, &ids);
+        before = before.map(|before| before.index_select(0, &parents));
+        see(&mut before, &ids);
+        last = model.step(&prefix, &mut cache, &ids);
         live = next.into_iter().map(|(_, hypothesis)| hypothesis).collect();
     }
     // Where there was no more room, what is unfinished competes too, as in transformers; a settled search has nothing
     // open that is better.
     let all = live.into_iter().chain(finished);
     let winner = all.max_by(|a, b| a.score(penalty).total_cmp(&b.score(penalty))).unwrap_or_default();
-    engine.completion(winner.ids, winner.logprobs)
+    Ok((winner.ids, winner.logprobs))
 }
 
 /// The `2K` successors to consider, best first, from log-probabilities `[K, V]` and the same penalised.
 fn successors(
     [logprobs, penalised]: [&Tensor; 2],
     live: &[Hypothesis],
-    prompt: &Prompt,
     position: usize,
     beam: &Beam,
 ) -> Result<Vec<Successor>> {
@@ -150,15 +135,15 @@ fn successors(
     let keys = if temperature > 0.0 {
         // Gumbel noise on the scores draws without replacement in proportion to their exponentials.
         let noise: Vec<f32> = (0..scores.size()[0] as usize)
-            .map(|i| -(-(uniform(beam.sampling.seed, prompt.sample(), i, position).max(1e-300)).ln()).ln() as f32)
+            .map(|i| -(-(uniform(beam.sampling.seed, beam.key, i, position).max(1e-300)).ln()).ln() as f32)
             .collect();
         &scores / temperature + Tensor::from_slice(&noise).to_device(scores.device())
     } else {
         scores.shallow_clone()
     };
     let places = keys.topk(wanted, -1, true, true).1;
-    let flat = Vec::<i64>::try_from(&places)?;
-    let values = Vec::<f32>::try_from(&scores.index_select(0, &places))?;
+    let flat = Vec::<i64>::try_from(&places).map_err(Error::engine)?;
+    let values = Vec::<f32>::try_from(&scores.index_select(0, &places)).map_err(Error::engine)?;
     let mut order: Vec<usize> = (0..flat.len()).filter(|&i| values[i].is_finite()).collect();
     order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
     let successor = |i: usize| {
