@@ -134,3 +134,37 @@ impl Fit<'_> {
         Error::Attention { function: self.function, reason, query, key, value }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use tch::Device;
+
+    use super::*;
+
+    /// Output and gradients of queries, keys and values.
+    fn run(path: Path, inputs: &[Tensor; 3], weights: &Tensor, groups: &Groups) -> [Tensor; 4] {
+        let [q, k, v] = inputs.each_ref().map(|x| x.copy().set_requires_grad(true));
+        let out = along(&q, &k, &v, groups, path).unwrap();
+        (&out * weights).sum(Kind::Double).backward();
+        [out.detach(), q.grad(), k.grad(), v.grad()]
+    }
+
+    /// The last group's scores are more than a plain computation holds at a time.
+    #[test]
+    fn products_and_a_softmax_give_what_the_fused_kernels_give() {
+        let groups = Groups::new([(9, vec![4, 30, 11]), (5, vec![]), (1100, vec![300, 2])]).unwrap();
+        let random = |heads| Tensor::randn([groups.tokens(), heads, 8], (Kind::Double, Device::Cpu));
+        let (inputs, weights) = ([random(4), random(2), random(2)], random(4));
+        for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5), (Kind::BFloat16, 3e-2)] {
+            let (inputs, weights) = (inputs.each_ref().map(|x| x.to_kind(kind)), weights.to_kind(kind));
+            let [fused, plain] = [Path::Fused, Path::Plain].map(|path| run(path, &inputs, &weights, &groups));
+            for (fused, plain) in fused.iter().zip(&plain) {
+                assert_eq!((fused.kind(), plain.kind()), (kind, kind));
+                let off = (fused - plain).abs().max() / fused.abs().max();
+                assert!(off.double_value(&[]) < tolerance, "{kind:?}: off by {off}");
+            }
+        }
+    }
+}

@@ -4,9 +4,9 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <utility>
 
 namespace vr1 {
@@ -28,7 +28,7 @@ struct Gradients {
 inline at::ScalarType accumulation(at::ScalarType kind) { return kind == at::kDouble ? at::kDouble : at::kFloat; }
 
 // The scores a plain computation holds at a time.
-constexpr int64_t kScores = int64_t{1} << 26;
+constexpr int64_t kScores = int64_t{1} << 22;
 
 // Scores of the queries `start .. start + count` over the keys they may see, [B, R·count, L'], in the kind of accumulation.
 inline at::Tensor plain_scores(const at::Tensor &query, const at::Tensor &key, Mask mask, int64_t start) {

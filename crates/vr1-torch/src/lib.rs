@@ -1,15 +1,19 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod attend;
 mod attention;
 mod device;
+mod gradient;
 mod groups;
 mod mapped;
 mod message;
 
 pub use adamw::{AdamWStep, fused_adamw};
+pub use attend::{attend, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
+pub use gradient::{put_gradient, take_gradient};
 pub use groups::Groups;
 pub use mapped::MappedFile;
 
@@ -61,6 +65,22 @@ pub enum Error {
         key: String,
         /// Those of the values.
         value: String,
+    },
+    /// Two parts of an attention are not over the same queries.
+    #[error("attention parts cannot be merged: outputs [B, T, H, d] with log-sum-exps [B, H, T], {a} and {b}")]
+    Parts {
+        /// Kinds, shapes and devices of the one part.
+        a: String,
+        /// Those of the other.
+        b: String,
+    },
+    /// A gradient is not of its tensor's shape, kind or device.
+    #[error("gradient {gradient} of a tensor {tensor}")]
+    Gradient {
+        /// Kind, shape and device of the gradient.
+        gradient: String,
+        /// Those of the tensor.
+        tensor: String,
     },
     /// A tensor and the bytes that it is to be read from differ in size.
     #[error("{found} bytes where the tensor takes {expected}")]
