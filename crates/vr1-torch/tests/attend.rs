@@ -174,3 +174,42 @@ fn a_gradient_is_taken_and_put_without_a_copy() {
     let text = put_gradient(&x, Some(&random(&[4]))).unwrap_err().to_string();
     assert!(text.contains("[4]") && text.contains("[3]"), "{text}");
 }
+
+/// On a GPU: the fused kernel, and products where there is a mask, with keys whose batch and heads are one dimension and
+/// with keys where they are not. Where there is no GPU, this says so and passes.
+#[test]
+fn a_gpu_gives_what_the_definition_gives() {
+    let device = match vr1_torch::device("cuda") {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5), (Kind::BFloat16, 1.5e-2), (Kind::Half, 2e-3)]
+    {
+        for (queries, dim) in [(1, 64), (3, 128), (1, 20)] {
+            let query = random(&[3, queries, 8, dim]).to_kind(kind);
+            let heads_first = [0, 1].map(|_| random(&[3, 2, 90, dim]).transpose(1, 2).narrow(1, 0, 70).to_kind(kind));
+            let tokens_first = [0, 1].map(|_| random(&[3, 90, 2, dim]).narrow(1, 0, 70).to_kind(kind));
+            let masks = [some_hidden(3, 1, 70), some_hidden(1, queries, 70)];
+            for [key, value] in [&heads_first, &tokens_first] {
+                for mask in [None, Some(&masks[0]), Some(&masks[1])] {
+                    let [q, k, v] = [&query, key, value].map(|x| x.to_kind(Kind::Double));
+                    let expected = by_definition(&q, &k, &v, mask);
+                    let [q, k, v] = [&query, key, value].map(|x| x.to_device(device));
+                    let mask = mask.map(|mask| mask.to_device(device).to_kind(kind));
+                    let back = |x: Tensor| x.to_device(Device::Cpu).to_kind(Kind::Double);
+                    let whole = attend(&q, &k, &v, mask.as_ref()).unwrap();
+                    let [a, b] = [(0, 31), (31, 39)].map(|(start, length)| {
+                        let [k, v] = [&k, &v].map(|x| x.narrow(1, start, length));
+                        attend(&q, &k, &v, mask.as_ref().map(|mask| mask.narrow(3, start, length)).as_ref()).unwrap()
+                    });
+                    let merged = merge_attention((&a.0, &a.1), (&b.0, &b.1)).unwrap();
+                    for (out, lse) in [whole, merged] {
+                        assert_eq!((out.size(), lse.size()), (query.size(), vec![3, 8, queries]));
+                        let (out, lse) = (off(&back(out), &expected.0), off(&back(lse), &expected.1));
+                        assert!(out < tolerance && lse < tolerance.min(1e-4), "{kind:?}: {out:e}, {lse:e}");
+                    }
+                }
+            }
+        }
+    }
+}
