@@ -215,14 +215,14 @@ impl Learner {
             false => None,
         };
         let mut parts = self.parts(groups, signals, &needs)?;
-        let (mut stats, mut norm) = (Stats::default(), 0.0);
+        let (mut stats, mut sampler, mut norm) = (Stats::default(), Stats::default(), 0.0);
         for iteration in 0..self.config.iterations {
             let mut gradients = Gradients::new(self.optimizer.parameters().len());
-            let mut these = Stats::default();
+            stats = Stats::default();
             for part in &mut parts {
                 let scored = self.scored(part, &mut encoded, &needs, mismatched_kl)?;
                 if let (0, Some(drawn)) = (iteration, &part.drawn) {
-                    these.fold(&sampler_gap(&scored, drawn));
+                    sampler.fold(&sampler_gap(&scored, drawn));
                 }
                 let (value, measured) = loss.loss(&scored, &counts)?;
                 if !value.double_value(&[]).is_finite() {
@@ -230,16 +230,14 @@ impl Learner {
                 }
                 value.f_backward()?;
                 gradients.collect(self.optimizer.parameters());
-                these.fold(&measured);
+                stats.fold(&measured);
             }
             if self.config.iterations > 1 && iteration == 0 {
                 *undo = Some(self.optimizer.copy_of_state());
             }
             norm = self.optimizer.step(gradients.into_sums(), at.done, at.of)?;
-            // What the sampler said is compared once, before anything moved.
-            these.fold(&stats);
-            stats = these;
         }
+        stats.fold(&sampler);
         let mut metrics = stats.into_values();
         metrics.insert("grad_norm".to_owned(), norm);
         metrics.insert("learning_rate".to_owned(), self.learning_rate(at));
@@ -346,7 +344,7 @@ impl Learner {
         for pieces in cut(&swapped, self.config.tokens_per_micro_batch, needs.coupling) {
             let batch = Batch::new(&pieces)?;
             let reference = self.reference.as_ref().ok_or(Error::NoReference)?;
-            let mut sums = |model: &dyn Backbone, encoded: &mut Encoded| -> Result<Vec<f64>> {
+            let sums = |model: &dyn Backbone, encoded: &mut Encoded| -> Result<Vec<f64>> {
                 let said = tch::no_grad(|| score(model, &batch, encoded, &self.unreachable, needs))?;
                 let lists = lists(&said.logprobs, &batch.lengths)?;
                 Ok(lists.iter().map(|list| list.iter().map(|&x| f64::from(x)).sum()).collect())

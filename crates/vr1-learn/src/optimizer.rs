@@ -170,8 +170,10 @@ impl Optimizer {
 
     /// Brings what was changed in f32 masters to the parameters themselves.
     fn narrow(&mut self, changed: &[usize]) {
-        for &i in changed.iter().filter(|&&i| self.parameters[i].kind() != Kind::Float) {
-            self.parameters[i].copy_(&self.masters[i]);
+        for &i in changed {
+            if self.parameters[i].kind() != Kind::Float {
+                self.parameters[i].copy_(&self.masters[i]);
+            }
         }
     }
 

@@ -19,7 +19,7 @@ impl Loss for ImitationLoss {
         let normalizer = Normalizer::Global(counts.tokens);
         let config = SftConfig { alignment: Alignment::Aligned, normalizer, ..self.config };
         let mean_logprobs = scored.mean_logprobs.as_ref();
-        let (loss, stats) = sft_loss_of_logprobs(&scored.logprobs, &scored.mask, mean_logprobs, None, &config)?;
+        let (loss, stats) = sft_loss_of_logprobs(&scored.logprobs, &scored.mask, mean_logprobs, None, None, &config)?;
         let tokens = scored.tokens();
         let right = (&scored.likeliest * &scored.mask).sum(Kind::Double).double_value(&[]);
         let measured = [

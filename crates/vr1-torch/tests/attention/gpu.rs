@@ -14,8 +14,7 @@ fn layouts() -> Vec<Lengths> {
     vec![
         vec![(33, vec![]), (5, vec![])],
         vec![(130, (0..64).map(|i| 20 + i * 7 % 23).collect())],
-        vec![(1, vec![1, 1]), (1, vec![1])],
-        vec![(1, vec![]), (1, vec![])],
+        vec![(1, vec![1; 40]), (1, vec![1; 3])],
         ragged(),
     ]
 }
