@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use serde_json::json;
 use tch::{Device, Kind};
-use vr1_vlm::{Layout, Message, Model, Processor, PromptRequest, Role};
+use vr1_processor::{Layout, Message, Processor, PromptRequest, Role};
+use vr1_vlm::Model;
 
 /// `cargo bench -p vr1 --bench models -- DIR DTYPE REPEATS [WORDS]`; without arguments there is nothing to do, without words
 /// only loading is timed.

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use rayon::prelude::*;
 use vr1_data::Picture;
-use vr1_vision::ImageProcessor;
+use vr1_processor::ImageProcessor;
 
 fn main() -> Result<()> {
     let made = tempfile::tempdir()?;

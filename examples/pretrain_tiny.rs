@@ -14,10 +14,10 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde_json::json;
 use vr1::RunArgs;
+use vr1_processor::{ChatTemplate, ImageProcessor, Processor, Tokenizer};
 use vr1_run::{before_after_table, summary_rows};
 use vr1_train::{Objective, Recipe, Trainer, words};
-use vr1_vision::ImageProcessor;
-use vr1_vlm::{ChatTemplate, Model, ModelConfig, Processor, Tokenizer};
+use vr1_vlm::{Model, ModelConfig};
 
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/pretrain_tiny.yaml");
 const VOCABULARY: usize = 900;

@@ -3,8 +3,19 @@
 use std::env;
 use std::path::PathBuf;
 
+const SOURCES: [&str; 4] = ["src/attend.cpp", "src/attention.cpp", "src/gradient.cpp", "src/shim.cpp"];
+const HEADERS: [&str; 5] = [
+    "src/attention_dense.h",
+    "src/attention_kernels.h",
+    "src/attention_plan.h",
+    "src/attention_ragged.h",
+    "src/message.h",
+];
+
 fn main() {
-    println!("cargo:rerun-if-changed=src/shim.cpp");
+    for file in SOURCES.iter().chain(&HEADERS) {
+        println!("cargo:rerun-if-changed={file}");
+    }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
     let root = env::var_os("LIBTORCH_INCLUDE").or_else(|| env::var_os("LIBTORCH")).map(PathBuf::from);
@@ -19,6 +30,6 @@ fn main() {
         .include(include.join("torch/csrc/api/include"))
         .flag("-std=c++17")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
-        .file("src/shim.cpp")
+        .files(SOURCES)
         .compile("vr1_torch_shim");
 }

@@ -22,7 +22,7 @@ from transformers.video_utils import VideoMetadata
 import checkpoints
 
 ROOT = Path(__file__).parents[2]
-TEXTS = ROOT / "crates/vr1-vlm/tests/fixtures/checkpoint"
+TEXTS = ROOT / "crates/vr1-processor/tests/fixtures/checkpoint"
 WORDS = ["What is two and two?", "Which of them is the larger one, and what colour has it?", "Describe what is here."]
 SENTENCES = ["It is four, as always.", " The red cube is left of the sphere.", "<answer> (A) </answer>", " Nothing else is here:\n 1, 2, 30."]
 SHOWN = ["", "i", "ii", "v", "iv", "ivv"]

@@ -49,7 +49,7 @@ pub enum Error {
     Rollout(#[from] vr1_rollout::Error),
     /// A prompt cannot be made, or sampled ids cannot be spelt.
     #[error(transparent)]
-    Vlm(#[from] vr1_vlm::Error),
+    Processor(#[from] vr1_processor::Error),
 }
 
 /// The result of this crate's functions.

@@ -1,8 +1,8 @@
 use std::fmt;
 
 use vr1_data::Sample;
+use vr1_processor::{Layout, Processor, Prompt, Specials};
 use vr1_rollout::{Completion, Group, RolloutEngine, Sampling};
-use vr1_vlm::{Layout, Processor, Prompt, Specials};
 
 use crate::{AgentPrompts, Error, Result, Role, thoughts};
 
@@ -137,7 +137,7 @@ fn ask<'s>(
 ) -> Result<Vec<Group>> {
     let prompts: Vec<Prompt> = words
         .map(|(sample, words)| agent.processor.sample(sample, &words, Layout::Chat, ""))
-        .collect::<vr1_vlm::Result<_>>()?;
+        .collect::<vr1_processor::Result<_>>()?;
     let wanted = prompts.len();
     let groups = agent.engine.generate(prompts, count, sampling)?;
     if groups.len() != wanted {

@@ -8,15 +8,16 @@ use std::sync::Arc;
 use tch::{Device, Kind};
 use vr1_agent::{Agent, AgentPrompts, Error, ReasonThenSummarise, Role, thoughts};
 use vr1_data::{Media, Picture, Sample};
+use vr1_processor::{Processor, Prompt, Specials, Tokenizer};
 use vr1_rollout::{Completion, Group, LocalEngine, RolloutEngine, Sampling};
-use vr1_vlm::{Model, Processor, Prompt, Specials, Tokenizer};
+use vr1_vlm::Model;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-vlm/tests/fixtures")
 }
 
 fn processor() -> Processor {
-    Processor::from_dir(&fixtures().join("checkpoint")).unwrap()
+    Processor::from_dir(&fixtures().join("../../../vr1-processor/tests/fixtures/checkpoint")).unwrap()
 }
 
 fn sample(id: &str, question: &str) -> Sample {

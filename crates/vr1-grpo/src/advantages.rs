@@ -1,3 +1,4 @@
+use crate::groups::{Moments, check_rewards, check_sizes, equal_sizes, is_flat, narrowed, split};
 use crate::range::not_negative;
 use crate::{Error, Result};
 
@@ -120,6 +121,16 @@ impl AdvantageConfig {
     pub fn validate(&self) -> Result<()> {
         not_negative("epsilon", self.epsilon)
     }
+
+    /// What of these settings needs a second completion in a group.
+    fn needs_company(&self) -> Option<&'static str> {
+        match (self.group_of_one, self.scale, self.baseline) {
+            (GroupOfOne::RawReward, ..) => None,
+            (_, Scale::Group, _) => Some("`Scale::Group` divides by the spread of a group"),
+            (_, _, Baseline::LeaveOneOut) => Some("`Baseline::LeaveOneOut` compares with the others of a group"),
+            _ => None,
+        }
+    }
 }
 
 /// The advantage of every completion over its group.
@@ -184,27 +195,61 @@ pub fn group_advantages(rewards: &[f32], group_size: usize, scale: Scale) -> Res
 /// ```
 pub fn advantages(rewards: &[f32], group_size: usize, config: &AdvantageConfig) -> Result<Vec<f32>> {
     config.validate()?;
-    check_groups(rewards, group_size)?;
-    if group_size == 1 {
-        if config.group_of_one == GroupOfOne::RawReward {
-            return Ok(rewards.iter().map(|&r| if r.is_nan() { 0.0 } else { r }).collect());
-        }
-        if config.scale == Scale::Group {
-            return Err(Error::GroupOfOne { needs: "`Scale::Group` divides by the spread of a group" });
-        }
-        if config.baseline == Baseline::LeaveOneOut {
-            return Err(Error::GroupOfOne { needs: "`Baseline::LeaveOneOut` compares with the others of a group" });
-        }
+    let sizes = equal_sizes(rewards.len(), group_size)?;
+    check_rewards(rewards)?;
+    match config.needs_company() {
+        Some(needs) if group_size == 1 => Err(Error::GroupOfOne { needs }),
+        _ => over_groups(rewards, &sizes, config),
     }
+}
+
+/// [`advantages`] of groups that need not be of one size: `sizes` says how many completions each prompt has.
+///
+/// ```text
+/// A_i = (r_i − baseline_i) / (σ + ε)
+/// ```
+///
+/// A group of one, which a failed rollout may leave, is what [`AdvantageConfig::group_of_one`] says.
+///
+/// # Shapes
+/// `rewards [B]`, the completions of a prompt side by side; `sizes`, which add up to `B` → `[B]`.
+///
+/// # Errors
+/// [`Error::EmptyGroup`], [`Error::GroupSizes`], [`Error::LoneCompletion`] for a group of one that is refused,
+/// [`Error::InfiniteReward`], [`Error::TooLarge`]; a setting out of range.
+///
+/// # Example
+/// A group of three with mean 1 and a group of two with mean ½:
+/// ```
+/// use vr1_grpo::{AdvantageConfig, Scale, advantages_by_group};
+/// let config = AdvantageConfig { scale: Scale::None, ..Default::default() };
+/// assert_eq!(advantages_by_group(&[3.0, 0.0, 0.0, 1.0, 0.0], &[3, 2], &config)?, [2.0, -1.0, -1.0, 0.5, -0.5]);
+/// # Ok::<(), vr1_grpo::Error>(())
+/// ```
+pub fn advantages_by_group(rewards: &[f32], sizes: &[usize], config: &AdvantageConfig) -> Result<Vec<f32>> {
+    config.validate()?;
+    check_sizes(rewards.len(), sizes)?;
+    check_rewards(rewards)?;
+    match (config.needs_company(), sizes.iter().position(|&size| size == 1)) {
+        (Some(needs), Some(group)) => Err(Error::LoneCompletion { group, needs }),
+        _ => over_groups(rewards, sizes, config),
+    }
+}
+
+/// Advantages of rewards and groups that have been checked.
+fn over_groups(rewards: &[f32], sizes: &[usize], config: &AdvantageConfig) -> Result<Vec<f32>> {
     let batch = Moments::of(rewards);
-    let groups = rewards.chunks_exact(group_size).flat_map(|group| {
+    let groups = split(rewards, sizes, 1).flat_map(|group| {
         let moments = Moments::of(group);
+        let raw = group.len() == 1 && config.group_of_one == GroupOfOne::RawReward;
         let flat = match config.baseline {
+            _ if raw => false,
             Baseline::GroupMean | Baseline::LeaveOneOut => moments.flat,
             Baseline::BatchMean => batch.flat,
             Baseline::None => false,
         };
         let divisor = match config.scale {
+            _ if raw => 1.0,
             Scale::Group => moments.deviation + config.epsilon,
             Scale::Batch => batch.deviation + config.epsilon,
             Scale::None => 1.0,
@@ -216,6 +261,7 @@ pub fn advantages(rewards: &[f32], group_size: usize, config: &AdvantageConfig) 
             }
             let reward = f64::from(reward);
             let centred = match config.baseline {
+                _ if raw => reward,
                 Baseline::GroupMean => reward - moments.mean,
                 Baseline::LeaveOneOut => (reward - moments.mean) * moments.count / (moments.count - 1.0),
                 Baseline::BatchMean => reward - batch.mean,
@@ -245,54 +291,4 @@ pub fn advantages(rewards: &[f32], group_size: usize, config: &AdvantageConfig) 
 /// ```
 pub fn teaches_nothing(group: &[f32]) -> bool {
     is_flat(group)
-}
-
-fn is_flat<T: Copy + Into<f64>>(values: &[T]) -> bool {
-    let mut valid = values.iter().map(|&value| value.into()).filter(|value| !value.is_nan());
-    valid.next().is_none_or(|first| valid.all(|value| value == first))
-}
-
-/// Groups must divide the rewards, and no reward may be infinite.
-pub(crate) fn check_groups(rewards: &[f32], group_size: usize) -> Result<()> {
-    if group_size == 0 || !rewards.len().is_multiple_of(group_size) {
-        return Err(Error::GroupSize { rewards: rewards.len(), group_size });
-    }
-    check_rewards(rewards)
-}
-
-pub(crate) fn check_rewards(rewards: &[f32]) -> Result<()> {
-    match rewards.iter().position(|reward| reward.is_infinite()) {
-        Some(index) => Err(Error::InfiniteReward { index, value: rewards[index] }),
-        None => Ok(()),
-    }
-}
-
-/// Values that were computed in f64, as f32; an error where one of them has no room there.
-pub(crate) fn narrowed(name: &'static str, values: impl Iterator<Item = f64>, rewards: &[f32]) -> Result<Vec<f32>> {
-    let values: Vec<f32> = values.map(|value| value as f32).collect();
-    match values.iter().position(|value| !value.is_finite()) {
-        Some(index) => Err(Error::TooLarge { name, index, reward: rewards[index] }),
-        None => Ok(values),
-    }
-}
-
-/// Mean and deviation (ddof = 1) of the values that are not NaN, in f64.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moments {
-    pub(crate) count: f64,
-    pub(crate) mean: f64,
-    pub(crate) deviation: f64,
-    /// All values are equal, by the predicate of [`teaches_nothing`].
-    pub(crate) flat: bool,
-}
-
-impl Moments {
-    pub(crate) fn of<T: Copy + Into<f64>>(values: &[T]) -> Self {
-        let valid = || values.iter().map(|&value| value.into()).filter(|value| !value.is_nan());
-        let count = valid().count() as f64;
-        let mean = if count > 0.0 { valid().sum::<f64>() / count } else { 0.0 };
-        let squares: f64 = valid().map(|value| (value - mean).powi(2)).sum();
-        let deviation = if count > 1.0 { (squares / (count - 1.0)).sqrt() } else { 0.0 };
-        Self { count, mean, deviation, flat: is_flat(values) }
-    }
 }

@@ -16,6 +16,30 @@ pub enum Error {
         /// What needs the second completion.
         needs: &'static str,
     },
+    /// A group without a completion.
+    #[error("group {group} has size 0: leave it out")]
+    EmptyGroup {
+        /// Its place.
+        group: usize,
+    },
+    /// The sizes of groups do not add up to the number of rewards.
+    #[error("the sizes of {groups} group(s) add up to {total}, but there are {rewards} reward(s)")]
+    GroupSizes {
+        /// How many rewards there are.
+        rewards: usize,
+        /// How many groups.
+        groups: usize,
+        /// What their sizes add up to.
+        total: usize,
+    },
+    /// One of several groups has neither a spread nor another completion to be compared with.
+    #[error("group {group} has one completion, but {needs}: sample at least 2 completions per prompt, or leave it out")]
+    LoneCompletion {
+        /// Its place.
+        group: usize,
+        /// What needs the second completion.
+        needs: &'static str,
+    },
     /// A slice is not as long as another one that it goes with.
     #[error("`{name}` has {got} value(s), but `{with}` calls for {expected}")]
     Length {

@@ -11,6 +11,7 @@ mod batch;
 mod compat;
 mod config;
 mod error;
+mod groups;
 #[cfg(feature = "tch")]
 mod loss;
 mod many_rewards;
@@ -22,7 +23,9 @@ mod range;
 #[cfg(feature = "tch")]
 mod stats;
 
-pub use advantages::{AdvantageConfig, Baseline, GroupOfOne, Scale, advantages, group_advantages, teaches_nothing};
+pub use advantages::{
+    AdvantageConfig, Baseline, GroupOfOne, Scale, advantages, advantages_by_group, group_advantages, teaches_nothing,
+};
 pub use compat::Compat;
 pub use config::{
     Aggregation, CispoCap, EmptyRows, EntropyMask, GrpoConfig, Importance, KlEstimator, KlGradient, KlWeight,
@@ -31,7 +34,9 @@ pub use config::{
 pub use error::{Error, Result};
 #[cfg(feature = "tch")]
 pub use loss::{Extras, grpo_loss, grpo_loss_with};
-pub use many_rewards::{per_reward_advantages, returns_to_go, weighted_rewards, whiten_by_tokens};
+pub use many_rewards::{
+    per_reward_advantages, per_reward_advantages_by_group, returns_to_go, weighted_rewards, whiten_by_tokens,
+};
 #[cfg(feature = "tch")]
 pub use masks::{entropy_threshold, mask_truncated};
 #[cfg(feature = "tch")]

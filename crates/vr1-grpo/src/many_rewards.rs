@@ -1,6 +1,10 @@
-use crate::advantages::{Moments, check_groups, check_rewards, narrowed};
+use crate::advantages::teaches_nothing;
+use crate::groups::{Moments, check_rewards, check_sizes, equal_sizes, narrowed, split};
 use crate::range::{not_negative, within};
-use crate::{Error, Result, teaches_nothing};
+use crate::{Error, Result};
+
+/// Why a group of one has no advantage per reward.
+const NEEDS_COMPANY: &str = "every reward is divided by its spread in a group";
 
 /// The weighted sum of several rewards, `w · r`, leaving out those that do not apply.
 ///
@@ -64,17 +68,64 @@ pub fn weighted_rewards(rewards: &[f32], weights: &[f32]) -> Result<Vec<f32>> {
 pub fn per_reward_advantages(rewards: &[f32], weights: &[f32], group_size: usize, epsilon: f64) -> Result<Vec<f32>> {
     not_negative("epsilon", epsilon)?;
     check_table(rewards, weights)?;
-    let kinds = weights.len();
-    check_groups(&rewards[..rewards.len() / kinds], group_size)?;
+    let sizes = equal_sizes(rewards.len() / weights.len(), group_size)?;
     if group_size == 1 {
-        return Err(Error::GroupOfOne { needs: "every reward is divided by its spread in a group" });
+        return Err(Error::GroupOfOne { needs: NEEDS_COMPANY });
     }
+    Ok(normalised_then_summed(rewards, weights, &sizes, epsilon))
+}
+
+/// [`per_reward_advantages`] of groups that need not be of one size: `sizes` says how many completions each prompt has.
+///
+/// ```text
+/// z_{i,k} = (r_{i,k} − mean_g r_k) / (σ_g(r_k) + ε),   S_i = Σ_k w_k · z_{i,k},   A_i = (S_i − mean S) / (σ(S) + ε)
+/// ```
+///
+/// # Shapes
+/// `rewards [B · K]`, row by row, `weights [K]`; `sizes`, which add up to `B` → `[B]`.
+///
+/// # Errors
+/// [`Error::EmptyGroup`], [`Error::GroupSizes`], [`Error::LoneCompletion`]; those of [`per_reward_advantages`] about rewards and settings.
+///
+/// # Example
+/// One reward, of which a group of two and one of three differ by as much as they have room for; a constant second one changes nothing.
+/// ```
+/// let rewards = [1.0, 0.5, 0.0, 0.5, 2.0, 0.5, 1.0, 0.5, 0.0, 0.5];
+/// let advantages = vr1_grpo::per_reward_advantages_by_group(&rewards, &[1.0, 7.0], &[2, 3], 0.0)?;
+/// // z = ±1/√2 in the first group, 1, 0 and −1 in the second; their mean is 0 and their variance (½ + ½ + 1 + 0 + 1)/4.
+/// let sigma = 0.75f32.sqrt();
+/// for (got, z) in advantages.iter().zip([0.5f32.sqrt(), -0.5f32.sqrt(), 1.0, 0.0, -1.0]) {
+///     assert!((got - z / sigma).abs() < 1e-6);
+/// }
+/// # Ok::<(), vr1_grpo::Error>(())
+/// ```
+pub fn per_reward_advantages_by_group(
+    rewards: &[f32],
+    weights: &[f32],
+    sizes: &[usize],
+    epsilon: f64,
+) -> Result<Vec<f32>> {
+    not_negative("epsilon", epsilon)?;
+    check_table(rewards, weights)?;
+    check_sizes(rewards.len() / weights.len(), sizes)?;
+    match sizes.iter().position(|&size| size == 1) {
+        Some(group) => Err(Error::LoneCompletion { group, needs: NEEDS_COMPANY }),
+        None => Ok(normalised_then_summed(rewards, weights, sizes, epsilon)),
+    }
+}
+
+/// Advantages of a table of rewards and groups that have been checked.
+fn normalised_then_summed(rewards: &[f32], weights: &[f32], sizes: &[usize], epsilon: f64) -> Vec<f32> {
+    let kinds = weights.len();
     let mut sums = vec![f64::NAN; rewards.len() / kinds];
-    for (rows, sums) in rewards.chunks_exact(group_size * kinds).zip(sums.chunks_exact_mut(group_size)) {
+    let mut rest = sums.as_mut_slice();
+    for (rows, &size) in split(rewards, sizes, kinds).zip(sizes) {
+        let (group_sums, after) = rest.split_at_mut(size);
+        rest = after;
         for (k, &weight) in weights.iter().enumerate() {
             let group = column(rows, kinds, k);
             let moments = Moments::of(&group);
-            for (&reward, sum) in group.iter().zip(&mut *sums).filter(|(reward, _)| !reward.is_nan()) {
+            for (&reward, sum) in group.iter().zip(&mut *group_sums).filter(|(reward, _)| !reward.is_nan()) {
                 let divisor = moments.deviation + epsilon;
                 let normalised =
                     if moments.flat || divisor == 0.0 { 0.0 } else { (f64::from(reward) - moments.mean) / divisor };
@@ -84,12 +135,11 @@ pub fn per_reward_advantages(rewards: &[f32], weights: &[f32], group_size: usize
     }
     let batch = Moments::of(&sums);
     let divisor = batch.deviation + epsilon;
-    let groups =
-        rewards.chunks_exact(group_size * kinds).zip(sums.chunks_exact(group_size)).flat_map(|(rows, sums)| {
-            let flat = batch.flat || divisor == 0.0 || (0..kinds).all(|k| teaches_nothing(&column(rows, kinds, k)));
-            sums.iter().map(move |&sum| if flat || sum.is_nan() { 0.0 } else { ((sum - batch.mean) / divisor) as f32 })
-        });
-    Ok(groups.collect())
+    let groups = split(rewards, sizes, kinds).zip(split(&sums, sizes, 1)).flat_map(|(rows, sums)| {
+        let flat = batch.flat || divisor == 0.0 || (0..kinds).all(|k| teaches_nothing(&column(rows, kinds, k)));
+        sums.iter().map(move |&sum| if flat || sum.is_nan() { 0.0 } else { ((sum - batch.mean) / divisor) as f32 })
+    });
+    groups.collect()
 }
 
 /// Advantages over the whole batch, every completion weighing as much as it has tokens (REINFORCE++).

@@ -7,9 +7,9 @@ use proptest::test_runner::RngSeed;
 use tch::{Kind, Tensor};
 use vr1_grpo::{
     AdvantageConfig, Aggregation, Baseline, CispoCap, EntropyMask, Error, Extras, GroupOfOne, GrpoConfig, Importance,
-    KlEstimator, KlGradient, KlWeight, Normalizer, Objective, SamplerCorrection, Scale, advantages, entropy_threshold,
-    grpo_loss, grpo_loss_with, mask_truncated, per_reward_advantages, returns_to_go, weighted_rewards,
-    whiten_by_tokens,
+    KlEstimator, KlGradient, KlWeight, Normalizer, Objective, SamplerCorrection, Scale, advantages,
+    advantages_by_group, entropy_threshold, grpo_loss, grpo_loss_with, mask_truncated, per_reward_advantages,
+    per_reward_advantages_by_group, returns_to_go, weighted_rewards, whiten_by_tokens,
 };
 
 const ODD: [f64; 11] =
@@ -175,14 +175,19 @@ proptest! {
         scale in pick(&[Scale::Group, Scale::Batch, Scale::None]),
         baseline in pick(&[Baseline::GroupMean, Baseline::LeaveOneOut, Baseline::BatchMean, Baseline::None]),
         group_of_one in pick(&[GroupOfOne::Refused, GroupOfOne::RawReward]),
-        tokens in prop::collection::vec(0usize..5, 0..13),
+        tokens in prop::collection::vec(0usize..5, 0..13), mut sizes in prop::collection::vec(1usize..5, 0..4), fits in any::<bool>(),
     ) {
         let narrow = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
         let (rewards, weights) = (narrow(&rewards), narrow(&weights));
         let config = AdvantageConfig { baseline, scale, epsilon, group_of_one };
+        if fits {
+            sizes.extend(rewards.len().checked_sub(sizes.iter().sum()));
+        }
         for outcome in [
             advantages(&rewards, group_size, &config),
             per_reward_advantages(&rewards, &weights, group_size, epsilon),
+            advantages_by_group(&rewards, &sizes, &config),
+            per_reward_advantages_by_group(&rewards, &weights, &sizes, epsilon),
             whiten_by_tokens(&rewards, &tokens),
             returns_to_go(&rewards, &tokens.iter().map(|n| n % 2 == 1).collect::<Vec<_>>(), group_size, epsilon * 1e3),
         ].into_iter().flatten() {

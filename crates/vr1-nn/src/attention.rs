@@ -1,9 +1,8 @@
-//! `B` sequences, `P` prompts, `G` completions of each, `T` queries, `L` prompt tokens, `S` completion tokens,
-//! `H` heads, `K` key-value heads, `R = H / K` query heads a key-value head, `d` head size.
+//! `B` sequences, `T` queries, `S` keys, `H` heads, `K` key-value heads, `d` head size.
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-use crate::{Error, LayerKeyValues, Result};
+use crate::{Error, Result};
 
 /// How many heads there are, and how large each is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,39 +56,4 @@ pub fn attention(query: &Tensor, key: &Tensor, value: &Tensor, mask: Option<&Ten
     }
     let out = Tensor::scaled_dot_product_attention(&q, &k, &v, mask, 0.0, false, None, grouped);
     out.transpose(1, 2).flatten(2, 3)
-}
-
-/// Attention of each completion's newest token over its prompt, whose keys and values are shared by the group and never
-/// copied, and over the completion.
-///
-/// The scores against the prompt are one product a prompt for all `G · R` queries of the group, those against the
-/// completion one a completion; a single softmax runs over both.
-///
-/// # Shapes
-/// `query` `[P·G, 1, H, d]`; `prefix` `[P, K, L, d]` with `prefix_mask` `[P, 1, 1, L]`; `own` keys and values
-/// `[P, K, G, S, d]`; the result is `[P·G, 1, H · d]`.
-pub(crate) fn shared_prefix(
-    query: &Tensor,
-    (prefix, prefix_mask): (&LayerKeyValues, &Tensor),
-    (own_key, own_value): (&Tensor, &Tensor),
-    heads: Heads,
-) -> Tensor {
-    let [p, k, g, s, d] = <[i64; 5]>::try_from(own_key.size()).unwrap_or_else(|_| unreachable!("keys are [P,K,G,S,d]"));
-    let (r, l) = (heads.count / heads.key_value, prefix.key.size()[2]);
-    // [P, K, G, R, d]
-    let q = query.reshape([p, g, k, r, d]).transpose(1, 2) / (d as f64).sqrt();
-    let to_prefix = q.reshape([p, k, g * r, d]).matmul(&prefix.key.transpose(2, 3)) + prefix_mask;
-    let to_own = q.matmul(&own_key.transpose(3, 4));
-    let scores = Tensor::cat(&[to_prefix.reshape([p, k, g, r, l]), to_own], -1);
-    let weights = scores.softmax(-1, Kind::Float).to_kind(query.kind());
-    let parts = weights.split_with_sizes([l, s], -1);
-    let from_prefix = parts[0].reshape([p, k, g * r, l]).matmul(&prefix.value).reshape([p, k, g, r, d]);
-    let from_own = parts[1].matmul(own_value);
-    (from_prefix + from_own).transpose(1, 2).reshape([p * g, 1, heads.count * d])
-}
-
-/// Keys or values of completions, `[P·G, T, K, d]`, laid out as caches hold them, `[P, K, G, T, d]`.
-pub(crate) fn by_prompt(x: &Tensor, prompts: i64) -> Tensor {
-    let size = x.size();
-    x.view([prompts, -1, size[1], size[2], size[3]]).permute([0, 3, 1, 2, 4])
 }

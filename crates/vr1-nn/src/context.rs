@@ -1,10 +1,13 @@
-use tch::{Device, Kind, Tensor};
+//! `P` prompts, `L` the longest, `G` completions of each, `B` rows, `T` tokens of a row, `N` tokens that lie ragged, `H`
+//! heads, `K` key-value heads, `d` head size.
 
-use crate::attention::{by_prompt, shared_prefix};
+use tch::{Device, Kind, Tensor};
+use vr1_torch::{Groups, attend, merge_attention, shared_prefix_attention};
+
 use crate::{GrowingCache, Heads, LayerKeyValues, Prefix, attention, causal_mask, padding_mask};
 
 /// What a forward pass attends to; a language model's layers hand it their queries, keys and values and need not know
-/// whether they run over prompts, over completions in training, or over one sampled token.
+/// whether they run over prompts, over groups of sequences in training, or over one sampled token.
 #[derive(Debug)]
 pub struct Context<'a> {
     seen: Seen<'a>,
@@ -12,8 +15,8 @@ pub struct Context<'a> {
 
 #[derive(Debug)]
 enum Seen<'a> {
-    Prompts { mask: Tensor, padding: Tensor, layers: Vec<LayerKeyValues> },
-    Completions { prefix: &'a Prefix, group_size: i64, mask: Tensor },
+    Prompts { mask: Tensor, padding: Option<Tensor>, layers: Vec<LayerKeyValues> },
+    Groups(&'a Groups),
     Sampling { prefix: &'a Prefix, cache: &'a mut GrowingCache },
 }
 
@@ -21,20 +24,17 @@ impl<'a> Context<'a> {
     /// Prompts of these lengths, padded on the left to `width` tokens, each seeing itself causally. Their keys and
     /// values are kept for [`Context::into_prefix`].
     pub fn prompts(lengths: &[i64], width: i64, options: (Kind, Device)) -> Self {
-        let padding = padding_mask(lengths, width, options);
-        let mask = causal_mask(width, width, options) + &padding;
+        let padded = lengths.iter().any(|&length| length < width);
+        let padding = padded.then(|| padding_mask(lengths, width, options));
+        let causal = causal_mask(width, width, options);
+        let mask = padding.as_ref().map_or_else(|| causal.shallow_clone(), |padding| &causal + padding);
         Self { seen: Seen::Prompts { mask, padding, layers: Vec::new() } }
     }
 
-    /// `group_size` completions of each prompt, of `tokens` tokens (padded on the right), each seeing its prompt and
-    /// itself causally.
-    pub fn completions(prefix: &'a Prefix, group_size: i64, tokens: i64) -> Self {
-        let causal = causal_mask(tokens, tokens, (prefix.mask.kind(), prefix.mask.device()));
-        let (prompts, width) = (prefix.mask.size()[0], prefix.mask.size()[3]);
-        let before = prefix.mask.expand([prompts, group_size, tokens, width], false);
-        let own = causal.expand([prompts, group_size, tokens, tokens], false);
-        let mask = Tensor::cat(&[before, own], -1).flatten(0, 1).unsqueeze(1); // [P·G, 1, T, L + T]
-        Self { seen: Seen::Completions { prefix, group_size, mask } }
+    /// Groups of sequences that lie ragged in one row: each prompt sees itself causally, each sequence its prompt and
+    /// itself. The prompt's keys and values are read by all sequences, forwards and backwards, and copied for none.
+    pub fn groups(groups: &'a Groups) -> Self {
+        Self { seen: Seen::Groups(groups) }
     }
 
     /// One more token of each completion, seeing its prompt and what `cache` holds; its keys and values are appended.
@@ -43,36 +43,46 @@ impl<'a> Context<'a> {
     }
 
     /// Attention in layer number `layer` for `query` `[B, T, H, d]`, `key` and `value` `[B, T, K, d]`: `[B, T, H · d]`.
+    ///
+    /// # Panics
+    /// As all operations of tensors do where libtorch refuses them: for want of memory.
     pub fn attend(&mut self, layer: usize, query: &Tensor, key: Tensor, value: Tensor, heads: Heads) -> Tensor {
         match &mut self.seen {
             Seen::Prompts { mask, layers, .. } => {
                 let out = attention(query, &key, &value, Some(mask), heads);
-                layers.push(LayerKeyValues { key: key.transpose(1, 2), value: value.transpose(1, 2) });
+                layers.push(LayerKeyValues { key, value });
                 out
             }
-            Seen::Completions { prefix, group_size, mask } => {
-                // A prompt's keys are copied for each completion: a few heads of them weigh less than all scores would.
-                let LayerKeyValues { key: prompt_key, value: prompt_value } = &prefix.layers[layer];
-                let [key, value] = [(prompt_key, key), (prompt_value, value)].map(|(prompt, own)| {
-                    let prompt = prompt.repeat_interleave_self_int(*group_size, 0, None).transpose(1, 2);
-                    Tensor::cat(&[prompt, own], 1) // [P·G, L + T, K, d]
-                });
-                attention(query, &key, &value, Some(mask), heads)
+            Seen::Groups(groups) => {
+                let [q, k, v] = [query, &key, &value].map(|x| x.squeeze_dim(0));
+                let out = granted(shared_prefix_attention(&q, &k, &v, groups));
+                out.flatten(1, 2).unsqueeze(0)
             }
             Seen::Sampling { prefix, cache } => {
                 let shared = &prefix.layers[layer];
-                let prompts = shared.key.size()[0];
-                let (key, value) = cache.append(layer, &by_prompt(&key, prompts), &by_prompt(&value, prompts));
-                shared_prefix(query, (shared, &prefix.mask), (&key, &value), heads)
+                let (prompts, rows) = (shared.key.size()[0], query.size()[0]);
+                let (own_key, own_value) = cache.append(layer, &key, &value);
+                // All completions of a prompt look at it together: [P, G, H, d].
+                let together = query.view([prompts, -1, heads.count, heads.dim]);
+                let (out, lse) = granted(attend(&together, &shared.key, &shared.value, prefix.mask.as_ref()));
+                let lse = lse.transpose(1, 2).reshape([rows, heads.count, 1]);
+                let own = granted(attend(query, &own_key, &own_value, None));
+                let (out, _) = granted(merge_attention((&out.reshape_as(query), &lse), (&own.0, &own.1)));
+                out.flatten(2, 3)
             }
         }
     }
 
-    /// The prompts' keys and values, if this was a pass over prompts.
-    pub fn into_prefix(self) -> Option<Prefix> {
+    /// The prompts' keys and values, if this was a pass over prompts; completions begin at `next_positions`.
+    pub fn into_prefix(self, next_positions: Vec<i64>) -> Option<Prefix> {
         match self.seen {
-            Seen::Prompts { padding, layers, .. } => Some(Prefix { layers, mask: padding }),
-            Seen::Completions { .. } | Seen::Sampling { .. } => None,
+            Seen::Prompts { padding, layers, .. } => Some(Prefix { layers, mask: padding, next_positions }),
+            Seen::Groups(_) | Seen::Sampling { .. } => None,
         }
     }
+}
+
+/// What the border to libtorch gives; shapes and kinds were checked when the batch was made.
+fn granted<T>(result: vr1_torch::Result<T>) -> T {
+    result.unwrap_or_else(|error| panic!("{error}"))
 }

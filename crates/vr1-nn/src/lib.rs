@@ -29,7 +29,7 @@ pub use context::Context;
 pub use error::{Error, Problems, Result};
 pub use gated_mlp::GatedMlp;
 pub use linear::{Bias, Embedding, Linear};
-pub use loader::{Init, Loader, Path};
+pub use loader::{Derived, Init, Loader, Path};
 pub use lora::{LoraConfig, Modules};
 pub use mask::{causal_mask, padding_mask};
 pub use norm::{LayerNorm, RmsNorm};

@@ -26,6 +26,18 @@ pub enum Init {
     Uniform(f64),
 }
 
+/// A model that is made of another's parameters; none of its own collect gradients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Derived {
+    /// A model that stays as it is while the other is trained: what collects gradients there is copied, and all else,
+    /// which nothing moves, is shared.
+    Copy,
+    /// The model without its adapter; it shares every parameter.
+    Base,
+    /// The model with its adapter merged into the layers that it adapts; it shares all others.
+    Merged,
+}
+
 /// Where a model's parameters come from, and what was wrong with them.
 ///
 /// Modules ask for their tensors by the checkpoint's names through a [`Path`]; asking never fails. [`Loader::finish`]
@@ -68,19 +80,22 @@ impl Loader {
         Self::new(Source::Files(checkpoint), device, kind)
     }
 
-    /// A loader that copies `parameters`, their adapter included; what an adapter keeps from being trained is not copied
-    /// but shared.
+    /// A loader of a model that is derived from one with `parameters`.
     ///
     /// # Errors
     /// If the adapter's settings are out of range.
-    pub fn from_parameters(parameters: &Parameters, device: Device, kind: Kind) -> Result<Self> {
-        let copies = parameters.iter().map(|(name, tensor)| {
-            let moves = parameters.adapter().is_none() || is_adapter(name);
-            let detached = tensor.detach();
-            (name.to_owned(), if moves { detached.copy() } else { detached })
+    pub fn deriving(parameters: &Parameters, derived: Derived, device: Device, kind: Kind) -> Result<Self> {
+        let held = parameters.iter().filter(|(name, _)| derived == Derived::Copy || !is_adapter(name));
+        let held = held.map(|(name, tensor)| {
+            let tensor = match derived {
+                Derived::Copy if tensor.requires_grad() => tensor.detach().copy(),
+                Derived::Copy | Derived::Base => tensor.detach(),
+                Derived::Merged => tch::no_grad(|| parameters.merged(name, tensor)).detach(),
+            };
+            (name.to_owned(), tensor)
         });
-        let mut loader = Self::new(Source::Held(copies.collect()), device, kind);
-        if let Some(config) = parameters.adapter() {
+        let mut loader = Self::new(Source::Held(held.collect()), device, kind);
+        if let (Derived::Copy, Some(config)) = (derived, parameters.adapter()) {
             loader.adapter = Some(Adapter::new(config.clone(), AdapterSource::Held)?);
         }
         Ok(loader)

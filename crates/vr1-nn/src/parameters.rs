@@ -131,6 +131,21 @@ impl Parameters {
         std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
     }
 
+    /// A parameter with what the adapter adds to it, where there is something.
+    pub(crate) fn merged(&self, name: &str, tensor: &Tensor) -> Tensor {
+        match self.adaptation(name) {
+            Some((a, b, scale)) => merge(tensor, a, b, scale),
+            None => tensor.shallow_clone(),
+        }
+    }
+
+    /// The two matrices that adapt a parameter, and the scale of their product.
+    fn adaptation(&self, name: &str) -> Option<(&Tensor, &Tensor, f64)> {
+        let layer = name.strip_suffix(".weight")?;
+        let part = |end: &str| self.tensors.get(&format!("{layer}.{end}"));
+        Some((part(LORA_A)?, part(LORA_B)?, self.adapter.as_ref()?.scale()))
+    }
+
     fn view<'a>(&'a self, name: &str, tensor: &'a Tensor, kind: Kind) -> Result<Numbers<'a>> {
         let dtype = match kind {
             Kind::Float => Dtype::F32,
@@ -138,11 +153,7 @@ impl Parameters {
             Kind::Half => Dtype::F16,
             other => return Err(Error::Config(format!("weights are not saved as {other:?}"))),
         };
-        let part = |end: &str| self.tensors.get(&format!("{}.{end}", name.strip_suffix(".weight")?));
-        let adaptation = match (&self.adapter, part(LORA_A), part(LORA_B)) {
-            (Some(config), Some(a), Some(b)) => Some((a, b, config.scale())),
-            _ => None,
-        };
+        let adaptation = self.adaptation(name);
         let shape = tensor.size().iter().map(|&d| d as usize).collect();
         Ok(Numbers { tensor, adaptation, kind, dtype, shape })
     }

@@ -1,4 +1,4 @@
-//! Time and peak memory of `chunked_logprobs`, forward and backward, against the plain computation.
+//! Time and peak memory of the chunked head, forward and backward, against the plain computation.
 //!
 //! `cargo bench -p vr1-ops` measures time at a size that a laptop takes in its stride. Peak memory is of a process, so it is measured by
 //! one process a computation:
@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use criterion::Criterion;
 use tch::{Device, Kind, Tensor};
-use vr1_ops::{chunked_logprobs, token_logprobs};
+use vr1_ops::{Head, VocabularyMean, chunked_logprobs, head_logprobs, token_logprobs};
 
 struct Inputs {
     hidden: Tensor,
@@ -56,6 +56,21 @@ impl Inputs {
         self.gradients(&(logprobs + entropy).sum(Kind::Float))
     }
 
+    /// Everything that the head can say, without the first sixteenth of the vocabulary.
+    fn whole_head(&self, chunk: i64) -> Vec<Tensor> {
+        let vocab = self.matrix.size()[0];
+        let unreachable = Tensor::arange(vocab / 16, (Kind::Int64, Device::Cpu));
+        let targets = self.targets.clamp_min(vocab / 16);
+        let head = Head {
+            unreachable: Some(&unreachable),
+            chunk,
+            vocabulary_mean: VocabularyMean::Taken,
+            ..Head::new(&self.matrix)
+        };
+        let out = head_logprobs(&self.hidden, &targets, &head).unwrap();
+        self.gradients(&(out.logprobs + out.entropy + out.mean_logprobs.unwrap()).sum(Kind::Float))
+    }
+
     fn gradients(&self, loss: &Tensor) -> Vec<Tensor> {
         Tensor::run_backward(&[loss], &[&self.hidden, &self.matrix], false, false)
     }
@@ -78,6 +93,7 @@ fn peak(arguments: &[String]) {
         "plain-entropy" => inputs.plain(),
         "chunked" => inputs.chunked(512),
         "chunked-entropy" => inputs.chunked_with_entropy(512),
+        "head" => inputs.whole_head(512),
         other => panic!("no such computation: {other}"),
     };
     let (seconds, peak) = (start.elapsed().as_secs_f64(), memory("VmHWM") - before);
@@ -101,5 +117,6 @@ fn main() {
     group.bench_function("chunked", |bencher| bencher.iter(|| inputs.chunked(128)));
     group.bench_function("plain, entropy", |bencher| bencher.iter(|| inputs.plain()));
     group.bench_function("chunked, entropy", |bencher| bencher.iter(|| inputs.chunked_with_entropy(128)));
+    group.bench_function("whole head", |bencher| bencher.iter(|| inputs.whole_head(128)));
     group.finish();
 }

@@ -62,6 +62,14 @@ pub enum Error {
         /// The number of rows of the vocabulary.
         vocab: i64,
     },
+    /// A token that cannot be sampled is asked about: its log-probability is −∞.
+    #[error("`{name}` holds the id {id}, which `unreachable` says is never sampled: its log-probability is −∞")]
+    Unreachable {
+        /// The argument's name.
+        name: &'static str,
+        /// The id.
+        id: i64,
+    },
     /// A mask selects nothing, so that a mean over it does not exist.
     #[error("`{name}` selects no position: a mean over nothing does not exist")]
     EmptyMask {

@@ -4,8 +4,8 @@
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 use vr1_ops::{
-    Error, check_alike, check_floating, check_integers, check_rank, check_shape, check_token_ids, chunked_logprobs,
-    masked_mean, masked_row_mean, masked_select_or_zero, masked_sum, token_entropy, token_logprobs,
+    Error, Head, VocabularyMean, check_alike, check_floating, check_integers, check_rank, check_shape, check_token_ids,
+    head_logprobs, masked_mean, masked_row_mean, masked_select_or_zero, masked_sum, token_entropy, token_logprobs,
 };
 
 fn pick<T: Clone + std::fmt::Debug + 'static>(values: &[T]) -> impl Strategy<Value = T> + use<T> {
@@ -35,13 +35,17 @@ proptest! {
     fn nothing_panics(
         values in drawn(Kind::Float), mask in drawn(Kind::Int64), matrix in drawn(Kind::Float), ids in drawn(Kind::Int64),
         (n, d, v) in (0i64..4, 0i64..4, 0i64..4), temperature in pick(&[0.7, 0.0, -1.0, f64::NAN, f64::INFINITY]), chunk in -1i64..5,
+        unreachable in prop::option::of((drawn(Kind::Int64), 0i64..3)), vocabulary_mean in pick(&[VocabularyMean::Skipped, VocabularyMean::Taken]),
     ) {
         let (values, mask) = (tensor(&values, &[n, d]), tensor(&mask, &[n, d]));
         let (matrix, ids) = (tensor(&matrix, &[v, d]), tensor(&ids, &[n]));
         let _ = (masked_sum(&values, &mask), masked_mean(&values, &mask), masked_row_mean(&values, &mask));
         let _ = (token_logprobs(&values, &ids), token_entropy(&values), check_token_ids("ids", &ids, v));
-        if let Ok((logprobs, entropies)) = chunked_logprobs(&values, &matrix, &ids, temperature, chunk) {
-            prop_assert_eq!((logprobs.size(), entropies.size()), (vec![n], vec![n]));
+        let unreachable = unreachable.map(|(ids, count)| tensor(&ids, &[count]));
+        let head = Head { matrix: &matrix, temperature, unreachable: unreachable.as_ref(), chunk, vocabulary_mean };
+        if let Ok(out) = head_logprobs(&values, &ids, &head) {
+            let outputs = [Some(out.logprobs), Some(out.entropy), Some(out.likeliest), out.mean_logprobs];
+            prop_assert!(outputs.iter().flatten().all(|output| output.size() == [n]));
         }
     }
 }

@@ -1,12 +1,66 @@
-use vr1_vlm::Prompt;
+use std::any::Any;
+use std::collections::HashMap;
+use std::path::Path;
 
-use crate::{Group, Result, Sampling};
+use crate::{Error, Group, Request, Result, Version};
 
-/// Something that completes prompts: the model in this process, or a server that holds a copy of it.
-pub trait RolloutEngine {
-    /// Samples `group_size` completions of each prompt, in the order of the prompts.
+/// Names a request that was handed to an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Weights on their way into an engine.
+pub trait Weights {
+    /// Which they are.
+    fn version(&self) -> Version;
+
+    /// Writes them as a directory in Hugging Face layout, adapters merged: what an engine elsewhere loads.
     ///
     /// # Errors
-    /// If the settings are out of range or the engine fails.
-    fn generate(&self, prompts: Vec<Prompt>, group_size: usize, sampling: &Sampling) -> Result<Vec<Group>>;
+    /// If a file cannot be written.
+    fn write(&self, dir: &Path) -> Result<()>;
+
+    /// The weights themselves, for an engine in this process that knows their kind.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Something that completes prompts: the model in this process, a server that holds a copy of it, or a script.
+///
+/// Requests go in by [`submit`](Self::submit) and come out of [`poll`](Self::poll) as groups, in any order. What a request
+/// gives depends on the request and the weights alone, not on what else is under way.
+pub trait Engine {
+    /// Takes a request.
+    ///
+    /// # Errors
+    /// If a setting is out of its range, or the prompt cannot be taken.
+    fn submit(&mut self, request: Request) -> Result<Ticket>;
+
+    /// Waits until something is done and gives it; nothing only where nothing is under way.
+    ///
+    /// # Errors
+    /// If the engine fails; what was under way is forgotten.
+    fn poll(&mut self) -> Result<Vec<(Ticket, Group)>>;
+
+    /// Takes new weights; requests submitted from here on are completed with these.
+    ///
+    /// # Errors
+    /// If the engine cannot take them; it keeps those it has.
+    fn load(&mut self, weights: &dyn Weights) -> Result<Version>;
+
+    /// Completes requests, in their order.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit) and [`poll`](Self::poll), and if the engine comes to an end before all are done.
+    fn generate(&mut self, requests: Vec<Request>) -> Result<Vec<Group>> {
+        let tickets: Vec<Ticket> = requests.into_iter().map(|request| self.submit(request)).collect::<Result<_>>()?;
+        let mut done: HashMap<Ticket, Group> = HashMap::with_capacity(tickets.len());
+        while done.len() < tickets.len() {
+            let more = self.poll()?;
+            if more.is_empty() {
+                return Err(Error::Lost { done: done.len(), wanted: tickets.len() });
+            }
+            done.extend(more);
+        }
+        let lost = Error::Lost { done: done.len(), wanted: tickets.len() };
+        tickets.iter().map(|ticket| done.remove(ticket)).collect::<Option<_>>().ok_or(lost)
+    }
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{Error, Result, Sampling};
 
 /// What a checkpoint's `generation_config.json` says of sampling. Its stop ids are the tokenizer's
-/// ([`Tokenizer::eos`](vr1_vlm::Tokenizer::eos)).
+/// ([`Tokenizer::eos`](vr1_processor::Tokenizer::eos)).
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct GenerationConfig {

@@ -1,22 +1,27 @@
 #![doc = include_str!("../README.md")]
 
-mod beam;
-mod completion;
-mod distribution;
+mod best_of;
 mod engine;
 mod error;
 mod generation_config;
-mod local;
+mod group;
+mod key;
 mod noise;
+mod request;
 mod sampling;
+mod scripted;
+mod sequence;
 mod stages;
 
-pub use beam::{Beam, beam_search};
-pub use completion::{Completion, Group};
-pub use engine::RolloutEngine;
+pub use best_of::best_of;
+pub use engine::{Engine, Ticket, Weights};
 pub use error::{Error, Result};
 pub use generation_config::GenerationConfig;
-pub use local::LocalEngine;
+pub use group::Group;
+pub use key::SampleKey;
 pub use noise::uniform;
+pub use request::{Request, Search};
 pub use sampling::Sampling;
+pub use scripted::Scripted;
+pub use sequence::{Finish, Sampled, Sequence, Version};
 pub use stages::{StageAnswer, answer_in_stages};

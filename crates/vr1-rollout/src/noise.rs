@@ -1,18 +1,24 @@
+use crate::SampleKey;
+
 /// The number in `[0, 1)` that decides a sampled token; it depends on its four arguments alone.
 ///
-/// `sample` names the sample, `completion` counts within its group, `position` is the token's place in the completion.
-/// SplitMix64 (Steele et al., OOPSLA 2014) is run over the four in turn.
+/// `completion` counts within its group, `position` is the token's place in the completion. SplitMix64 (Steele et al.,
+/// OOPSLA 2014) is run over them in turn.
 ///
 /// # Example
 /// ```
-/// let u = vr1_rollout::uniform(1, "sat-7", 0, 3);
+/// use vr1_rollout::{SampleKey, uniform};
+/// let key = SampleKey { dataset: 0, epoch: 2, index: 7 };
+/// let u = uniform(1, key, 0, 3);
 /// assert!((0.0..1.0).contains(&u));
-/// assert_eq!(u, vr1_rollout::uniform(1, "sat-7", 0, 3));
-/// assert_ne!(u, vr1_rollout::uniform(1, "sat-7", 1, 3));
+/// assert_eq!(u, uniform(1, key, 0, 3));
+/// assert_ne!(u, uniform(1, key, 1, 3));
+/// assert_ne!(u, uniform(1, SampleKey { epoch: 3, ..key }, 0, 3));
 /// ```
-pub fn uniform(seed: u64, sample: &str, completion: usize, position: usize) -> f64 {
-    let name = sample.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-    let state = [name, completion as u64, position as u64].iter().fold(mix(seed), |state, &x| mix(state ^ mix(x)));
+pub fn uniform(seed: u64, key: SampleKey, completion: usize, position: usize) -> f64 {
+    let sets = u64::from(key.dataset) << 32 | u64::from(key.epoch);
+    let parts = [sets, key.index, completion as u64, position as u64];
+    let state = parts.iter().fold(mix(seed), |state, &x| mix(state ^ mix(x)));
     (state >> 11) as f64 / (1u64 << 53) as f64
 }
 

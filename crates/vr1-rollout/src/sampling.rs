@@ -24,11 +24,11 @@ pub struct Sampling {
 }
 
 impl Default for Sampling {
-    /// What `generate(do_sample=True)` does in transformers: temperature 1, top-k 50.
+    /// The model's own distribution, whole: temperature 1, no limits.
     fn default() -> Self {
         Self {
             temperature: 1.0,
-            top_k: 50,
+            top_k: 0,
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,

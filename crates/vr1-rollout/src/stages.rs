@@ -1,46 +1,47 @@
 use vr1_data::{Sample, Turn};
-use vr1_vlm::{Layout, Message, Processor, PromptRequest, Role};
+use vr1_processor::{Layout, Message, Processor, PromptRequest, Role};
 
-use crate::{Beam, Completion, LocalEngine, Result, beam_search};
+use crate::{Engine, Request, Result, SampleKey, Sampling, Search, Sequence};
 
 /// What the model said at one stage.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct StageAnswer {
     /// The stage: `summary`, `caption`, `reasoning` or `conclusion`, say.
     pub name: String,
     /// The answer that goes into the next stage's prompt, token by token as it was found.
-    pub completion: Completion,
+    pub answer: Sequence,
 }
 
 /// Answers a sample in stages: each of its turns is asked in one conversation about its media, and the best answer that
-/// beam search finds is what the next turn follows.
+/// `search` finds is what the next turn follows.
 ///
 /// This is the inference of LlamaV-o1 ([arXiv:2501.06186](https://arxiv.org/abs/2501.06186), section 4.3): one search a
 /// stage, whatever the number of beams. The answers in `sample.turns` are not looked at.
 ///
 /// # Errors
-/// If a prompt cannot be made or the settings are out of range.
+/// If a prompt cannot be made, the settings are out of range, or the engine fails.
 pub fn answer_in_stages(
-    engine: &LocalEngine<'_>,
+    engine: &mut dyn Engine,
     processor: &Processor,
     sample: &Sample,
-    beam: &Beam,
+    key: SampleKey,
+    (sampling, search): (&Sampling, Search),
 ) -> Result<Vec<StageAnswer>> {
     let mut answers: Vec<StageAnswer> = Vec::with_capacity(sample.turns.len());
-    let mut prompt = None;
     for Turn { name, prompt: words, .. } in &sample.turns {
-        let next = match (prompt.take(), answers.last()) {
-            (Some(before), Some(last)) => {
+        let prompt = match answers.last() {
+            Some(StageAnswer { answer, .. }) => {
                 let messages = [Message::text(Role::User, words)];
                 let request =
                     PromptRequest { sample: &sample.id, messages: &messages, layout: Layout::Chat, prefill: "" };
-                processor.next_turn(&before, &last.completion.ids, &request)?
+                processor.next_turn(answer.prompt(), answer.ids(), &request)?
             }
-            _ => processor.sample(sample, words, Layout::Chat, "")?,
+            None => processor.sample(sample, words, Layout::Chat, "")?,
         };
-        let completion = beam_search(engine, &next, beam)?;
-        answers.push(StageAnswer { name: name.clone(), completion });
-        prompt = Some(next);
+        let request = Request { search, ..Request::new(prompt, 1, sampling.clone(), key) };
+        for group in engine.generate(vec![request])? {
+            answers.extend(group.into_sequences().into_iter().map(|answer| StageAnswer { name: name.clone(), answer }));
+        }
     }
     Ok(answers)
 }

@@ -12,10 +12,18 @@ pub enum Error {
         /// The value given.
         got: f64,
     },
+    /// A tensor that the settings call for was not handed in.
+    #[error("`{name}` is needed because {reason}")]
+    Missing {
+        /// The argument's name.
+        name: &'static str,
+        /// The setting that needs it.
+        reason: &'static str,
+    },
     /// No label is left to learn from.
     #[error("every label is ignored (-100) or has weight 0: there is nothing to learn from")]
     NoLabels,
-    /// Logits hold NaN or ±∞ at positions that count.
+    /// Logits or log-probabilities hold NaN or ±∞ at positions that count.
     #[error("the loss is not finite: `{name}` holds NaN or infinite values at positions that count")]
     NonFinite {
         /// The argument's name.

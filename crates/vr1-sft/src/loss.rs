@@ -1,33 +1,9 @@
-use tch::{Kind, Reduction, Tensor, no_grad};
+use tch::{Kind, Reduction, Tensor};
 use vr1_ops::{check_device, check_floating, check_integers, check_rank, check_shape, check_token_ids};
 
-use crate::config::{Alignment, IGNORED, Normalizer, Objective, SftConfig};
+use crate::config::{Alignment, IGNORED, Normalizer, SftConfig};
+use crate::labelled::{Labelled, SftStats, token_weights};
 use crate::{Error, Result};
-
-/// What a supervised loss says about its batch; plain numbers without gradient. Without a label, all are 0. See [`sft_loss`].
-///
-/// # Example
-/// One label of probability ¼, which is not the likeliest token.
-/// ```
-/// use tch::Tensor;
-/// use vr1_sft::{SftConfig, sft_loss};
-/// let logits = Tensor::from_slice(&[1f64.ln(), 3f64.ln(), 0.0, 0.0]).view([1, 2, 2]);
-/// let (_, stats) = sft_loss(&logits, &Tensor::from_slice2(&[[-100i64, 0]]), &SftConfig::default())?;
-/// assert!((stats.nll - 4f64.ln()).abs() < 1e-12);
-/// assert_eq!((stats.accuracy, stats.tokens), (0.0, 1));
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SftStats {
-    /// The loss itself.
-    pub loss: f64,
-    /// The mean of `−log p` over the labels, whatever the objective and the weights.
-    pub nll: f64,
-    /// The share of labels that are the likeliest token.
-    pub accuracy: f64,
-    /// How many labels were counted.
-    pub tokens: i64,
-}
 
 /// The supervised loss of a batch of sequences.
 ///
@@ -107,17 +83,7 @@ pub fn weighted_sft_loss(
         _ => (logits.shallow_clone(), labels),
     };
     let keep = labels.ne(IGNORED); // [B, T]
-    let counted = keep.to_kind(kind);
-    let weight = match weights {
-        Some(weights) => {
-            check_shape("weights", weights, "logits", &[batch])?;
-            check_device("weights", weights, "logits", &logits)?;
-            let weights = weights.detach().f_to_kind(kind)?;
-            check_weights(&weights)?;
-            counted * weights.unsqueeze(1)
-        }
-        None => counted,
-    };
+    let weight = token_weights(&keep, weights, kind, "logits")?;
 
     // Only the rows that have a label are looked at: [N, V].
     let rows = keep.flatten(0, -1).nonzero().squeeze_dim(-1);
@@ -127,47 +93,20 @@ pub fn weighted_sft_loss(
     }
     let targets = labels.flatten(0, -1).index_select(0, &rows); // [N]
     check_token_ids("labels", &targets, vocab)?;
-    let weight = weight.flatten(0, -1).index_select(0, &rows); // [N]
     let logits = logits.flatten(0, 1).index_select(0, &rows).to_kind(kind); // [N, V]
     if n == 0 {
-        return Ok((logits.sum(kind), SftStats { loss: 0.0, nll: 0.0, accuracy: 0.0, tokens: 0 }));
+        return Ok((logits.sum(kind), SftStats::NOTHING));
     }
-    let nll = token_loss(&logits, &targets, 0.0);
-    let loss = match config.objective {
-        Objective::CrossEntropy if config.label_smoothing == 0.0 => nll.shallow_clone(),
-        Objective::CrossEntropy => token_loss(&logits, &targets, config.label_smoothing),
-        Objective::Dft => &nll * (-nll.detach()).exp(),
+    let labelled = Labelled {
+        nll: token_loss(&logits, &targets, 0.0),
+        smoothed: (config.label_smoothing != 0.0).then(|| token_loss(&logits, &targets, config.label_smoothing)),
+        weight: weight.flatten(0, -1).index_select(0, &rows),
+        hits: Some(logits.argmax(-1, false).eq_tensor(&targets)),
     };
-    let total = (loss * &weight).sum(kind);
-    let loss = match config.normalizer {
-        Normalizer::Local => total / weight.sum(kind),
-        Normalizer::Global(tokens) => total / tokens,
-    };
-    let stats = no_grad(|| {
-        let hits = logits.argmax(-1, false).eq_tensor(&targets).to_kind(Kind::Double).mean(Kind::Double);
-        let values = [loss.to_kind(Kind::Double), nll.mean(Kind::Double), hits, weight.sum(Kind::Double)];
-        Vec::<f64>::try_from(Tensor::stack(&values, 0))
-    })?;
-    if stats[3] == 0.0 && config.normalizer == Normalizer::Local {
-        return Err(Error::NoLabels);
-    }
-    if !stats[0].is_finite() {
-        return Err(Error::NonFinite { name: "logits" });
-    }
-    Ok((loss, SftStats { loss: stats[0], nll: stats[1], accuracy: stats[2], tokens: n }))
+    labelled.reduce(["logits", "logits"], config)
 }
 
 /// `(1 − ε)·nll + ε·mean_v(−log p_v)` per row, `[N]`.
 fn token_loss(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tensor {
     logits.cross_entropy_loss::<Tensor>(targets, None, Reduction::None, IGNORED, smoothing)
-}
-
-/// Every weight is a finite number that is not negative.
-fn check_weights(weights: &Tensor) -> Result<()> {
-    let good = weights.isfinite().logical_and(&weights.ge(0.0)).to_kind(Kind::Int8);
-    if weights.numel() == 0 || good.min().int64_value(&[]) == 1 {
-        return Ok(());
-    }
-    let got = weights.double_value(&[good.argmin(0, false).int64_value(&[])]);
-    Err(Error::Setting { field: "weights", expected: "finite numbers ≥ 0", got })
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 use vr1_sft::{
     Alignment, Error, Normalizer, Objective, Role, SftConfig, Span, TrainOn, labels_from_spans, neftune, pack,
-    sft_loss, weighted_sft_loss,
+    sft_loss, sft_loss_of_logprobs, weighted_sft_loss,
 };
 
 /// Mostly a number as it should be, sometimes anything.
@@ -53,6 +53,31 @@ proptest! {
         if let Ok((loss, stats)) = weighted_sft_loss(&leaf, &tensor(&labels, &shape[..2]), weights.as_ref(), &config) {
             prop_assert!(loss.double_value(&[]).is_finite() && stats.nll.is_finite() && stats.accuracy.is_finite());
             // (An f16 ends at 65504, and so does its gradient.)
+            if loss.requires_grad() && leaf.kind() != Kind::Half {
+                loss.backward();
+                let gradient = leaf.grad();
+                prop_assert!(!gradient.defined() || gradient.isfinite().all().int64_value(&[]) == 1, "{gradient:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_loss_of_log_probabilities_is_finite_and_so_is_its_gradient(
+        shape in prop_oneof![9 => pick(&[vec![2i64, 3], vec![6]]), 1 => prop::collection::vec(0i64..4, 0..4)],
+        logprobs in drawn(-4.0..0.0, Kind::Float), mask in drawn(0.0..1.5, Kind::Int64), mean in prop::option::of(drawn(-6.0..-1.0, Kind::Float)),
+        likeliest in prop::option::of(drawn(0.0..1.5, Kind::Bool)), weights in prop::option::of(drawn(0.0..2.0, Kind::Float)),
+        objective in pick(&[Objective::CrossEntropy, Objective::Dft]), label_smoothing in prop_oneof![Just(0.0), number(0.0..0.9)],
+        normalizer in prop_oneof![Just(Normalizer::Local), number(1.0..9.0).prop_map(Normalizer::Global)],
+    ) {
+        let leaf = tensor(&logprobs, &shape);
+        let differentiable = matches!(leaf.kind(), Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double);
+        let leaf = leaf.detach().set_requires_grad(differentiable);
+        let (mean, likeliest) = (mean.as_ref().map(|mean| tensor(mean, &shape)), likeliest.as_ref().map(|hits| tensor(hits, &shape)));
+        let weights = weights.as_ref().map(|weights| tensor(weights, &shape[..shape.len().min(1)]));
+        let config = SftConfig { objective, label_smoothing, normalizer, ..SftConfig::default() };
+        let (mask, mean) = (tensor(&mask, &shape), mean.as_ref());
+        if let Ok((loss, stats)) = sft_loss_of_logprobs(&leaf, &mask, mean, likeliest.as_ref(), weights.as_ref(), &config) {
+            prop_assert!(loss.double_value(&[]).is_finite() && stats.nll.is_finite());
             if loss.requires_grad() && leaf.kind() != Kind::Half {
                 loss.backward();
                 let gradient = leaf.grad();

@@ -1,7 +1,8 @@
-use std::ffi::{CStr, c_char};
+use std::ffi::c_char;
 
 use tch::Tensor;
 
+use crate::message::check;
 use crate::{Error, Result};
 
 /// The hyper-parameters of one AdamW step (Loshchilov & Hutter, [arXiv:1711.05101](https://arxiv.org/abs/1711.05101)).
@@ -30,7 +31,6 @@ unsafe extern "C" {
         steps: *const *const u8,
         hyper: *const AdamWStep,
     ) -> *mut c_char;
-    fn vr1_free(message: *mut c_char);
 }
 
 /// One AdamW step over all parameters in a single kernel, in place.
@@ -70,16 +70,5 @@ pub fn fused_adamw(
         (pointers(parameters), pointers(gradients), pointers(exp_avgs), pointers(exp_avg_sqs), pointers(steps));
     // SAFETY: every pointer comes from a live `Tensor`, whose C handle is a `at::Tensor*`; the five arrays hold
     // `expected` pointers each; the shim catches every C++ exception and keeps none of the pointers.
-    let message =
-        unsafe { vr1_fused_adamw(expected, p.as_ptr(), g.as_ptr(), m.as_ptr(), v.as_ptr(), s.as_ptr(), hyper) };
-    if message.is_null() {
-        return Ok(());
-    }
-    // SAFETY: a non-null message is a NUL-terminated string made by `strdup`, ours to free, once.
-    let text = unsafe {
-        let text = CStr::from_ptr(message).to_string_lossy().into_owned();
-        vr1_free(message);
-        text
-    };
-    Err(Error::Torch(text))
+    check(unsafe { vr1_fused_adamw(expected, p.as_ptr(), g.as_ptr(), m.as_ptr(), v.as_ptr(), s.as_ptr(), hyper) })
 }

@@ -1,11 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod attend;
+mod attention;
 mod device;
+mod gradient;
+mod groups;
 mod mapped;
+mod message;
 
 pub use adamw::{AdamWStep, fused_adamw};
+pub use attend::{attend, merge_attention};
+pub use attention::shared_prefix_attention;
 pub use device::device;
+pub use gradient::{put_gradient, take_gradient};
+pub use groups::Groups;
 pub use mapped::MappedFile;
 
 /// What can go wrong at the border to libtorch and the operating system.
@@ -33,6 +42,46 @@ pub enum Error {
         /// How many the list holds.
         found: usize,
     },
+    /// A group has a prefix or a suffix that is none.
+    #[error("groups[{group}]: {} has {length} tokens, of which there must be at least 1 and all groups together an i64", part_name(*part))]
+    GroupLength {
+        /// Which group.
+        group: usize,
+        /// Which part of it: 0 is the prefix, from 1 on they are suffixes.
+        part: usize,
+        /// How many tokens it is said to have.
+        length: i64,
+    },
+    /// Tensors of an attention do not fit together.
+    #[error("{function}: {reason} (query {query}, key {key}, value {value})")]
+    Attention {
+        /// The function that was called.
+        function: &'static str,
+        /// What does not fit.
+        reason: String,
+        /// Kind, shape and device of the queries.
+        query: String,
+        /// Those of the keys.
+        key: String,
+        /// Those of the values.
+        value: String,
+    },
+    /// Two parts of an attention are not over the same queries.
+    #[error("attention parts cannot be merged: outputs [B, T, H, d] with log-sum-exps [B, H, T], {a} and {b}")]
+    Parts {
+        /// Kinds, shapes and devices of the one part.
+        a: String,
+        /// Those of the other.
+        b: String,
+    },
+    /// A gradient is not of its tensor's shape, kind or device.
+    #[error("gradient {gradient} of a tensor {tensor}")]
+    Gradient {
+        /// Kind, shape and device of the gradient.
+        gradient: String,
+        /// Those of the tensor.
+        tensor: String,
+    },
     /// A tensor and the bytes that it is to be read from differ in size.
     #[error("{found} bytes where the tensor takes {expected}")]
     Bytes {
@@ -59,3 +108,12 @@ pub enum Error {
 
 /// The result of this crate's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+fn part_name(part: usize) -> String {
+    if part == 0 { "the prefix".to_owned() } else { format!("suffix {}", part - 1) }
+}
+
+/// A tensor as errors name it, `Float [2, 3] on Cpu`.
+fn described(tensor: &tch::Tensor) -> String {
+    format!("{:?} {:?} on {:?}", tensor.kind(), tensor.size(), tensor.device())
+}

@@ -5,10 +5,10 @@
 #include <ATen/ops/_fused_adamw.h>
 
 #include <cstdlib>
-#include <cstring>
-#include <exception>
 #include <optional>
 #include <vector>
+
+#include "message.h"
 
 namespace {
 
@@ -30,17 +30,14 @@ struct vr1_adamw {
 char *vr1_fused_adamw(size_t count, at::Tensor *const *parameters, at::Tensor *const *gradients,
                       at::Tensor *const *exp_avgs, at::Tensor *const *exp_avg_sqs, at::Tensor *const *steps,
                       const vr1_adamw *hyper) {
-  try {
+  return vr1::message_of([&] {
     at::NoGradGuard no_grad;
     auto p = list(parameters, count), g = list(gradients, count), m = list(exp_avgs, count),
          v = list(exp_avg_sqs, count), s = list(steps, count);
     at::_fused_adamw_(p, g, m, v, {}, s, hyper->learning_rate, hyper->beta1, hyper->beta2, hyper->weight_decay,
                       hyper->epsilon, /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/std::nullopt,
                       /*found_inf=*/std::nullopt);
-    return nullptr;
-  } catch (const std::exception &error) {
-    return strdup(error.what());
-  }
+  });
 }
 
 void vr1_free(char *message) { std::free(message); }

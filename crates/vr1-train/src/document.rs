@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vr1_data::{Dataset, Sample, Turn};
-use vr1_vlm::{Layout, Mask, Message, Processor, PromptRequest, Role, Supervised};
+use vr1_processor::{Layout, Mask, Message, Processor, PromptRequest, Role, Supervised};
 
 use crate::{Error, Result, Source, Template};
 
@@ -84,7 +84,7 @@ impl Document {
     /// The sample number `index` with its labels.
     pub(crate) fn supervised(&self, index: usize, processor: &Processor) -> Result<Supervised> {
         let sample = self.samples.get(index)?;
-        let media = vr1_vlm::media(&sample);
+        let media = vr1_processor::media(&sample);
         match &self.form {
             Form::Answer { text, target } => {
                 let (text, target) = (text.render(&sample)?, target.render(&sample)?);

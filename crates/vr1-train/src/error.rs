@@ -65,7 +65,10 @@ pub enum Error {
     /// From samples and their files.
     #[error(transparent)]
     Data(#[from] vr1_data::Error),
-    /// From the model, its tokenizer or its processor.
+    /// From samples made into prompts.
+    #[error(transparent)]
+    Processor(#[from] vr1_processor::Error),
+    /// From the model.
     #[error(transparent)]
     Vlm(#[from] vr1_vlm::Error),
     /// From layers and their weights.

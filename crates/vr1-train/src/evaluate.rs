@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 
 use vr1_data::Sample;
 use vr1_eval::{Answer, Score, score};
+use vr1_processor::Processor;
 use vr1_reward::Program;
 use vr1_rollout::{Beam, LocalEngine, RolloutEngine, Sampling, answer_in_stages};
 use vr1_run::Interrupt;
-use vr1_vlm::{Model, Processor};
+use vr1_vlm::Model;
 
 use crate::grpo::Prompting;
 use crate::{Error, EvaluationConfig, PromptConfig, Result};

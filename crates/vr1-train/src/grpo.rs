@@ -13,9 +13,10 @@ use serde::Serialize;
 use tch::Tensor;
 use vr1_data::{Dataset, Sample};
 use vr1_grpo::{GrpoStats, Normalizer, group_advantages, grpo_loss};
+use vr1_processor::{Processor, Prompt};
 use vr1_reward::{Outcome, Program, Rollout};
 use vr1_rollout::{Completion, Group, LocalEngine, RolloutEngine, Sampling};
-use vr1_vlm::{Model, Processor, Prompt};
+use vr1_vlm::Model;
 
 use crate::{GrpoObjective, ModelPolicy, Optimizer, Policy, PromptConfig, Result, Template};
 

@@ -6,10 +6,10 @@ use serde_json::Value;
 use vr1_curriculum::Schedule as CurriculumSchedule;
 use vr1_data::EasyVqaSplit;
 use vr1_grpo::{GrpoConfig, Scale};
+use vr1_processor::Layout;
 use vr1_reward::ProgramSource;
 use vr1_rollout::Sampling;
 use vr1_run::Document as Yaml;
-use vr1_vlm::Layout;
 
 use crate::{DocumentConfig, Error, LoraRecipe, OptimizerConfig, Result, Source};
 

@@ -6,8 +6,9 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use tch::{Kind, Tensor};
+use vr1_processor::{IGNORED, Processor, Supervised};
 use vr1_sft::{Alignment, Normalizer, SftConfig, sft_loss};
-use vr1_vlm::{IGNORED, Model, Processor, Supervised};
+use vr1_vlm::Model;
 
 use crate::document::Document;
 use crate::{Error, Result};

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use vr1_curriculum::Curriculum;
 use vr1_nn::Adapter;
+use vr1_processor::Processor;
 use vr1_reward::{Program, Registry};
 use vr1_run::{EventWriter, Interrupt, Progress, RunError, RunFolder, Show, StepMetrics, Summary, report, write_plots};
-use vr1_vlm::{Model, Processor};
+use vr1_vlm::Model;
 
 use crate::document::Document;
 use crate::evaluate::Evaluation;

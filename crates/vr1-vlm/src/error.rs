@@ -1,8 +1,6 @@
 use std::path::PathBuf;
 
-use crate::TokenType;
-
-/// What can go wrong between a checkpoint directory, a sample and a prompt; each message names the file or the sample.
+/// What can go wrong between a checkpoint directory and a model; each message names the file.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -32,115 +30,6 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A tokenizer could not be read, trained, or used.
-    #[error("{origin}: {reason}")]
-    Tokenizer {
-        /// The file, or what was being done.
-        origin: String,
-        /// What the library said.
-        reason: String,
-    },
-    /// The tokenizer lacks a special token that is needed.
-    #[error("{origin}: the tokenizer has no `{token}`, which {needed_for} needs")]
-    MissingToken {
-        /// Where the tokenizer came from.
-        origin: String,
-        /// The token.
-        token: String,
-        /// What needs it.
-        needed_for: &'static str,
-    },
-    /// A token id that the tokenizer does not have.
-    #[error("token id {id} is not in the tokenizer's vocabulary of {vocabulary} entries")]
-    UnknownId {
-        /// The id.
-        id: i64,
-        /// How many entries there are.
-        vocabulary: usize,
-    },
-    /// A chat template is broken, or refused the conversation.
-    #[error("{origin}: {reason}")]
-    Template {
-        /// Where the template came from.
-        origin: String,
-        /// What happened, and on which line.
-        reason: String,
-    },
-    /// A chat was asked for and the checkpoint has no chat template.
-    #[error(
-        "{origin}: no chat template (chat_template.jinja, chat_template.json or tokenizer_config.json); use the raw \
-         layout"
-    )]
-    NoTemplate {
-        /// Where the processor came from.
-        origin: String,
-    },
-    /// Images or videos came, and the checkpoint has no settings for them.
-    #[error("sample `{sample}`: {count} {kind}(s), but the checkpoint has no settings for {kind}s: {reason}")]
-    NoProcessor {
-        /// The sample.
-        sample: String,
-        /// Images or videos.
-        kind: TokenType,
-        /// How many it has.
-        count: usize,
-        /// Why there are none.
-        reason: String,
-    },
-    /// A sample's image or video could not be used.
-    #[error("sample `{sample}`: {kind} {index}: {reason}")]
-    Media {
-        /// The sample.
-        sample: String,
-        /// Image or video.
-        kind: TokenType,
-        /// Which of its kind, from 0.
-        index: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The rendered text has another number of placeholders than there are images or videos.
-    #[error("sample `{sample}`: {placeholders} {kind} placeholder(s) in the rendered prompt for {given} {kind}(s)")]
-    Placeholders {
-        /// The sample.
-        sample: String,
-        /// Images or videos.
-        kind: TokenType,
-        /// Placeholders rendered.
-        placeholders: usize,
-        /// Images or videos given.
-        given: usize,
-    },
-    /// Media tokens among ids that must be text.
-    #[error("sample `{sample}`: id {id} at place {place} of the sampled tokens is a media token")]
-    MediaToken {
-        /// The sample.
-        sample: String,
-        /// The id.
-        id: i64,
-        /// Where it stands.
-        place: usize,
-    },
-    /// A conversation of a shape that the layout cannot take.
-    #[error("sample `{sample}`: {reason}")]
-    Conversation {
-        /// The sample.
-        sample: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A prompt that leaves no room; it is never cut.
-    #[error("sample `{sample}`: a prompt of {tokens} tokens ({media} of them media) where {max_tokens} fit")]
-    TooLong {
-        /// The sample.
-        sample: String,
-        /// Its length.
-        tokens: usize,
-        /// How many of these are media tokens.
-        media: usize,
-        /// The limit.
-        max_tokens: usize,
-    },
     /// A processor whose prompts a model cannot take.
     #[error("processor and model do not fit: {processor}, but {model} in the model's config.json")]
     Misfit {
@@ -165,12 +54,15 @@ pub enum Error {
         /// What is missing and where it was looked for.
         reason: String,
     },
+    /// From the border to libtorch.
+    #[error(transparent)]
+    Torch(#[from] vr1_torch::Error),
     /// From layers and their weights.
     #[error(transparent)]
     Weights(#[from] vr1_nn::Error),
-    /// From image preprocessing.
+    /// From tokenizer, chat template, pictures and prompts.
     #[error(transparent)]
-    Vision(#[from] vr1_vision::Error),
+    Processor(#[from] vr1_processor::Error),
 }
 
 impl Error {

@@ -1,4 +1,6 @@
-use crate::{Error, Model, Processor, Prompt, Result};
+use vr1_processor::{Processor, Prompt};
+
+use crate::{Error, Model, Result};
 
 impl Model {
     /// Checks that this model takes what `processor` makes: ids within its vocabulary, and pictures cut as its vision

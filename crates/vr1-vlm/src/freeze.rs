@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use crate::{Error, Model, Result};
+use crate::{Backbone, Error, Model, Result};
 
 /// Parts of a model by the words that settings have for them: a word, where its parameters are, and where they are not.
 const PARTS: [(&str, &[&str], &[&str]); 3] = [
@@ -33,7 +33,7 @@ impl Model {
     ///
     /// # Errors
     /// If an entry of `freeze` names nothing.
-    pub fn train(&self, freeze: &[String]) -> Result<Vec<(String, Tensor)>> {
+    pub(crate) fn trained(&self, freeze: &[String]) -> Result<Vec<(String, Tensor)>> {
         if let Some(entry) = freeze.iter().find(|entry| !self.parameters().iter().any(|(name, _)| holds(entry, name))) {
             return Err(Error::NoSuchPart { entry: entry.clone() });
         }

@@ -5,7 +5,8 @@ use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use serde_json::Value;
 
-use crate::tokenizer::optional_json;
+use vr1_processor::optional_json;
+
 use crate::{Error, Result};
 
 /// Whether a model may be fetched.

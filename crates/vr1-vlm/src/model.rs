@@ -1,13 +1,16 @@
-//! `P` prompts, `L` the longest prompt, `G` completions of each, `T` completion tokens, `D` hidden, `V` vocabulary.
+//! `P` prompts, `L` the longest prompt, `N` tokens that lie ragged, `D` hidden.
 
 use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 use vr1_llm::Decoder;
-use vr1_nn::{Adapter, Checkpoint, Context, GrowingCache, Loader, Names, Parameters, Prefix};
+use vr1_nn::{Adapter, Checkpoint, Context, Derived, GrowingCache, Loader, Names, Parameters, Prefix};
+use vr1_processor::{Patches, Prompt};
 use vr1_vision::VisionTower;
 
-use crate::{ModelConfig, Prompt, Result};
+use crate::{Backbone, Batch, Error, Features, ModelConfig, Result};
 
 /// A language model, the vision tower that shows it images where it has one, and their parameters by name.
 #[derive(Debug)]
@@ -20,17 +23,14 @@ pub struct Model {
     kind: Kind,
 }
 
-/// Prompts made into one batch, padded on the left: images encoded once and put among the embedded words.
-#[derive(Debug)]
-pub struct Embedded {
+/// Prompts made into one batch.
+struct Embedded {
     /// `[P, L, D]`.
-    pub embeds: Tensor,
+    embeds: Tensor,
     /// `[3, P, L]`.
-    pub position_ids: Tensor,
+    position_ids: Tensor,
     /// How many tokens each prompt has.
-    pub lengths: Vec<i64>,
-    /// The position of each prompt's next token.
-    pub next_positions: Vec<i64>,
+    lengths: Vec<i64>,
 }
 
 impl Model {
@@ -49,16 +49,6 @@ impl Model {
     /// If the config is impossible.
     pub fn random(config: ModelConfig, seed: u64, device: Device, kind: Kind) -> Result<Self> {
         Self::build(config, Loader::random(seed, device, kind), kind)
-    }
-
-    /// A model of the same weights that training does not move: a reference. Only those are shared that an adapter keeps
-    /// from being trained.
-    ///
-    /// # Errors
-    /// If libtorch has no room for it.
-    pub fn copy(&self) -> Result<Self> {
-        let loader = Loader::from_parameters(&self.parameters, self.device, self.kind)?;
-        Self::build(self.config.clone(), loader, self.kind)
     }
 
     /// This model with a LoRA adapter; only the adapter is trained from here on, and [`Model::save`] merges it.
@@ -83,132 +73,151 @@ impl Model {
         &self.config
     }
 
-    /// The parameters; they are the model's own.
-    pub fn parameters(&self) -> &Parameters {
-        &self.parameters
-    }
-
-    /// The device the parameters are on.
-    pub fn device(&self) -> Device {
-        self.device
-    }
-
-    /// The kind of number the parameters are.
-    pub fn kind(&self) -> Kind {
-        self.kind
-    }
-
-    /// The language model's output matrix, `[V, D]`.
-    pub fn lm_head(&self) -> &Tensor {
-        self.language.lm_head()
-    }
-
-    /// Writes `config.json` and `model.safetensors` into `dir`, the weights as `kind`, an adapter merged into them.
-    ///
-    /// # Errors
-    /// If a file cannot be written.
-    pub fn save(&self, dir: &Path, kind: Kind) -> Result<()> {
-        self.config.save(dir, kind)?;
-        Ok(self.parameters.save(&dir.join("model.safetensors"), kind)?)
-    }
-
-    /// Writes the adapter in PEFT's layout into `dir`; `base` is the directory or Hub id of the model that it adapts.
-    ///
-    /// # Errors
-    /// If the model has no adapter, or a file cannot be written.
-    pub fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
-        let names = if self.visual.is_some() { Names::Nested } else { Names::Language };
-        Ok(self.parameters.save_adapter(dir, names, base)?)
-    }
-
-    /// Encodes the images of `prompts`, all in one batch, and puts their features in their places among the words.
-    ///
-    /// # Errors
-    /// If a prompt is of another model's processor: an id beyond the vocabulary, or images that the vision tower cannot
-    /// take.
-    pub fn embed(&self, prompts: &[&Prompt]) -> Result<Embedded> {
+    /// Prompts as one batch, padded on the left: pictures encoded and put among the embedded words.
+    fn embed(&self, prompts: &[&Prompt]) -> Result<Embedded> {
         for prompt in prompts {
             self.check_prompt(prompt)?;
         }
-        let lengths: Vec<i64> = prompts.iter().map(|p| p.input_ids().len() as i64).collect();
+        let lengths: Vec<i64> = prompts.iter().map(|p| p.len() as i64).collect();
         let (count, width) = (prompts.len(), lengths.iter().copied().max().unwrap_or(0) as usize);
-        let (mut ids, mut media) = (vec![0i64; count * width], Vec::new());
+        let mut ids = vec![0i64; count * width];
         let mut positions = vec![0i64; 3 * count * width];
+        let (mut media, mut starts) = (Vec::new(), Vec::new());
         for (row, prompt) in prompts.iter().enumerate() {
-            let start = row * width + width - prompt.input_ids().len();
-            for (i, &id) in prompt.input_ids().iter().enumerate() {
-                ids[start + i] = id;
-                for (axis, list) in prompt.position_ids().iter().enumerate() {
-                    positions[axis * count * width + start + i] = list[i];
-                }
+            let start = row * width + width - prompt.len();
+            ids[start..start + prompt.len()].copy_from_slice(prompt.input_ids());
+            for (axis, list) in prompt.position_ids().iter().enumerate() {
+                positions[axis * count * width + start..][..list.len()].copy_from_slice(list);
             }
-            media.extend(prompt.media().iter().flat_map(|span| span.range.clone()).map(|i| (start + i) as i64));
+            media.extend(prompt.patches().iter().cloned());
+            starts.extend(prompt.media().iter().map(|span| start + span.range.start));
         }
-        let shape = [count as i64, width as i64];
-        let mut embeds = self.language.embed(&Tensor::from_slice(&ids).view(shape).to_device(self.device));
-        if let (Some(visual), false) = (&self.visual, media.is_empty()) {
-            let features = self.encode_media(visual.as_ref(), prompts);
-            let places = Tensor::from_slice(&media).to_device(self.device);
-            let flat = embeds.view([-1, embeds.size()[2]]);
-            embeds = flat.index_copy(0, &places, &features).view_as(&embeds);
-        }
+        let features = self.encode(&media)?;
+        let embeds = self.among(&ids, &starts, &features.iter().collect::<Vec<_>>());
+        let (count, width) = (count as i64, width as i64);
         Ok(Embedded {
-            embeds,
-            position_ids: Tensor::from_slice(&positions).view([3, shape[0], shape[1]]).to_device(self.device),
+            embeds: embeds.view([count, width, -1]),
+            position_ids: self.tensor(&positions).view([3, count, width]),
             lengths,
-            next_positions: prompts.iter().map(|p| p.next_position()).collect(),
         })
     }
 
-    fn encode_media(&self, visual: &dyn VisionTower, prompts: &[&Prompt]) -> Tensor {
-        let (mut pixels, mut grids) = (Vec::new(), Vec::new());
-        for patches in prompts.iter().flat_map(|p| p.patches()) {
+    /// Embedded words with the media's features in their places: `[1, N, D]`.
+    fn among(&self, ids: &[i64], starts: &[usize], features: &[&Features]) -> Tensor {
+        let words = self.language.embed(&self.tensor(ids).unsqueeze(0));
+        if features.is_empty() {
+            return words;
+        }
+        let spans = starts.iter().zip(features).map(|(&start, shown)| (start as i64, shown.tokens.size()[0]));
+        let places: Vec<i64> = spans.flat_map(|(start, count)| start..start + count).collect();
+        let tokens: Vec<&Tensor> = features.iter().map(|shown| &shown.tokens).collect();
+        words.index_copy(1, &self.tensor(&places), &Tensor::cat(&tokens, 0).unsqueeze(0))
+    }
+
+    fn tensor(&self, numbers: &[i64]) -> Tensor {
+        Tensor::from_slice(numbers).to_device(self.device)
+    }
+}
+
+impl Backbone for Model {
+    fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    fn train(&self, freeze: &[String]) -> Result<Vec<(String, Tensor)>> {
+        self.trained(freeze)
+    }
+
+    fn lm_head(&self) -> &Tensor {
+        self.language.lm_head()
+    }
+
+    fn device(&self) -> Device {
+        self.device
+    }
+
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn max_tokens(&self) -> usize {
+        usize::try_from(self.config.text.max_position_embeddings).unwrap_or(0)
+    }
+
+    fn check(&self, prompt: &Prompt) -> Result<()> {
+        self.check_prompt(prompt)
+    }
+
+    fn encode(&self, media: &[Arc<Patches>]) -> Result<Vec<Features>> {
+        let Some(visual) = self.visual.as_ref().filter(|_| !media.is_empty()) else {
+            return match media.len() {
+                0 => Ok(Vec::new()),
+                count => Err(Error::Misfit {
+                    processor: format!("{count} picture(s) or video(s)"),
+                    model: "no vision tower".to_owned(),
+                }),
+            };
+        };
+        let merge = self.config.vision.as_ref().map_or(1, |vision| vision.cut().merge);
+        let (mut pixels, mut grids, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        for patches in media {
             let values = patches.pixel_values.as_standard_layout();
             let rows = values.nrows() as i64;
             // A freshly laid out array is one slice.
             pixels.push(Tensor::from_slice(values.as_slice().unwrap_or_default()).view([rows, -1]));
             grids.push(patches.grid_thw.map(|n| n as i64));
+            counts.push(rows / (merge * merge));
         }
         let pixel_values = Tensor::cat(&pixels, 0).to_device(self.device).to_kind(self.kind);
-        visual.forward(&pixel_values, &grids)
+        let features = visual.forward(&pixel_values, &grids).split_with_sizes(&counts, 0);
+        Ok(features.into_iter().map(|tokens| Features { tokens, side: Vec::new() }).collect())
     }
 
-    /// Runs the language model over prompts: hidden states `[P, L, D]`, and the keys and values that completions share.
-    ///
-    /// With padding on the left, the last column is every prompt's last token.
-    pub fn prefill(&self, batch: &Embedded) -> (Tensor, Prefix) {
+    fn score(&self, batch: &Batch, features: &[&Features]) -> Result<Tensor> {
+        if features.len() != batch.media.len() {
+            return Err(Error::Misfit {
+                processor: format!("{} picture(s) or video(s) in the batch", batch.media.len()),
+                model: format!("features of {}", features.len()),
+            });
+        }
+        let starts: Vec<usize> = batch.media.iter().map(|media| media.start).collect();
+        let embeds = self.among(&batch.input_ids, &starts, features);
+        let rows: Vec<Tensor> = batch.position_ids.iter().map(|row| self.tensor(row).unsqueeze(0)).collect();
+        let hidden = self.language.forward(&embeds, &Tensor::stack(&rows, 0), &mut Context::groups(&batch.groups));
+        Ok(hidden.squeeze_dim(0).index_select(0, &self.tensor(&batch.places)))
+    }
+
+    fn prefill(&self, prompts: &[&Prompt]) -> Result<(Tensor, Prefix)> {
+        let batch = self.embed(prompts)?;
         let width = batch.embeds.size()[1];
         let mut context = Context::prompts(&batch.lengths, width, (self.kind, self.device));
         let hidden = self.language.forward(&batch.embeds, &batch.position_ids, &mut context);
-        let prefix = context.into_prefix().unwrap_or_else(|| unreachable!("a context of prompts keeps their prefix"));
-        (hidden, prefix)
+        let prefix = context.into_prefix(prompts.iter().map(|prompt| prompt.next_position()).collect());
+        // With padding on the left, the last column is every prompt's last token.
+        Ok((hidden.select(1, -1), prefix.unwrap_or_else(|| unreachable!("a context of prompts keeps their prefix"))))
     }
 
-    /// Runs the language model over completions `[P·G, T]` of prefilled prompts: hidden states `[P·G, T, D]`.
-    pub fn complete(&self, batch: &Embedded, prefix: &Prefix, input_ids: &Tensor) -> Tensor {
-        let (rows, tokens) = (input_ids.size()[0], input_ids.size()[1]);
-        let position_ids = self.completion_positions(batch, rows, 0, tokens);
-        let mut context = Context::completions(prefix, rows / batch.lengths.len() as i64, tokens);
-        self.language.forward(&self.language.embed(input_ids), &position_ids, &mut context)
-    }
-
-    /// Runs the language model over one more token of each completion, `[P·G]`: hidden states `[P·G, D]`.
-    pub fn step(&self, batch: &Embedded, prefix: &Prefix, cache: &mut GrowingCache, ids: &Tensor) -> Tensor {
-        let position_ids = self.completion_positions(batch, ids.size()[0], cache.length(), 1);
+    fn step(&self, prefix: &Prefix, cache: &mut GrowingCache, ids: &Tensor) -> Tensor {
+        let rows = ids.size()[0];
+        let group = rows / prefix.next_positions.len() as i64;
+        let next = self.tensor(&prefix.next_positions).repeat_interleave_self_int(group, 0, None) + cache.length();
+        let position_ids = next.unsqueeze(0).unsqueeze(-1).expand([3, rows, 1], false);
         let embeds = self.language.embed(&ids.unsqueeze(1));
         self.language.forward(&embeds, &position_ids, &mut Context::sampling(prefix, cache)).squeeze_dim(1)
     }
 
-    fn completion_positions(&self, batch: &Embedded, rows: i64, start: i64, tokens: i64) -> Tensor {
-        let group = rows / batch.next_positions.len() as i64;
-        let first =
-            Tensor::from_slice(&batch.next_positions).to_device(self.device).repeat_interleave_self_int(group, 0, None);
-        let places = Tensor::arange_start(start, start + tokens, (Kind::Int64, self.device));
-        (first.unsqueeze(1) + places).unsqueeze(0).expand([3, rows, tokens], false)
+    fn derive(&self, derived: Derived) -> Result<Rc<dyn Backbone>> {
+        let loader = Loader::deriving(&self.parameters, derived, self.device, self.kind)?;
+        Ok(Rc::new(Self::build(self.config.clone(), loader, self.kind)?))
     }
 
-    /// Hidden states `[…, D]` to logits `[…, V]`.
-    pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        self.language.logits(hidden)
+    fn save(&self, dir: &Path, kind: Kind) -> Result<()> {
+        self.config.save(dir, kind)?;
+        Ok(self.parameters.save(&dir.join("model.safetensors"), kind)?)
+    }
+
+    fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
+        let names = if self.visual.is_some() { Names::Nested } else { Names::Language };
+        Ok(self.parameters.save_adapter(dir, names, base)?)
     }
 }

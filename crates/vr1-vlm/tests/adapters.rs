@@ -13,7 +13,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use vr1_nn::{Adapter, LoraConfig, Modules};
-use vr1_vlm::{Model, Prompt};
+use vr1_processor::Prompt;
+use vr1_vlm::Model;
 
 /// libtorch has one generator, and whatever collects gradients may draw from it: one test at a time.
 static GENERATOR: Mutex<()> = Mutex::new(());

@@ -7,8 +7,9 @@ use checkpoints::{checkpoints, logprobs, processor, processor_with, slope, whole
 use tch::{Device, Kind, Tensor};
 use vr1_data::Picture;
 use vr1_nn::GrowingCache;
-use vr1_vision::ImageProcessor;
-use vr1_vlm::{Layout, Message, Model, PromptRequest};
+use vr1_processor::ImageProcessor;
+use vr1_processor::{Layout, Message, PromptRequest};
+use vr1_vlm::Model;
 
 #[test]
 fn logprobs_are_those_of_transformers() {

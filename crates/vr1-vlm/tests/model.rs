@@ -10,7 +10,8 @@ use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 use vr1_data::{Picture, Video};
 use vr1_nn::GrowingCache;
-use vr1_vlm::{Layout, Message, Model, Part, Processor, Prompt, PromptRequest};
+use vr1_processor::{Layout, Message, Part, Processor, Prompt, PromptRequest};
+use vr1_vlm::Model;
 
 #[derive(Deserialize)]
 struct Case {
@@ -39,7 +40,7 @@ fn slope(height: u32, width: u32, time: u32) -> Picture {
 }
 
 fn cases() -> Vec<(Case, Prompt)> {
-    let processor = Processor::from_dir(&fixtures().join("checkpoint")).unwrap();
+    let processor = Processor::from_dir(&fixtures().join("../../../vr1-processor/tests/fixtures/checkpoint")).unwrap();
     let text = std::fs::read_to_string(fixtures().join("model_expected.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
     assert_eq!(cases.len(), 6);

@@ -5,8 +5,9 @@ use clap::Args;
 use tch::Device;
 use vr1_data::{Picture, Video};
 use vr1_nn::Adapter;
-use vr1_vision::FrameSampling;
-use vr1_vlm::{Layout, Message, Model, ModelConfig, Part, Processor, Prompt, PromptRequest};
+use vr1_processor::FrameSampling;
+use vr1_processor::{Layout, Message, Part, Processor, Prompt, PromptRequest};
+use vr1_vlm::{Model, ModelConfig};
 
 /// A model and what it is asked.
 #[derive(Args)]

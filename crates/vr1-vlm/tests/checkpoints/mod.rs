@@ -8,8 +8,9 @@ use image::RgbImage;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use vr1_data::Picture;
-use vr1_vision::ImageProcessor;
-use vr1_vlm::{ChatTemplate, Layout, Message, Model, Processor, Prompt, PromptRequest, Tokenizer};
+use vr1_processor::ImageProcessor;
+use vr1_processor::{ChatTemplate, Layout, Message, Processor, Prompt, PromptRequest, Tokenizer};
+use vr1_vlm::Model;
 
 const MAX_PIXELS: u64 = 28 * 28 * 40;
 
@@ -49,7 +50,7 @@ pub(crate) fn processor() -> Processor {
 
 /// With other settings for images than the directory's.
 pub(crate) fn processor_with(settings: impl FnOnce(ImageProcessor) -> ImageProcessor) -> Processor {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-processor/tests/fixtures/checkpoint");
     let images = settings(ImageProcessor::from_dir(&dir).unwrap());
     let template = ChatTemplate::from_dir(&dir).unwrap();
     Processor::new(Tokenizer::from_dir(&dir).unwrap(), template, Some(images), &dir).unwrap()

@@ -1,0 +1,94 @@
+/// What can go wrong in an update. The parameters, their moments and their gradients are then as they were before it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting out of its range.
+    #[error("{field} is {value}, and must be {allowed}")]
+    Setting {
+        /// The setting's place.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+    /// Every parameter is frozen.
+    #[error("there is nothing to train: every parameter is frozen")]
+    NothingToTrain,
+    /// f16 parameters: their gradients overflow without a loss scale, and there is none here.
+    #[error("f16 weights are not trained: their gradients overflow; train in bf16 or f32")]
+    Half,
+    /// Signals that do not go with the groups.
+    #[error("{what}: {found} for {wanted} sequences")]
+    Count {
+        /// Which list.
+        what: &'static str,
+        /// How many sequences there are.
+        wanted: usize,
+        /// How many it has.
+        found: usize,
+    },
+    /// A sequence that a loss cannot take.
+    #[error("sample `{sample}`: {reason}")]
+    Sequence {
+        /// The sample.
+        sample: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// There is nothing to learn from.
+    #[error("step {step}: not one token to learn from")]
+    Nothing {
+        /// The step, from 1.
+        step: u64,
+    },
+    /// A number that is NaN or infinite.
+    #[error("step {step}: {what} is not finite; nothing was changed")]
+    NotFinite {
+        /// What is not finite: the loss, or the gradient of a parameter.
+        what: String,
+        /// The step, from 1.
+        step: u64,
+    },
+    /// A loss asks for a reference, and none is kept.
+    #[error("the loss compares with a reference, and the learner keeps none")]
+    NoReference,
+    /// A file of a checkpoint does not hold what a resumed run needs.
+    #[error("{}: {reason}", path.display())]
+    State {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// From the model.
+    #[error(transparent)]
+    Vlm(#[from] vr1_vlm::Error),
+    /// From sequences.
+    #[error(transparent)]
+    Rollout(#[from] vr1_rollout::Error),
+    /// From the supervised loss.
+    #[error(transparent)]
+    Sft(#[from] vr1_sft::Error),
+    /// From a preference loss.
+    #[error(transparent)]
+    Dpo(#[from] vr1_dpo::Error),
+    /// From a policy loss.
+    #[error(transparent)]
+    Grpo(#[from] vr1_grpo::Error),
+    /// From shared tensor arithmetic.
+    #[error(transparent)]
+    Ops(#[from] vr1_ops::Error),
+    /// From the border to libtorch.
+    #[error(transparent)]
+    Torch(#[from] vr1_torch::Error),
+    /// From libtorch.
+    #[error("libtorch: {0}")]
+    Tch(#[from] tch::TchError),
+    /// From a loss of the user's own.
+    #[error("{0}")]
+    Own(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The result of this crate's functions.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

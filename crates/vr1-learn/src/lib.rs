@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+
+mod cut;
+mod dpo;
+mod error;
+mod features;
+mod gradients;
+mod grpo;
+mod kto;
+mod learner;
+mod loss;
+mod muon;
+mod optimizer;
+mod reference;
+mod schedule;
+mod score;
+mod sft;
+mod signals;
+mod stats;
+
+pub use dpo::{PairLoss, PreferenceLoss, WeightedLoss};
+pub use error::{Error, Result};
+pub use grpo::PolicyLoss;
+pub use kto::JudgedLoss;
+pub use learner::{Learner, LearnerConfig, Step, Update};
+pub use loss::{Counts, Coupling, Loss, Needs, Old, Reach, Scored};
+pub use optimizer::{Method, Optimizer, OptimizerConfig};
+pub use reference::ReferenceConfig;
+pub use schedule::Schedule;
+pub use score::{SequenceLogprobs, logprobs};
+pub use sft::ImitationLoss;
+pub use signals::Signals;
+pub use stats::{Fold, Stats};

@@ -1,0 +1,164 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use vr1_processor::{IGNORED, Prompt, Supervised};
+
+use crate::{Error, Result};
+
+/// Which weights: counted from 0, the weights a run began with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Version(pub u64);
+
+/// Why a completion ends where it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// The model ended it.
+    Ended,
+    /// There was no more room.
+    Length,
+}
+
+/// What is known of a sequence that an engine sampled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampled {
+    /// The log-probability of each sampled token under the model itself: at temperature 1, over the whole vocabulary.
+    pub logprobs: Vec<f32>,
+    /// Its log-probability in the distribution that it was drawn from: with temperature, limits and penalties, and what
+    /// is never sampled left out. 0 where the likeliest was taken.
+    pub drawn: Vec<f32>,
+    /// The weights that it was sampled with.
+    pub version: Version,
+    /// Why it ended.
+    pub finish: Finish,
+}
+
+/// A row: a prompt, what follows it, and which tokens of that are trained on.
+///
+/// A completion, a document to imitate and one answer of a preference pair are all sequences. What follows the prompt may
+/// show media too, a later turn's picture or a tool's; the tokens of media are never trained on.
+#[derive(Debug, Clone)]
+pub struct Sequence {
+    prompt: Arc<Prompt>,
+    tail: Arc<Prompt>,
+    trained: Vec<bool>,
+    sampled: Option<Sampled>,
+    text: String,
+}
+
+impl Sequence {
+    /// A sequence of any kind: `tail` follows `prompt`, with positions that count from the prompt's end; `trained` says of
+    /// each of its tokens whether it is trained on.
+    ///
+    /// # Errors
+    /// If the prompt is empty, `trained` has another length than `tail`, or marks a token of media.
+    pub fn new(prompt: Arc<Prompt>, tail: Prompt, trained: Vec<bool>, text: String) -> Result<Self> {
+        let wrong = |reason: String| Err(Error::Sequence { sample: prompt.sample().into(), reason });
+        if prompt.is_empty() {
+            return wrong("a prompt without a token: there is nothing that the first token follows".into());
+        }
+        if trained.len() != tail.len() {
+            return wrong(format!("{} marks for {} tokens", trained.len(), tail.len()));
+        }
+        if let Some(span) = tail.media().iter().find(|span| trained[span.range.clone()].contains(&true)) {
+            return wrong(format!("tokens {:?} stand for media and cannot be trained on", span.range));
+        }
+        Ok(Self { prompt, tail: tail.into(), trained, sampled: None, text })
+    }
+
+    /// What an engine sampled after `prompt`, reading `text`; every token is trained on.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), if one of `ids` is a media token, or the log-probabilities are not as many.
+    pub fn completion(prompt: Arc<Prompt>, ids: &[i64], text: String, sampled: Sampled) -> Result<Self> {
+        if [&sampled.logprobs, &sampled.drawn].iter().any(|list| list.len() != ids.len()) {
+            let counts = format!("{} and {}", sampled.logprobs.len(), sampled.drawn.len());
+            let reason = format!("{counts} log-probabilities for {} sampled tokens", ids.len());
+            return Err(Error::Sequence { sample: prompt.sample().into(), reason });
+        }
+        let tail = prompt.tail(ids, &text)?;
+        let sequence = Self::new(prompt, tail, vec![true; ids.len()], text)?;
+        Ok(Self { sampled: Some(sampled), ..sequence })
+    }
+
+    /// A document to imitate: everything before its first learnt token is the prompt.
+    ///
+    /// # Errors
+    /// If nothing of it is learnt, or its first token is.
+    pub fn document(supervised: &Supervised) -> Result<Self> {
+        let Supervised { prompt, labels } = supervised;
+        let wrong = |reason: &str| Error::Sequence { sample: prompt.sample().into(), reason: reason.into() };
+        // The first token follows nothing and cannot be learnt.
+        let first = labels.iter().skip(1).position(|label| *label != IGNORED).map(|place| place + 1);
+        let first = first.ok_or_else(|| wrong("not one of its tokens is to be learnt"))?;
+        let last = labels.iter().rposition(|label| *label != IGNORED).unwrap_or(first);
+        let whole = match prompt.split(last + 1) {
+            Some((until, _)) => until,
+            None => return Err(wrong("a learnt token stands among those of a picture")),
+        };
+        let (before, tail) = whole.split(first).ok_or_else(|| wrong("a learnt token stands among those of a picture"))?;
+        let trained = labels[first..=last].iter().map(|label| *label != IGNORED).collect();
+        Self::new(before.into(), tail, trained, String::new())
+    }
+
+    /// The prompt, shared by the group.
+    pub fn prompt(&self) -> &Arc<Prompt> {
+        &self.prompt
+    }
+
+    /// What follows the prompt; its positions count from the prompt's end.
+    pub fn tail(&self) -> &Prompt {
+        &self.tail
+    }
+
+    /// The ids that follow the prompt.
+    pub fn ids(&self) -> &[i64] {
+        self.tail.input_ids()
+    }
+
+    /// Which of the tail's tokens are trained on.
+    pub fn trained(&self) -> &[bool] {
+        &self.trained
+    }
+
+    /// How many tokens are trained on.
+    pub fn trained_tokens(&self) -> usize {
+        self.trained.iter().filter(|trained| **trained).count()
+    }
+
+    /// What the engine said, where an engine sampled it: one entry a trained token.
+    pub fn sampled(&self) -> Option<&Sampled> {
+        self.sampled.as_ref()
+    }
+
+    /// The tail as text, special tokens left out.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it came to an end by itself; what nobody sampled did.
+    pub fn finished(&self) -> bool {
+        self.sampled.as_ref().is_none_or(|sampled| sampled.finish == Finish::Ended)
+    }
+
+    /// The same sequence behind the same prompt held elsewhere: what makes answers that were written apart one group.
+    ///
+    /// # Errors
+    /// If the prompts are not the same tokens and media.
+    pub fn with_prompt(self, prompt: &Arc<Prompt>) -> Result<Self> {
+        let alike = self.prompt.input_ids() == prompt.input_ids() && self.prompt.patches() == prompt.patches();
+        if !alike {
+            let reason = "the prompts of one group differ".to_owned();
+            return Err(Error::Sequence { sample: prompt.sample().into(), reason });
+        }
+        Ok(Self { prompt: prompt.clone(), ..self })
+    }
+
+    /// The sequence with further tokens behind it, which are not trained on: what a tool returned, a later turn.
+    #[must_use]
+    pub fn followed_by(mut self, shown: &Prompt) -> Self {
+        self.trained.resize(self.trained.len() + shown.len(), false);
+        self.tail = self.tail.followed_by(shown).into();
+        self
+    }
+}

@@ -1,0 +1,30 @@
+use std::any::Any;
+use std::path::Path;
+use std::rc::Rc;
+
+use vr1_rollout::{Error, Result, Version, Weights};
+
+use crate::Backbone;
+
+/// The weights of a model in this process, on their way into an engine.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The model; its tensors are those that training changes.
+    pub model: Rc<dyn Backbone>,
+    /// Which weights they are.
+    pub version: Version,
+}
+
+impl Weights for Snapshot {
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        self.model.save(dir, self.model.kind()).map_err(Error::engine)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
