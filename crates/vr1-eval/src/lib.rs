@@ -8,4 +8,4 @@ mod score;
 pub use error::{Error, Result};
 #[cfg(feature = "judge")]
 pub use judge::{Judge, JudgeError};
-pub use score::{Answer, Score, Scored, score};
+pub use score::{Answer, Score, Scored, Tally};

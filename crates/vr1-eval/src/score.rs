@@ -24,7 +24,7 @@ pub struct Answer<'a> {
 /// Averages over a set of answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// The share of right answers.
+    /// The share of right answers among those that have a verdict.
     pub accuracy: f64,
     /// The mean of each term of the reward, over the answers that have it.
     pub terms: BTreeMap<String, f64>,
@@ -34,30 +34,53 @@ pub struct Score {
     pub finished: f64,
     /// How many answers.
     pub count: usize,
+    /// How many of them have no verdict: the reward failed, or its metric is missing.
+    pub missing: usize,
+    /// Why the first of those has none.
+    pub why_missing: Option<String>,
 }
 
 /// An answer with what the reward says of it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scored {
-    /// Total and terms.
-    pub outcome: Outcome,
-    /// Whether the metric is above its threshold.
-    pub right: bool,
+    /// Total and terms; nothing where the reward failed.
+    pub outcome: Option<Outcome>,
+    /// Whether the metric is above its threshold, where there is a verdict.
+    pub right: Option<bool>,
 }
 
-/// Scores `answers` with `reward`; where the term `metric` is above `threshold`, an answer is right. A missing metric is
-/// not right.
-///
-/// # Errors
-/// If the reward has no term `metric`, or cannot score an answer; the sample is named.
-pub fn score(answers: &[Answer<'_>], reward: &Program, metric: &str, threshold: f64) -> Result<(Score, Vec<Scored>)> {
-    if !reward.term_names().any(|name| name == metric) {
-        let known = reward.term_names().collect::<Vec<_>>().join(", ");
-        return Err(Error::UnknownTerm { term: metric.to_owned(), known });
+/// Scores answers one after the other, and keeps no more of them than sums.
+#[derive(Debug)]
+pub struct Tally<'a> {
+    reward: &'a Program,
+    metric: &'a str,
+    threshold: f64,
+    sums: BTreeMap<String, (f64, usize)>,
+    right: usize,
+    tokens: usize,
+    finished: usize,
+    count: usize,
+    missing: usize,
+    why_missing: Option<String>,
+}
+
+impl<'a> Tally<'a> {
+    /// A tally by `reward`; where its term `metric` is above `threshold`, an answer is right.
+    ///
+    /// # Errors
+    /// If the reward has no term `metric`.
+    pub fn new(reward: &'a Program, metric: &'a str, threshold: f64) -> Result<Self> {
+        if !reward.term_names().any(|name| name == metric) {
+            let known = reward.term_names().collect::<Vec<_>>().join(", ");
+            return Err(Error::UnknownTerm { term: metric.to_owned(), known });
+        }
+        let (sums, why_missing) = (BTreeMap::new(), None);
+        let (right, tokens, finished, count, missing) = (0, 0, 0, 0, 0);
+        Ok(Self { reward, metric, threshold, sums, right, tokens, finished, count, missing, why_missing })
     }
-    let mut scored = Vec::with_capacity(answers.len());
-    let mut sums: BTreeMap<String, (f64, usize)> = BTreeMap::new();
-    for answer in answers {
+
+    /// Scores an answer. One without a verdict is counted as missing, and is neither right nor wrong.
+    pub fn add(&mut self, answer: &Answer<'_>) -> Scored {
         let rollout = Rollout {
             prompt: &answer.prompt,
             completion: &answer.completion,
@@ -66,25 +89,48 @@ pub fn score(answers: &[Answer<'_>], reward: &Program, metric: &str, threshold: 
             finished: answer.finished,
             fields: &answer.sample.fields,
         };
-        let outcome =
-            reward.outcome(&rollout).map_err(|source| Error::Reward { sample: answer.sample.id.clone(), source })?;
-        let mut right = false;
+        self.count += 1;
+        self.tokens += answer.tokens;
+        self.finished += usize::from(answer.finished);
+        let outcome = match self.reward.outcome(&rollout) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.miss(answer, &error.to_string());
+                return Scored { outcome: None, right: None };
+            }
+        };
+        let mut right = None;
         for (name, value) in &outcome.terms {
             let Some(value) = value.map(f64::from) else { continue };
-            let sum = sums.entry(name.clone()).or_default();
+            let sum = self.sums.entry(name.clone()).or_default();
             *sum = (sum.0 + value, sum.1 + 1);
-            right |= name == metric && value > threshold;
+            if name == self.metric {
+                right = Some(value > self.threshold);
+            }
         }
-        scored.push(Scored { outcome, right });
+        match right {
+            Some(right) => self.right += usize::from(right),
+            None => self.miss(answer, &format!("its `{}` is missing", self.metric)),
+        }
+        Scored { outcome: Some(outcome), right }
     }
-    let count = answers.len();
-    let mean = |value: &dyn Fn(usize) -> f64| (0..count).map(value).sum::<f64>() / count.max(1) as f64;
-    let score = Score {
-        accuracy: mean(&|i| f64::from(u8::from(scored[i].right))),
-        terms: sums.into_iter().map(|(name, (sum, count))| (name, sum / count as f64)).collect(),
-        completion_length: mean(&|i| answers[i].tokens as f64),
-        finished: mean(&|i| f64::from(u8::from(answers[i].finished))),
-        count,
-    };
-    Ok((score, scored))
+
+    fn miss(&mut self, answer: &Answer<'_>, reason: &str) {
+        self.missing += 1;
+        self.why_missing.get_or_insert_with(|| format!("the answer to `{}`: {reason}", answer.sample.id));
+    }
+
+    /// The averages so far.
+    pub fn score(&self) -> Score {
+        let of = |sum: usize, count: usize| sum as f64 / count.max(1) as f64;
+        Score {
+            accuracy: of(self.right, self.count - self.missing),
+            terms: self.sums.iter().map(|(name, (sum, count))| (name.clone(), sum / *count as f64)).collect(),
+            completion_length: of(self.tokens, self.count),
+            finished: of(self.finished, self.count),
+            count: self.count,
+            missing: self.missing,
+            why_missing: self.why_missing.clone(),
+        }
+    }
 }

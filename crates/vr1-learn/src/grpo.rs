@@ -40,7 +40,7 @@ impl Loss for PolicyLoss {
             &scored.logprobs,
             &scored.old_logprobs,
             scored.ref_logprobs.as_ref(),
-            &scored.signals,
+            scored.token_signals.as_ref().unwrap_or(&scored.signals),
             &scored.mask,
             extras,
             &config,

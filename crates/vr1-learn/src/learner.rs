@@ -5,6 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
+use vr1_nn::Derived;
 use vr1_rollout::{Group, SampleKey, Sequence, Version};
 use vr1_vlm::{Backbone, Batch, Piece, Snapshot};
 
@@ -63,6 +64,8 @@ pub struct Learner {
     config: LearnerConfig,
     optimizer: Optimizer,
     reference: Option<Rc<dyn Backbone>>,
+    /// Whether the reference is no longer the model that the learner began with.
+    moved: bool,
     /// The reference's log-probabilities of answers that were not sampled, which come up again from epoch to epoch.
     known: HashMap<(SampleKey, usize), SequenceLogprobs>,
     /// Ids that are never sampled.
@@ -83,6 +86,7 @@ struct Part<'a> {
     rows: Rows,
     mask: Tensor,
     signals: Tensor,
+    token_signals: Option<Tensor>,
     drawn: Option<Tensor>,
     old: Option<Tensor>,
     reference: Option<Tensor>,
@@ -105,7 +109,7 @@ impl Learner {
         let optimizer = Optimizer::new(model.train(&config.freeze)?, config.optimizer.clone())?;
         let unreachable = Tensor::from_slice(unreachable).to_device(model.device());
         let (known, version) = (HashMap::new(), Version::default());
-        Ok(Self { model, config, optimizer, reference: None, known, unreachable, version })
+        Ok(Self { model, config, optimizer, reference: None, moved: false, known, unreachable, version })
     }
 
     /// The model.
@@ -116,6 +120,11 @@ impl Learner {
     /// The weights as they are now, for an engine.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { model: self.model.clone(), version: self.version }
+    }
+
+    /// Counts versions on from `version`: what a learner of an earlier stage had made.
+    pub fn continue_from(&mut self, version: Version) {
+        self.version = version;
     }
 
     /// The learning rate of a step.
@@ -132,6 +141,28 @@ impl Learner {
         let reference = self.config.reference.begin(self.model.as_ref())?;
         self.set_reference(reference);
         Ok(())
+    }
+
+    /// Compares with the model as it is now, its adapter included, from here on: a new round.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn renew_reference(&mut self) -> Result<()> {
+        let reference = self.model.derive(Derived::Copy)?;
+        self.set_reference(reference);
+        self.moved = true;
+        Ok(())
+    }
+
+    /// The reference where it is neither the model that the learner began with nor none: what a checkpoint must hold.
+    pub fn moved_reference(&self) -> Option<&Rc<dyn Backbone>> {
+        self.reference.as_ref().filter(|_| self.moved)
+    }
+
+    /// Takes up a reference that had moved.
+    pub fn set_moved_reference(&mut self, reference: Rc<dyn Backbone>) {
+        self.set_reference(reference);
+        self.moved = true;
     }
 
     /// Compares with `reference` from here on.
@@ -165,6 +196,7 @@ impl Learner {
                     let moved = self.config.reference.follow(reference.as_ref(), self.model.as_ref(), at.done + 1);
                     if moved {
                         self.known.clear();
+                        self.moved = true;
                     }
                 }
                 Ok(Update { metrics, version: self.version })
@@ -269,10 +301,17 @@ impl Learner {
             let learnt = batch.lengths.iter().zip(&signals.parts()[these.clone()]);
             let marks = learnt.flat_map(|(&length, &part)| std::iter::repeat_n(f32::from(u8::from(part)), length));
             let mask = rows.lay_slice(&marks.collect::<Vec<_>>()).to_kind(Kind::Int64);
+            let token_signals = match signals.tokens().map(|tokens| &tokens[these.clone()]) {
+                Some(lists) if lists.iter().map(Vec::len).ne(batch.lengths.iter().copied()) => {
+                    let (wanted, found) = (batch.targets.len(), lists.iter().map(Vec::len).sum());
+                    return Err(Error::Count { what: "signals of tokens", wanted, found });
+                }
+                lists => lists.map(|lists| rows.lay_slice(&lists.concat())),
+            };
             let signals = Tensor::from_slice(&signals.values()[these]).to_device(device);
             let drawn = drawn(&pieces).map(|values| rows.lay_slice(&values));
             let old = drawn.as_ref().filter(|_| needs.old == Old::Drawn).map(Tensor::shallow_clone);
-            Ok(Part { pieces, batch, rows, mask, signals, drawn, old, reference: None })
+            Ok(Part { pieces, batch, rows, mask, signals, token_signals, drawn, old, reference: None })
         };
         cut(groups, self.config.tokens_per_micro_batch, needs.coupling).into_iter().map(part).collect()
     }
@@ -300,6 +339,7 @@ impl Learner {
             drawn: part.drawn.as_ref().map(Tensor::shallow_clone),
             ref_logprobs: part.reference.as_ref().map(Tensor::shallow_clone),
             signals: part.signals.shallow_clone(),
+            token_signals: part.token_signals.as_ref().map(Tensor::shallow_clone),
             groups: part.pieces.iter().map(|piece| piece.sequences.len()).collect(),
             samples: part.pieces.iter().map(|piece| piece.group.prompt().sample().to_owned()).collect(),
             mismatched_kl,

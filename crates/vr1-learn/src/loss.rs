@@ -100,6 +100,8 @@ pub struct Scored {
     pub ref_logprobs: Option<Tensor>,
     /// The signals, `[B]`.
     pub signals: Tensor,
+    /// Those of single tokens, `[B, T]`, where a sequence's tokens do not share one.
+    pub token_signals: Option<Tensor>,
     /// How many sequences each group has in this micro-batch.
     pub groups: Vec<usize>,
     /// Names of the groups' samples, for messages.

@@ -11,13 +11,21 @@ pub struct Signals {
     values: Vec<f32>,
     /// Which sequences take part; those that do not are in no sum of tokens.
     parts: Vec<bool>,
+    /// A number for each trained token, where a sequence's tokens do not share one.
+    tokens: Option<Vec<Vec<f32>>>,
 }
 
 impl Signals {
     /// One number for each sequence; all take part.
     pub fn new(values: Vec<f32>) -> Self {
         let parts = vec![true; values.len()];
-        Self { values, parts }
+        Self { values, parts, tokens: None }
+    }
+
+    /// A number for each trained token of each sequence: advantages that differ within a completion.
+    pub fn by_token(tokens: Vec<Vec<f32>>) -> Self {
+        let mean = |list: &Vec<f32>| list.iter().sum::<f32>() / list.len().max(1) as f32;
+        Self { tokens: Some(tokens.clone()), ..Self::new(tokens.iter().map(mean).collect()) }
     }
 
     /// Leaves out the sequences that are marked `false`: nothing is learnt from their tokens.
@@ -39,6 +47,11 @@ impl Signals {
     /// Whether each sequence takes part.
     pub fn parts(&self) -> &[bool] {
         &self.parts
+    }
+
+    /// The numbers of tokens, a list for each sequence, where its tokens do not share one.
+    pub fn tokens(&self) -> Option<&[Vec<f32>]> {
+        self.tokens.as_deref()
     }
 
     /// Checks that there is a finite number for each sequence of `groups`.

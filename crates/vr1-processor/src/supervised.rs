@@ -1,5 +1,5 @@
-use crate::processor::Processor;
-use crate::{Ending, Error, Message, Prompt, PromptRequest, Result, Role, TokenType};
+use super::processor::Processor;
+use crate::{Ending, Error, Layout, Message, Prompt, PromptRequest, Result, Role, TokenType};
 
 /// What a label is where nothing is to be learnt.
 pub const IGNORED: i64 = -100;
@@ -36,12 +36,53 @@ impl Processor {
     /// As [`prompt`](Self::prompt); when there is no assistant's turn; and when the template changes what stands before an answer
     /// once the answer is there.
     pub fn supervised(&self, sample: &str, messages: &[Message], mask: Mask) -> Result<Supervised> {
+        let (text, ids, learnt) = self.spoken(sample, messages, 0)?;
+        self.labelled(sample, &text, ids, learnt, messages, mask)
+    }
+
+    /// The answers that follow a prompt of `before`: their tokens as one piece of text behind it, and which of them are
+    /// learnt. What stands between two answers is not.
+    ///
+    /// In the raw layout there is one answer, which the tokenizer's end token ends.
+    ///
+    /// # Errors
+    /// As [`supervised`](Self::supervised) and [`supervised_target`](Self::supervised_target); when an answer shows media.
+    pub fn answers(&self, before: &PromptRequest<'_>, prompt: &Prompt, answers: &[Message]) -> Result<(Prompt, Vec<bool>)> {
+        let refuse = |reason: &str| Err(Error::Conversation { sample: before.sample.into(), reason: reason.into() });
+        if answers.iter().any(Message::has_media) {
+            return refuse("an answer shows a picture or a video, which nobody can say");
+        }
+        let (text, ids, learnt) = match before.layout {
+            Layout::Chat => {
+                if !before.prefill.is_empty() {
+                    return refuse("an answer in the chat layout begins with the assistant's turn; there is no prefill");
+                }
+                let messages: Vec<Message> = before.messages.iter().chain(answers).cloned().collect();
+                let (text, ids, learnt) = self.spoken(before.sample, &messages, before.messages.len())?;
+                (text, ids, learnt)
+            }
+            Layout::Raw => {
+                let [answer] = answers else { return refuse("the raw layout takes one answer") };
+                let (text, ids) = self.ended(&answer.words())?;
+                let learnt = vec![true; ids.len()];
+                (text, ids, learnt)
+            }
+        };
+        Ok((prompt.tail(&ids, &text)?, learnt))
+    }
+
+    /// What is said from turn `first` on: the text, its tokens, and which of these are an answer's. What is before is
+    /// rendered as a prompt that is open for an answer; with `first` 0 there is nothing before.
+    fn spoken(&self, sample: &str, messages: &[Message], first: usize) -> Result<(String, Vec<i64>, Vec<bool>)> {
         let template = self.template()?;
         let whole = template.render(messages, Ending::Closed, self.tokenizer())?;
-        let mut ids = Vec::new();
-        let mut learnt = Vec::new();
-        let mut at = 0;
-        for (turn, _) in messages.iter().enumerate().filter(|(_, message)| message.role == Role::Assistant) {
+        let begin = match first {
+            0 => 0,
+            turns => template.render(&messages[..turns], Ending::Open, self.tokenizer())?.text().len(),
+        };
+        let (mut ids, mut learnt, mut at) = (Vec::new(), Vec::new(), begin);
+        let answers = messages.iter().enumerate().skip(first).filter(|(_, message)| message.role == Role::Assistant);
+        for (turn, _) in answers {
             let before = template.render(&messages[..turn], Ending::Open, self.tokenizer())?;
             let through = template.render(&messages[..=turn], Ending::Closed, self.tokenizer())?;
             if !through.text().starts_with(before.text()) || !whole.text().starts_with(through.text()) {
@@ -50,19 +91,35 @@ impl Processor {
             }
             let (start, end) = (before.text().len(), through.text().len());
             ids.extend(self.tokenizer().encode(&whole.slice(at..start))?);
+            learnt.resize(ids.len(), false);
             let answer = self.tokenizer().encode(&whole.slice(start..end))?;
             let special = answer.iter().rposition(|&id| self.tokenizer().is_special(id));
-            learnt.push(ids.len()..ids.len() + special.map_or(answer.len(), |place| place + 1));
+            learnt.resize(ids.len() + special.map_or(answer.len(), |place| place + 1), true);
             ids.extend(answer);
+            learnt.resize(ids.len(), false);
             at = end;
         }
-        if learnt.is_empty() {
+        if !learnt.contains(&true) {
             let reason = "no assistant's turn to learn from".into();
             return Err(Error::Conversation { sample: sample.into(), reason });
         }
         ids.extend(self.tokenizer().encode(&whole.slice(at..whole.text().len()))?);
-        let marked = ids.iter().enumerate().map(|(i, _)| learnt.iter().any(|range| range.contains(&i))).collect();
-        self.labelled(sample, whole.text(), ids, marked, messages, mask)
+        learnt.resize(ids.len(), false);
+        Ok((whole.text()[begin..].to_owned(), ids, learnt))
+    }
+
+    /// Words and the token that ends them.
+    fn ended(&self, words: &str) -> Result<(String, Vec<i64>)> {
+        let Some(&eos) = self.tokenizer().eos().first() else {
+            return Err(Error::MissingToken {
+                origin: self.tokenizer().origin().into(),
+                token: "eos_token".into(),
+                needed_for: "a target to learn",
+            });
+        };
+        let mut ids = self.tokenizer().encode_words(words)?;
+        ids.push(eos);
+        Ok((format!("{words}{}", self.tokenizer().token(eos).unwrap_or_default()), ids))
     }
 
     /// A prompt of either layout with the words that should follow it; those and the token that ends them are learnt
@@ -71,19 +128,10 @@ impl Processor {
     /// # Errors
     /// As [`prompt`](Self::prompt), and when the tokenizer knows no token that ends a text.
     pub fn supervised_target(&self, request: &PromptRequest<'_>, target: &str, mask: Mask) -> Result<Supervised> {
-        let Some(&eos) = self.tokenizer().eos().first() else {
-            return Err(Error::MissingToken {
-                origin: self.tokenizer().origin().into(),
-                token: "eos_token".into(),
-                needed_for: "a target to learn",
-            });
-        };
+        let (text, answer) = self.ended(target)?;
         let prompt = self.prompt(request)?;
-        let mut answer = self.tokenizer().encode_words(target)?;
-        answer.push(eos);
-        let name = self.tokenizer().token(eos).unwrap_or_default();
         let from = prompt.len();
-        let prompt = prompt.extend(&answer, &format!("{target}{name}"))?;
+        let prompt = prompt.extend(&answer, &text)?;
         let labels = labels(&prompt, mask, |place| place >= from);
         Ok(Supervised { prompt, labels })
     }

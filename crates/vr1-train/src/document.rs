@@ -71,23 +71,21 @@ impl Document {
     }
 
     /// The prompt and the words, readable: what a tokenizer is trained on.
-    pub(crate) fn words(&self, index: usize) -> Result<Vec<String>> {
-        let sample = self.samples.get(index)?;
+    pub(crate) fn words(&self, sample: &Sample) -> Result<Vec<String>> {
         Ok(match &self.form {
-            Form::Answer { text, target } => vec![text.render(&sample)?, target.render(&sample)?],
+            Form::Answer { text, target } => vec![text.render(sample)?, target.render(sample)?],
             Form::Turns(names) => {
-                turns(&sample, names)?.into_iter().flat_map(|turn| [turn.prompt.clone(), turn.answer.clone()]).collect()
+                turns(sample, names)?.into_iter().flat_map(|turn| [turn.prompt.clone(), turn.answer.clone()]).collect()
             }
         })
     }
 
-    /// The sample number `index` with its labels.
-    pub(crate) fn supervised(&self, index: usize, processor: &Processor) -> Result<Supervised> {
-        let sample = self.samples.get(index)?;
-        let media = vr1_processor::media(&sample);
+    /// A sample with its labels.
+    pub(crate) fn supervised(&self, sample: &Sample, processor: &Processor) -> Result<Supervised> {
+        let media = vr1_processor::media(sample);
         match &self.form {
             Form::Answer { text, target } => {
-                let (text, target) = (text.render(&sample)?, target.render(&sample)?);
+                let (text, target) = (text.render(sample)?, target.render(sample)?);
                 let mut messages = vec![Message::user(media, text)];
                 if self.layout == Layout::Raw {
                     let request =
@@ -99,7 +97,7 @@ impl Document {
             }
             Form::Turns(names) => {
                 let mut messages = Vec::new();
-                for (i, turn) in turns(&sample, names)?.into_iter().enumerate() {
+                for (i, turn) in turns(sample, names)?.into_iter().enumerate() {
                     let media = if i == 0 { media.clone() } else { Vec::new() };
                     messages.push(Message::user(media, &turn.prompt));
                     messages.push(Message::text(Role::Assistant, &turn.answer));

@@ -12,17 +12,6 @@ pub enum Error {
         /// What is allowed.
         allowed: &'static str,
     },
-    /// Every parameter is frozen.
-    #[error("there is nothing to train: every parameter is frozen")]
-    NothingToTrain,
-    /// A gradient is NaN or infinite.
-    #[error("step {step}: the gradient of {name} is not finite; nothing was changed")]
-    GradientNotFinite {
-        /// The first such parameter.
-        name: String,
-        /// The step.
-        step: u64,
-    },
     /// A text of the recipe is no template.
     #[error("the text {text:?} is no template: {reason}")]
     Template {
@@ -80,18 +69,15 @@ pub enum Error {
     /// From rewards.
     #[error(transparent)]
     Reward(#[from] vr1_reward::Error),
-    /// From the supervised loss.
+    /// From the learner.
     #[error(transparent)]
-    Sft(#[from] vr1_sft::Error),
+    Learn(#[from] vr1_learn::Error),
+    /// From preference pairs.
+    #[error(transparent)]
+    Dpo(#[from] vr1_dpo::Error),
     /// From the GRPO loss or its advantages.
     #[error(transparent)]
     Grpo(#[from] vr1_grpo::Error),
-    /// From shared tensor arithmetic.
-    #[error(transparent)]
-    Ops(#[from] vr1_ops::Error),
-    /// From the border to libtorch.
-    #[error(transparent)]
-    Torch(#[from] vr1_torch::Error),
     /// From libtorch.
     #[error("libtorch: {0}")]
     Tch(#[from] tch::TchError),

@@ -1,24 +1,31 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use vr1_data::Sample;
-use vr1_eval::{Answer, Score, score};
-use vr1_processor::Processor;
+use rayon::prelude::*;
+use vr1_data::{Dataset, Sample};
+use vr1_eval::{Answer, Score, Tally};
+use vr1_learn::logprobs;
 use vr1_reward::Program;
-use vr1_rollout::{Beam, LocalEngine, RolloutEngine, Sampling, answer_in_stages};
+use vr1_rollout::{Group, Request, SampleKey, Sampling, Search, answer_in_stages};
 use vr1_run::Interrupt;
-use vr1_vlm::Model;
 
-use crate::grpo::Prompting;
-use crate::{Error, EvaluationConfig, PromptConfig, Result};
+use super::dpo::preference_metrics;
+use super::pairs::Pairs;
+use super::prompting::Prompting;
+use crate::recipe::{EvaluationConfig, PromptConfig};
+use crate::{Error, Result, Run};
 
 /// Prompts that are completed side by side.
 const BATCH: usize = 64;
+/// Held-out pairs that are scored side by side.
+const PAIRS: usize = 16;
 
-/// Held-out samples, read once.
+/// Held-out samples, read as they are needed.
 pub(crate) struct Evaluation {
     config: EvaluationConfig,
     prompting: Prompting,
-    sets: Vec<(String, Vec<Sample>)>,
+    sets: Vec<(String, Arc<dyn Dataset>)>,
+    preferences: Vec<(String, Pairs)>,
 }
 
 impl Evaluation {
@@ -30,86 +37,106 @@ impl Evaluation {
                     "evaluation.samples: 0 takes a set whole, and `{name}` is drawn without end: say how many"
                 )));
             }
-            let samples = source.open(seed)?;
-            let count = if config.samples == 0 { samples.len() } else { config.samples.min(samples.len()) };
-            let samples = (0..count).map(|i| samples.get(i)).collect::<Result<_, _>>()?;
-            sets.push((name.clone(), samples));
+            sets.push((name.clone(), source.open(seed)?));
         }
-        Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, sets })
+        let open = |(name, source): (&String, _)| Ok((name.clone(), Pairs::open(source, prompt, seed)?));
+        let pairs: Vec<(String, Option<Pairs>)> = config.preferences.iter().map(open).collect::<Result<_>>()?;
+        let preferences = pairs.into_iter().filter_map(|(name, pairs)| Some((name, pairs?))).collect();
+        Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, sets, preferences })
     }
 
     /// Scores of all sets as numbers by name: `in_domain/accuracy`, `in_domain/format`, `in_domain/completion_length`…;
     /// `accuracy` alone is that of the first set by name, which is the one in domain.
-    pub(crate) fn run(
-        &self,
-        model: &Model,
-        processor: &Processor,
-        reward: &Program,
-        interrupt: &Interrupt,
-    ) -> Result<BTreeMap<String, f64>> {
+    pub(crate) fn run(&self, run: &mut Run, reward: &Program, interrupt: &Interrupt) -> Result<BTreeMap<String, f64>> {
         let mut values = BTreeMap::new();
-        for (name, samples) in &self.sets {
-            if interrupt.requested() {
-                break;
+        for (number, (name, samples)) in self.sets.iter().enumerate() {
+            let mut tally = Tally::new(reward, &self.config.metric, self.config.threshold)?;
+            for start in (0..self.count(samples.len())).step_by(BATCH) {
+                if interrupt.requested() {
+                    return Ok(values);
+                }
+                let end = (start + BATCH).min(self.count(samples.len()));
+                let key = |index: usize| SampleKey { dataset: HELD_OUT + number as u32, epoch: 0, index: index as u64 };
+                let batch: Vec<(SampleKey, Sample)> =
+                    (start..end).into_par_iter().map(|i| Ok((key(i), samples.get(i)?))).collect::<Result<_>>()?;
+                let answers = match self.config.stage_beams {
+                    None => self.answers(&batch, run)?,
+                    Some(beams) => self.staged_answers(&batch, run, beams)?,
+                };
+                answers.iter().for_each(|answer| drop(tally.add(answer)));
             }
-            let answers = match self.config.stage_beams {
-                None => self.answers(samples, model, processor)?,
-                Some(beams) => self.staged_answers(samples, model, processor, beams)?,
-            };
-            let (score, _) = score(&answers, reward, &self.config.metric, self.config.threshold)?;
+            let score = tally.score();
             values.entry("accuracy".to_owned()).or_insert(score.accuracy);
             values.extend(numbers(&score).map(|(key, value)| (format!("{name}/{key}"), value)));
+        }
+        for (name, pairs) in &self.preferences {
+            let mut lists = Vec::new();
+            for start in (0..self.count(pairs.len())).step_by(PAIRS) {
+                if interrupt.requested() {
+                    return Ok(values);
+                }
+                let end = (start + PAIRS).min(self.count(pairs.len()));
+                let key = |index: usize| SampleKey { dataset: HELD_OUT, epoch: 0, index: index as u64 };
+                let groups: Vec<Group> = (start..end)
+                    .into_par_iter()
+                    .map(|i| pairs.group(key(i), &run.processor))
+                    .collect::<Result<_>>()?;
+                lists.extend(logprobs(run.learner.model().as_ref(), &groups, 1.0)?);
+            }
+            values.extend(preference_metrics(&lists).into_iter().map(|(key, value)| (format!("{name}/{key}"), value)));
         }
         Ok(values)
     }
 
-    fn answers<'a>(&self, samples: &'a [Sample], model: &Model, processor: &Processor) -> Result<Vec<Answer<'a>>> {
+    fn count(&self, len: usize) -> usize {
+        if self.config.samples == 0 { len } else { self.config.samples.min(len) }
+    }
+
+    fn answers<'a>(&self, batch: &'a [(SampleKey, Sample)], run: &mut Run) -> Result<Vec<Answer<'a>>> {
         let sampling = Sampling::greedy(self.config.max_completion_tokens);
-        let limit = model.config().text.max_position_embeddings as usize;
-        let limit = limit.saturating_sub(self.config.max_completion_tokens);
-        let engine = LocalEngine::new(model, processor.tokenizer());
-        let mut answers = Vec::with_capacity(samples.len());
-        for batch in samples.chunks(BATCH) {
-            let prompts = self.prompting.prompts(batch, processor, limit)?;
-            for (sample, group) in batch.iter().zip(engine.generate(prompts, 1, &sampling)?) {
-                let prompt = group.prompt.text().to_owned();
-                let answer = |c: vr1_rollout::Completion| Answer {
-                    sample,
-                    prompt: prompt.clone(),
-                    completion: c.text,
-                    tokens: c.ids.len(),
-                    finished: c.finished,
-                };
-                answers.extend(group.completions.into_iter().map(answer));
-            }
-        }
-        Ok(answers)
+        let limit = run.learner.model().max_tokens().saturating_sub(self.config.max_completion_tokens);
+        let samples: Vec<&Sample> = batch.iter().map(|(_, sample)| sample).collect();
+        let prompts = self.prompting.prompts(&samples, &run.processor, limit)?;
+        let requests = prompts.into_iter().zip(batch);
+        let requests = requests.map(|(prompt, (key, _))| Request::new(prompt, 1, sampling.clone(), *key)).collect();
+        let groups = run.engine.generate(requests)?;
+        let answer = |(sample, group): (&'a Sample, &Group)| Answer {
+            sample,
+            prompt: group.prompt().text().to_owned(),
+            completion: group.sequences()[0].text().to_owned(),
+            tokens: group.sequences()[0].ids().len(),
+            finished: group.sequences()[0].finished(),
+        };
+        Ok(samples.into_iter().zip(&groups).map(answer).collect())
     }
 
     /// The answer to the last stage; its length is that of all stages together.
     fn staged_answers<'a>(
         &self,
-        samples: &'a [Sample],
-        model: &Model,
-        processor: &Processor,
+        batch: &'a [(SampleKey, Sample)],
+        run: &mut Run,
         beams: usize,
     ) -> Result<Vec<Answer<'a>>> {
-        let engine = LocalEngine::new(model, processor.tokenizer());
-        let beam = Beam { beams, sampling: Sampling::greedy(self.config.max_completion_tokens), ..Beam::default() };
-        let mut answers = Vec::with_capacity(samples.len());
-        for sample in samples {
-            let stages = answer_in_stages(&engine, processor, sample, &beam)?;
+        let sampling = Sampling::greedy(self.config.max_completion_tokens);
+        let search = Search::Beam { beams, length_penalty: 1.0 };
+        let mut answers = Vec::with_capacity(batch.len());
+        for (key, sample) in batch {
+            let stages =
+                answer_in_stages(run.engine.as_mut(), &run.processor, sample, *key, (&sampling, search))?;
             answers.push(Answer {
                 sample,
                 prompt: sample.question.clone(),
-                tokens: stages.iter().map(|s| s.completion.ids.len()).sum(),
-                finished: stages.iter().all(|s| s.completion.finished),
-                completion: stages.into_iter().next_back().map(|s| s.completion.text).unwrap_or_default(),
+                tokens: stages.iter().map(|stage| stage.answer.ids().len()).sum(),
+                finished: stages.iter().all(|stage| stage.answer.finished()),
+                completion: stages.last().map(|stage| stage.answer.text().to_owned()).unwrap_or_default(),
             });
         }
         Ok(answers)
     }
 }
+
+/// Where held-out sets are counted from; what is trained on comes before.
+const HELD_OUT: u32 = 1 << 16;
 
 fn numbers(score: &Score) -> impl Iterator<Item = (String, f64)> {
     let mut values: BTreeMap<String, f64> = score.terms.clone();
@@ -117,5 +144,8 @@ fn numbers(score: &Score) -> impl Iterator<Item = (String, f64)> {
     values.insert("accuracy".to_owned(), score.accuracy);
     values.insert("completion_length".to_owned(), score.completion_length);
     values.insert("finished_rate".to_owned(), score.finished);
+    if score.missing > 0 {
+        values.insert("missing".to_owned(), score.missing as f64);
+    }
     values.into_iter()
 }

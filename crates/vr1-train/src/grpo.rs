@@ -1,275 +1,270 @@
-//! One round of group relative policy optimisation, in the order in which data flows: samples, prompts, groups of
-//! completions, rewards, advantages, log-probabilities, loss, gradients.
-
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
-use serde::Serialize;
-use tch::Tensor;
-use vr1_data::{Dataset, Sample};
-use vr1_grpo::{GrpoStats, Normalizer, group_advantages, grpo_loss};
-use vr1_processor::{Processor, Prompt};
-use vr1_reward::{Outcome, Program, Rollout};
-use vr1_rollout::{Completion, Group, LocalEngine, RolloutEngine, Sampling};
-use vr1_vlm::Model;
+use serde_json::Value;
+use vr1_curriculum::Curriculum;
+use vr1_grpo::{
+    advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages,
+    teaches_nothing,
+};
+use vr1_learn::{Loss, PolicyLoss, Signals, Step};
+use vr1_reward::Program;
+use vr1_rollout::{Group, Request, Sampling};
 
-use crate::{GrpoObjective, ModelPolicy, Optimizer, Policy, PromptConfig, Result, Template};
+use super::draw::{Deck, Draw, Drawn, Drawing};
+use super::prompting::Prompting;
+use super::rewards::{Rewarded, lengths, reward, rollouts};
+use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
+use crate::{Collected, Error, Objective, Result, Run};
 
-/// A prompt template at work.
-pub(crate) struct Prompting {
-    config: PromptConfig,
-    text: Template,
-}
-
-impl Prompting {
-    pub(crate) fn new(config: &PromptConfig) -> Result<Self> {
-        Ok(Self { text: Template::new(&config.text)?, config: config.clone() })
-    }
-
-    /// Samples to prompts, side by side.
-    pub(crate) fn prompts(&self, samples: &[Sample], processor: &Processor, limit: usize) -> Result<Vec<Prompt>> {
-        let prompt = |sample: &Sample| {
-            let text = self.text.render(sample)?;
-            let prompt = processor.sample(sample, &text, self.config.layout, &self.config.prefill)?;
-            prompt.check_fits(limit)?;
-            Ok(prompt)
-        };
-        samples.par_iter().map(prompt).collect()
-    }
-}
-
-/// What a run of GRPO keeps from step to step.
-pub(crate) struct Grpo {
+/// Group relative policy optimisation and its family: samples, prompts, groups of completions, rewards, advantages.
+pub struct Grpo {
     config: GrpoObjective,
     prompting: Prompting,
-    reward: Program,
-    samples: Arc<dyn Dataset>,
-    order: Vec<u32>,
-    reference: Option<Model>,
+    reward: Arc<Program>,
+    draw: Draw,
+    curriculum: Box<dyn Curriculum>,
+    loss: Box<dyn Loss>,
+    /// The term that says whether a completion solved its sample, and above what.
+    solved: (String, f64),
     seed: u64,
 }
 
-/// One completion as it is written into the run's folder.
-#[derive(Debug, Serialize)]
-pub(crate) struct RolloutRecord {
-    sample: String,
-    prompt: String,
-    completion: String,
-    solution: String,
-    tokens: usize,
-    finished: bool,
-    #[serde(flatten)]
-    outcome: Outcome,
-    advantage: f32,
-    ids: Vec<i64>,
+impl std::fmt::Debug for Grpo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grpo").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// What the parts of an objective need of the run around it.
+#[derive(Debug, Clone)]
+pub struct Setting<'a> {
+    /// How a sample becomes a prompt.
+    pub prompt: &'a PromptConfig,
+    /// What is good.
+    pub reward: Arc<Program>,
+    /// The term that says whether a completion solved its sample, and above what.
+    pub solved: (String, f64),
+    /// Everything random follows from it.
+    pub seed: u64,
+    /// Steps in all.
+    pub steps: u64,
 }
 
 impl Grpo {
-    pub(crate) fn new(
-        config: &GrpoObjective,
-        prompt: &PromptConfig,
-        reward: Program,
-        seed: u64,
-        reference: Option<Model>,
-    ) -> Result<Self> {
-        let samples = config.train.open(seed)?;
-        let mut order: Vec<u32> = (0..samples.len() as u32).collect();
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, reward, samples, order, reference, seed })
+    /// The objective that a recipe describes.
+    ///
+    /// # Errors
+    /// If samples cannot be had, or a setting is out of range.
+    pub fn new(config: &GrpoObjective, setting: &Setting<'_>) -> Result<Self> {
+        let decks = config.decks().iter().map(|source| deck(source, setting.seed)).collect::<Result<Vec<Deck>>>()?;
+        let draw = Draw::new(decks, setting.seed)?;
+        let curriculum = config.curriculum.build(draw.stages(), setting.steps)?;
+        // What logits are divided by where completions are scored; greedy sampling divides by nothing.
+        let sampled = config.sampling.temperature;
+        let temperature = if sampled > 0.0 { sampled } else { 1.0 };
+        let loss = Box::new(PolicyLoss { config: config.loss, temperature });
+        let prompting = Prompting::new(setting.prompt)?;
+        let (reward, solved, seed) = (setting.reward.clone(), setting.solved.clone(), setting.seed);
+        Ok(Self { config: config.clone(), prompting, reward, draw, curriculum, loss, solved, seed })
     }
 
-    /// One round: the optimizer is stepped `iterations` times, as step `step` of `steps` in all.
-    pub(crate) fn step(
-        &self,
-        model: &Model,
-        processor: &Processor,
-        optimizer: &mut Optimizer,
-        (step, steps): (u64, u64),
-    ) -> Result<(BTreeMap<String, f64>, Vec<RolloutRecord>)> {
-        let begun = Instant::now();
-        let samples = self.samples(step)?;
-        let limit = model.config().text.max_position_embeddings as usize;
-        let limit = limit.saturating_sub(self.config.sampling.max_completion_tokens);
-        let prompts = self.prompting.prompts(&samples, processor, limit)?;
-
-        let sampling = Sampling { seed: self.seed.wrapping_add(step << 32), ..self.config.sampling.clone() };
-        let engine = LocalEngine::new(model, processor.tokenizer());
-        let groups = engine.generate(prompts, self.config.group_size, &sampling)?;
-        let sampled = begun.elapsed().as_secs_f64();
-
-        let outcomes = self.rewards(&samples, &groups)?;
-        // A reward that is missing takes no part; NaN says so.
-        let rewards: Vec<f32> = outcomes.iter().map(|o| o.total.unwrap_or(f32::NAN)).collect();
-        let advantages = group_advantages(&rewards, self.config.group_size, self.config.scale)?;
-
-        let (stats, grad_norm) = self.update(model, &groups, &advantages, optimizer, (step, steps))?;
-
-        let tokens: usize = groups.iter().flat_map(|g| &g.completions).map(|c| c.ids.len()).sum();
-        let mut metrics = reward_metrics(&outcomes, self.config.group_size);
-        let finished = groups.iter().flat_map(|g| &g.completions).filter(|c| c.finished).count();
-        let count = outcomes.len().max(1) as f64;
-        metrics.extend(
-            [
-                ("completion_length", tokens as f64 / count),
-                ("finished", finished as f64 / count),
-                ("loss", stats.iter().map(|s| s.loss).sum()),
-                ("kl", weighted(&stats, |s| s.kl)),
-                ("clip_ratio", weighted(&stats, |s| s.clip_ratio)),
-                ("entropy", weighted(&stats, |s| s.entropy.unwrap_or_default())),
-                ("grad_norm", grad_norm),
-                ("learning_rate", optimizer.learning_rate(step, steps)),
-                ("tokens_per_second", tokens as f64 / sampled.max(1e-9)),
-                ("seconds", begun.elapsed().as_secs_f64()),
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-        );
-        let records = records(&samples, groups, outcomes, &advantages);
-        Ok((metrics, records))
+    /// The same with a curriculum of the user's own.
+    #[must_use]
+    pub fn with_curriculum(self, curriculum: Box<dyn Curriculum>) -> Self {
+        Self { curriculum, ..self }
     }
 
-    /// The samples of a step: the shuffled set, round and round.
-    fn samples(&self, step: u64) -> Result<Vec<Sample>> {
-        let first = step as usize * self.config.prompts_per_step;
-        let (samples, order) = (&self.samples, &self.order);
-        (first..first + self.config.prompts_per_step)
-            .into_par_iter()
-            .map(|i| Ok(samples.get(order[i % order.len()] as usize)?))
-            .collect()
+    /// The same with a loss of the user's own; signals are advantages.
+    #[must_use]
+    pub fn with_loss(self, loss: Box<dyn Loss>) -> Self {
+        Self { loss, ..self }
     }
 
-    fn rewards(&self, samples: &[Sample], groups: &[Group]) -> Result<Vec<Outcome>> {
-        let reward = &self.reward;
-        let score = |(sample, group): (&Sample, &Group)| -> Result<Vec<Outcome>> {
-            let rollouts: Vec<Rollout<'_>> = group.completions.iter().map(|c| rollout(sample, group, c)).collect();
-            Ok(reward.outcomes(&rollouts).into_iter().collect::<Result<_, _>>()?)
-        };
-        let scored: Vec<Vec<Outcome>> = samples.par_iter().zip(groups.par_iter()).map(score).collect::<Result<_>>()?;
-        Ok(scored.into_iter().flatten().collect())
+    /// Groups of completions of `count` further samples, rewarded.
+    fn round(&mut self, run: &mut Run, count: usize, stages: &[f64], at: Step) -> Result<Round> {
+        let drawn = self.draw.next(count, stages)?;
+        let sampling = Sampling { seed: self.seed, ..self.config.sampling.clone() };
+        let groups = ask(run, &self.prompting, &drawn, self.config.group_size, &sampling)?;
+        let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
+        let rewarded = reward(&self.reward, self.config.on_error, &samples, &groups, at.done + 1)?;
+        self.observe(&drawn, &rewarded);
+        Ok(Round { drawn, groups, rewarded })
     }
 
-    /// Gradients, micro-batch by micro-batch, and steps of the optimizer: statistics and the last norm.
-    fn update(
-        &self,
-        model: &Model,
-        groups: &[Group],
-        advantages: &[f32],
-        optimizer: &mut Optimizer,
-        (step, steps): (u64, u64),
-    ) -> Result<(Vec<GrpoStats>, f64)> {
-        let policy = ModelPolicy { model, temperature: temperature(&self.config.sampling) };
-        let size = match self.config.prompts_per_micro_batch {
-            0 => groups.len(),
-            size => size,
-        };
-        // Counted over the whole step, so that the parts' gradients add up to the whole's.
-        let tokens: usize = groups.iter().flat_map(|g| &g.completions).map(|c| c.ids.len()).sum();
-        let normalizer = Normalizer::Global { tokens: tokens as f64, sequences: advantages.len() as f64 };
-        let config = vr1_grpo::GrpoConfig { normalizer, ..self.config.loss };
-        let mut old: Vec<Tensor> = Vec::new();
-        let mut reference: Vec<Option<Tensor>> = Vec::new();
-        let (mut all, mut grad_norm) = (Vec::new(), 0.0);
-        for iteration in 0..self.config.iterations {
-            all.clear();
-            for (part, groups) in groups.chunks(size).enumerate() {
-                let now = policy.logprobs(groups)?;
-                if iteration == 0 {
-                    old.push(now.logprobs.detach());
-                    reference.push(self.reference_logprobs(groups, policy.temperature)?);
-                }
-                let start = part * size * self.config.group_size;
-                let rows = groups.len() * self.config.group_size;
-                let advantages = Tensor::from_slice(&advantages[start..start + rows]).to_device(model.device());
-                let (loss, mut stats) = grpo_loss(
-                    &now.logprobs,
-                    &old[part],
-                    reference[part].as_ref(),
-                    &advantages,
-                    &now.completion_mask,
-                    &config,
-                )?;
-                loss.backward();
-                let counted = now.completion_mask.sum(tch::Kind::Float).double_value(&[]).max(1.0);
-                stats.entropy = Some(now.entropy.sum(tch::Kind::Float).double_value(&[]) / counted);
-                all.push(stats);
+    fn observe(&mut self, drawn: &[Drawn], rewarded: &Rewarded) {
+        let (term, above) = &self.solved;
+        for (drawn, group) in drawn.iter().zip(&rewarded.outcomes) {
+            let value = |outcome: &vr1_reward::Outcome| {
+                outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value)
+            };
+            let scored: Vec<f64> = group.iter().filter_map(value).map(f64::from).collect();
+            if !scored.is_empty() {
+                let solved = scored.iter().filter(|value| *value > above).count() as f64 / scored.len() as f64;
+                self.curriculum.observe(drawn.stage, solved);
             }
-            grad_norm = optimizer.step(step, steps)?;
-        }
-        Ok((all, grad_norm))
-    }
-
-    fn reference_logprobs(&self, groups: &[Group], temperature: f64) -> Result<Option<Tensor>> {
-        let Some(model) = &self.reference else { return Ok(None) };
-        tch::no_grad(|| Ok(Some(ModelPolicy { model, temperature }.logprobs(groups)?.logprobs)))
-    }
-}
-
-fn rollout<'a>(sample: &'a Sample, group: &'a Group, completion: &'a Completion) -> Rollout<'a> {
-    Rollout {
-        prompt: group.prompt.text(),
-        completion: &completion.text,
-        solution: &sample.solution,
-        tokens: completion.ids.len(),
-        finished: completion.finished,
-        fields: &sample.fields,
-    }
-}
-
-/// What logits are divided by when completions are scored: the sampling temperature; greedy sampling has none.
-fn temperature(sampling: &Sampling) -> f64 {
-    if sampling.temperature > 0.0 { sampling.temperature } else { 1.0 }
-}
-
-/// A mean over all tokens of the step, from the means of its parts.
-fn weighted(stats: &[GrpoStats], value: impl Fn(&GrpoStats) -> f64) -> f64 {
-    let tokens: f64 = stats.iter().map(|s| s.tokens as f64).sum();
-    stats.iter().map(|s| value(s) * s.tokens as f64).sum::<f64>() / tokens.max(1.0)
-}
-
-fn reward_metrics(outcomes: &[Outcome], group_size: usize) -> BTreeMap<String, f64> {
-    let mut metrics = BTreeMap::new();
-    let present = |group: &[Outcome]| group.iter().filter_map(|o| o.total.map(f64::from)).collect::<Vec<_>>();
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let all = present(outcomes);
-    let spread = |group: &[Outcome]| {
-        let values = present(group);
-        let centre = mean(&values);
-        let squares: f64 = values.iter().map(|v| (v - centre).powi(2)).sum();
-        (squares / (values.len().saturating_sub(1)).max(1) as f64).sqrt()
-    };
-    let spreads: Vec<f64> = outcomes.chunks(group_size).map(spread).collect();
-    metrics.insert("reward".to_owned(), mean(&all));
-    metrics.insert("reward_std".to_owned(), mean(&spreads));
-    metrics.insert("reward_missing".to_owned(), (outcomes.len() - all.len()) as f64);
-    let mut terms: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-    for (name, value) in outcomes.iter().flat_map(|o| &o.terms) {
-        terms.entry(name).or_default().extend(value.map(f64::from));
-    }
-    metrics.extend(terms.into_iter().map(|(name, values)| (format!("rewards/{name}"), mean(&values))));
-    metrics
-}
-
-fn records(samples: &[Sample], groups: Vec<Group>, outcomes: Vec<Outcome>, advantages: &[f32]) -> Vec<RolloutRecord> {
-    let mut scored = outcomes.into_iter().zip(advantages);
-    let mut records = Vec::new();
-    for (sample, group) in samples.iter().zip(groups) {
-        for (completion, (outcome, &advantage)) in group.completions.into_iter().zip(scored.by_ref()) {
-            records.push(RolloutRecord {
-                sample: sample.id.clone(),
-                prompt: group.prompt.text().to_owned(),
-                completion: completion.text,
-                solution: sample.solution.clone(),
-                tokens: completion.ids.len(),
-                finished: completion.finished,
-                outcome,
-                advantage,
-                ids: completion.ids,
-            });
         }
     }
-    records
+
+    /// Rounds until there are enough groups that teach something, or no more rounds are allowed.
+    fn rounds(&mut self, run: &mut Run, at: Step) -> Result<(Round, u64)> {
+        let (wanted, stages) = (self.config.prompts_per_step, self.curriculum.weights(at.done));
+        let mut all = self.round(run, wanted, &stages, at)?;
+        for round in 0..self.config.refill_rounds {
+            let idle = all.idle();
+            if idle == 0 {
+                return Ok((all, round));
+            }
+            let more = self.round(run, idle, &stages, at)?;
+            all.refill(more);
+        }
+        Ok((all, self.config.refill_rounds))
+    }
+
+    fn advantages(&self, run: &mut Run, round: &Round) -> Result<Signals> {
+        let sizes: Vec<usize> = round.groups.iter().map(Group::size).collect();
+        let mut rewards = round.rewarded.totals();
+        let drawn = || -> Vec<Vec<f32>> {
+            let sequences = round.groups.iter().flat_map(Group::sequences);
+            sequences.map(|sequence| sequence.sampled().map(|s| s.drawn.clone()).unwrap_or_default()).collect()
+        };
+        let reference = match self.config.compares_rewards_with_a_reference() {
+            true => Some(run.learner.reference_logprobs(&round.groups, &self.loss.needs())?),
+            false => None,
+        };
+        if let (Some(reference), true) = (&reference, self.config.kl_in_reward > 0.0) {
+            rewards = kl_in_reward(&rewards, &drawn(), reference, self.config.kl_in_reward)?;
+        }
+        Ok(match &self.config.advantages {
+            Advantages::Group(config) => Signals::new(advantages_by_group(&rewards, &sizes, config)?),
+            Advantages::PerReward { weights, epsilon } => {
+                let table = self.table(round, weights.keys().map(String::as_str))?;
+                let weights: Vec<f32> = weights.values().map(|weight| *weight as f32).collect();
+                Signals::new(per_reward_advantages_by_group(&table, &weights, &sizes, *epsilon)?)
+            }
+            Advantages::Reinforce(config) => {
+                let reference = reference.as_deref();
+                Signals::by_token(reinforce_advantages(&rewards, &sizes, &drawn(), reference, config)?)
+            }
+        })
+    }
+
+    /// The values of terms, row by row; NaN where one is missing.
+    fn table<'a>(&self, round: &Round, terms: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<f32>> {
+        let known: Vec<&str> = self.reward.term_names().collect();
+        if let Some(unknown) = terms.clone().find(|term| !known.contains(term)) {
+            let known = known.join(", ");
+            return Err(Error::Recipe(format!("objective.advantages.weights: no term {unknown:?} among {known}")));
+        }
+        let value = |outcome: &vr1_reward::Outcome, term: &str| {
+            outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value).unwrap_or(f32::NAN)
+        };
+        let outcomes = round.rewarded.outcomes.iter().flatten();
+        Ok(outcomes.flat_map(|outcome| terms.clone().map(|term| value(outcome, term)).collect::<Vec<_>>()).collect())
+    }
 }
+
+/// Prompts of what was drawn, completed.
+pub(crate) fn ask(
+    run: &mut Run,
+    prompting: &Prompting,
+    drawn: &[Drawn],
+    completions: usize,
+    sampling: &Sampling,
+) -> Result<Vec<Group>> {
+    let limit = run.learner.model().max_tokens().saturating_sub(sampling.max_completion_tokens);
+    let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
+    let prompts = prompting.prompts(&samples, &run.processor, limit)?;
+    let requests = prompts.into_iter().zip(drawn);
+    let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
+    Ok(run.engine.generate(requests.collect())?)
+}
+
+/// Samples with their groups and rewards.
+struct Round {
+    drawn: Vec<Drawn>,
+    groups: Vec<Group>,
+    rewarded: Rewarded,
+}
+
+impl Round {
+    fn teaches(outcomes: &[vr1_reward::Outcome]) -> bool {
+        !teaches_nothing(&outcomes.iter().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect::<Vec<_>>())
+    }
+
+    /// How many groups teach nothing.
+    fn idle(&self) -> usize {
+        self.rewarded.outcomes.iter().filter(|outcomes| !Self::teaches(outcomes)).count()
+    }
+
+    /// Puts the groups of `more` that teach something in the places of those that do not.
+    fn refill(&mut self, more: Self) {
+        let fresh = more.drawn.into_iter().zip(more.groups).zip(more.rewarded.outcomes);
+        let mut fresh = fresh.filter(|(_, outcomes)| Self::teaches(outcomes));
+        for i in 0..self.groups.len() {
+            if Self::teaches(&self.rewarded.outcomes[i]) {
+                continue;
+            }
+            let Some(((drawn, group), outcomes)) = fresh.next() else { break };
+            (self.drawn[i], self.groups[i], self.rewarded.outcomes[i]) = (drawn, group, outcomes);
+        }
+        self.rewarded.warnings.extend(more.rewarded.warnings);
+    }
+}
+
+impl Objective for Grpo {
+    fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
+        if self.config.compares_rewards_with_a_reference() && run.learner.reference().is_none() {
+            run.learner.keep_reference()?;
+        }
+        let begun = std::time::Instant::now();
+        let (mut round, refills) = self.rounds(run, at)?;
+        let sampled = begun.elapsed().as_secs_f64();
+        let signals = self.advantages(run, &round)?;
+        let whole = self.config.truncated == Truncated::Trained;
+        let finished = round.groups.iter().flat_map(Group::sequences).map(|s| whole || s.finished());
+        let parts: Vec<bool> = round.rewarded.present().iter().zip(finished).map(|(a, b)| *a && b).collect();
+        let mut metrics = round.rewarded.metrics();
+        metrics.extend(lengths(&round.groups));
+        let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(|s| s.ids().len()).sum();
+        metrics.insert("tokens_per_second".to_owned(), tokens as f64 / sampled.max(1e-9));
+        if self.config.refill_rounds > 0 {
+            metrics.insert("refill_rounds".to_owned(), refills as f64);
+        }
+        let mut warnings = std::mem::take(&mut round.rewarded.warnings);
+        if parts.iter().all(|part| !part) {
+            let why = if whole { "not one completion has a reward" } else { "no completion with a reward came to an end" };
+            return Err(Error::Recipe(format!("step {}: {why}; there is nothing to learn from", at.done + 1)));
+        }
+        let samples: Vec<_> = round.drawn.iter().map(|drawn| &drawn.sample).collect();
+        let rollouts = rollouts(&samples, &round.groups, round.rewarded, signals.values());
+        if signals.values().iter().all(|value| *value == 0.0) {
+            warnings.push(format!("step {}: every group's rewards are equal; it teaches nothing", at.done + 1));
+        }
+        Ok(Collected { groups: round.groups, signals: signals.taking_part(parts)?, metrics, rollouts, warnings })
+    }
+
+    fn loss(&self) -> &dyn Loss {
+        self.loss.as_ref()
+    }
+
+    fn state(&self) -> Value {
+        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.curriculum.state() })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let (drawn, curriculum) = drawn_state(state)?;
+        self.draw.resume(drawn)?;
+        Ok(self.curriculum.restore(&curriculum)?)
+    }
+}
+
+/// What was drawn and what the curriculum knew.
+pub(crate) fn drawn_state(state: &Value) -> Result<(Drawing, vr1_curriculum::State)> {
+    let broken = |error: serde_json::Error| Error::Recipe(format!("the state of the objective cannot be read: {error}"));
+    let part = |key: &str| state.get(key).cloned().unwrap_or_default();
+    Ok((
+        serde_json::from_value(part("drawn")).map_err(broken)?,
+        serde_json::from_value(part("curriculum")).map_err(broken)?,
+    ))
+}
+

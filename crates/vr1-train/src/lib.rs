@@ -1,27 +1,39 @@
 #![doc = include_str!("../README.md")]
 
+mod checkpoint;
 mod document;
+mod dpo;
+mod draw;
 mod error;
 mod evaluate;
 mod grpo;
+mod kto;
 mod lora;
-mod muon;
-mod optimizer;
-mod policy;
+mod objective;
+mod pairs;
+mod prompting;
 mod recipe;
-mod schedule;
+mod rewards;
+mod run;
 mod sft;
 mod source;
 mod template;
 mod trainer;
 
 pub use document::DocumentConfig;
+pub use dpo::Dpo;
 pub use error::{Error, Result};
+pub use grpo::{Grpo, Setting};
+pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
-pub use optimizer::{Method, Optimizer, OptimizerConfig};
-pub use policy::{GroupLogprobs, ModelPolicy, Policy};
-pub use recipe::{EvaluationConfig, GrpoObjective, Objective, PromptConfig, Recipe, SftObjective};
-pub use schedule::Schedule;
+pub use objective::{Collected, Objective, Rollout};
+pub use recipe::{
+    Advantages, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
+    PairSource, PromptConfig, Recipe, SftObjective, StageConfig, Truncated, WeightedSource,
+};
+pub use rewards::OnError;
+pub use run::{Run, Stepped};
+pub use sft::{Sft, words};
 pub use source::Source;
 pub use template::Template;
-pub use trainer::{RunOptions, Trainer, words};
+pub use trainer::{RunOptions, Trainer};

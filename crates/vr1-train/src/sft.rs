@@ -1,121 +1,106 @@
-//! `B` documents, `L` tokens of the longest, `N` labelled tokens of all, `D` hidden, `V` vocabulary.
-
 use std::collections::BTreeMap;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
-use tch::{Kind, Tensor};
-use vr1_processor::{IGNORED, Processor, Supervised};
-use vr1_sft::{Alignment, Normalizer, SftConfig, sft_loss};
-use vr1_vlm::Model;
+use serde_json::Value;
+use vr1_curriculum::Curriculum;
+use vr1_learn::{ImitationLoss, Loss, Signals, Step};
+use vr1_processor::Processor;
+use vr1_rollout::{Group, Sequence};
 
-use crate::document::Document;
-use crate::{Error, Result};
+use super::document::Document;
+use super::draw::{Deck, Draw, Drawn};
+use super::grpo::drawn_state;
+use crate::recipe::SftObjective;
+use crate::{Collected, Objective, Result, Run};
 
-/// Documents by stage, drawn at random but reproducibly.
-pub(crate) struct Corpus {
+/// Imitation: documents, each a group of one.
+pub struct Sft {
     documents: Vec<Document>,
-    seed: u64,
+    draw: Draw,
+    documents_per_step: usize,
+    curriculum: Box<dyn Curriculum>,
+    loss: ImitationLoss,
 }
 
-impl Corpus {
-    pub(crate) fn new(documents: Vec<Document>, seed: u64) -> Result<Self> {
-        if documents.is_empty() {
-            return Err(Error::Setting { field: "documents", value: "empty".to_owned(), allowed: "at least one" });
-        }
-        Ok(Self { documents, seed })
-    }
-
-    /// How many stages there are.
-    pub(crate) fn stages(&self) -> usize {
-        self.documents.iter().map(|d| d.stage + 1).max().unwrap_or(1)
-    }
-
-    /// Which document and which of its samples stands at `slot` of `step`; a function of the seed and these alone.
-    fn locate(&self, step: u64, slot: usize, stages: &[f64]) -> (usize, usize) {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream((step << 16) | slot as u64);
-        let weight = |d: &Document| d.weight * stages.get(d.stage).copied().unwrap_or(0.0);
-        let total: f64 = self.documents.iter().map(weight).sum();
-        let mut left = rng.random::<f64>() * total;
-        let mut chosen = 0;
-        for (i, document) in self.documents.iter().enumerate().filter(|(_, d)| weight(d) > 0.0) {
-            chosen = i;
-            left -= weight(document);
-            if left < 0.0 {
-                break;
-            }
-        }
-        (chosen, rng.random_range(0..self.documents[chosen].samples.len()))
-    }
-
-    /// The documents of `step`, with their labels; `stages` weighs the stages.
-    pub(crate) fn batch(
-        &self,
-        step: u64,
-        size: usize,
-        stages: &[f64],
-        processor: &Processor,
-    ) -> Result<Vec<Supervised>> {
-        (0..size)
-            .into_par_iter()
-            .map(|slot| {
-                let (document, index) = self.locate(step, slot, stages);
-                self.documents[document].supervised(index, processor)
-            })
-            .collect()
-    }
-
-    /// `count` documents' words, from all stages alike: what a tokenizer is trained on.
-    pub(crate) fn words(&self, count: usize) -> Result<Vec<String>> {
-        let stages = vec![1.0; self.stages()];
-        let all = (0..count).into_par_iter().map(|slot| {
-            let (document, index) = self.locate(u64::from(u32::MAX), slot, &stages);
-            self.documents[document].words(index)
-        });
-        Ok(all.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+impl std::fmt::Debug for Sft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sft").field("documents_per_step", &self.documents_per_step).finish_non_exhaustive()
     }
 }
 
-/// The supervised loss of `documents`, with its gradient added to the parameters': what was measured. The gradient does
-/// not depend on `micro_batch`, how many go through the model at once (0: all).
-pub(crate) fn sft_step(model: &Model, documents: &[Supervised], micro_batch: usize) -> Result<BTreeMap<String, f64>> {
-    let labelled = |d: &Supervised| d.labels.iter().skip(1).filter(|label| **label != IGNORED).count();
-    let total = documents.iter().map(labelled).sum::<usize>() as f64;
-    let (mut loss, mut right, mut tokens) = (0.0, 0.0, 0);
-    // Side by side stand documents of about one length: padding is work that nobody asked for.
-    let mut documents: Vec<&Supervised> = documents.iter().collect();
-    documents.sort_by_key(|d| d.prompt.len());
-    for part in documents.chunks(if micro_batch == 0 { documents.len().max(1) } else { micro_batch }) {
-        let batch = model.embed(&part.iter().map(|d| &d.prompt).collect::<Vec<_>>())?;
-        let (hidden, _) = model.prefill(&batch);
-        let (places, labels) = predicting(part, hidden.size()[1] as usize);
-        let [places, labels] = [places, labels].map(|list| Tensor::from_slice(&list).to_device(model.device()));
-        let logits = model.logits(&hidden.flatten(0, 1).index_select(0, &places)).unsqueeze(0); // [1, N, V]
-        let labels = labels.unsqueeze(0);
-        let normalizer = Normalizer::Global(total);
-        let config = SftConfig { alignment: Alignment::Aligned, normalizer, ..SftConfig::default() };
-        let (part_loss, _) = sft_loss(&logits, &labels, &config)?;
-        part_loss.backward();
-        loss += part_loss.double_value(&[]);
-        right += logits.argmax(-1, false).eq_tensor(&labels).sum(Kind::Float).double_value(&[]);
-        tokens += part.iter().map(|d| d.prompt.len()).sum::<usize>();
+impl Sft {
+    /// The objective that a recipe describes, of so many steps.
+    ///
+    /// # Errors
+    /// If samples cannot be had, or a setting is out of range.
+    pub fn new(config: &SftObjective, seed: u64, steps: u64) -> Result<Self> {
+        let (documents, draw) = corpus(config, seed)?;
+        let curriculum = config.curriculum.build(draw.stages(), steps)?;
+        let loss = ImitationLoss { config: config.loss };
+        Ok(Self { documents, draw, documents_per_step: config.documents_per_step, curriculum, loss })
     }
-    let values = [("loss", loss), ("token_accuracy", right / total), ("tokens", tokens as f64)];
-    Ok(values.map(|(name, value)| (name.to_owned(), value)).into())
+
+    /// The same with a curriculum of the user's own.
+    #[must_use]
+    pub fn with_curriculum(self, curriculum: Box<dyn Curriculum>) -> Self {
+        Self { curriculum, ..self }
+    }
+
+    fn group(&self, drawn: &Drawn, processor: &Processor) -> Result<Group> {
+        let document = &self.documents[drawn.key.dataset as usize];
+        let supervised = document.supervised(&drawn.sample, processor)?;
+        Ok(Group::new(drawn.key, vec![Sequence::document(&supervised)?])?)
+    }
 }
 
-/// Which hidden states, of documents padded on the left to `width`, predict a label, and the labels: place `i` predicts
-/// label `i + 1`. Only these are turned into logits.
-fn predicting(documents: &[&Supervised], width: usize) -> (Vec<i64>, Vec<i64>) {
-    let (mut places, mut labels) = (Vec::new(), Vec::new());
-    for (row, document) in documents.iter().enumerate() {
-        let start = row * width + width - document.labels.len();
-        for (i, &label) in document.labels.iter().enumerate().skip(1).filter(|(_, label)| **label != IGNORED) {
-            places.push((start + i - 1) as i64);
-            labels.push(label);
-        }
+fn corpus(config: &SftObjective, seed: u64) -> Result<(Vec<Document>, Draw)> {
+    let documents: Vec<Document> =
+        config.documents.iter().map(|document| Document::open(document, seed)).collect::<Result<_>>()?;
+    let deck = |document: &Document| Deck {
+        samples: document.samples.clone(),
+        weight: document.weight,
+        stage: document.stage,
+    };
+    let draw = Draw::new(documents.iter().map(deck).collect(), seed)?;
+    Ok((documents, draw))
+}
+
+/// `count` documents' words: what a tokenizer is trained on.
+///
+/// # Errors
+/// If a document's samples cannot be had or its templates do not fit them.
+pub fn words(config: &SftObjective, seed: u64, count: usize) -> Result<Vec<String>> {
+    let (documents, mut draw) = corpus(config, seed)?;
+    let stages = vec![1.0; draw.stages()];
+    let drawn = draw.next(count, &stages)?;
+    let words = |drawn: &Drawn| documents[drawn.key.dataset as usize].words(&drawn.sample);
+    Ok(drawn.par_iter().map(words).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
+impl Objective for Sft {
+    fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
+        let stages = self.curriculum.weights(at.done);
+        let drawn = self.draw.next(self.documents_per_step, &stages)?;
+        let processor = &run.processor;
+        let groups: Vec<Group> =
+            drawn.par_iter().map(|drawn| self.group(drawn, processor)).collect::<Result<_>>()?;
+        let tokens: usize = groups.iter().map(|g| g.prompt().len() + g.sequences()[0].ids().len()).sum();
+        let signals = Signals::new(vec![1.0; groups.len()]);
+        let metrics = BTreeMap::from([("tokens".to_owned(), tokens as f64)]);
+        Ok(Collected { groups, signals, metrics, ..Collected::default() })
     }
-    (places, labels)
+
+    fn loss(&self) -> &dyn Loss {
+        &self.loss
+    }
+
+    fn state(&self) -> Value {
+        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.curriculum.state() })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let (drawn, curriculum) = drawn_state(state)?;
+        self.draw.resume(drawn)?;
+        Ok(self.curriculum.restore(&curriculum)?)
+    }
 }

@@ -1,21 +1,25 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
-use vr1_curriculum::Curriculum;
+use vr1_decode::LocalEngine;
+use vr1_learn::{Learner, Step};
 use vr1_nn::Adapter;
 use vr1_processor::Processor;
 use vr1_reward::{Program, Registry};
+use vr1_rollout::{Engine, Version};
 use vr1_run::{EventWriter, Interrupt, Progress, RunError, RunFolder, Show, StepMetrics, Summary, report, write_plots};
-use vr1_vlm::Model;
+use vr1_vlm::{Backbone, Model};
 
-use crate::document::Document;
-use crate::evaluate::Evaluation;
-use crate::grpo::{Grpo, RolloutRecord};
-use crate::sft::{Corpus, sft_step};
-use crate::{Error, Objective, Optimizer, Recipe, Result, SftObjective};
+use super::checkpoint::{ADAPTER, Progressed, REFERENCE};
+use super::evaluate::Evaluation;
+use super::grpo::{Grpo, Setting};
+use super::{dpo::Dpo, kto::Kto, sft::Sft};
+use crate::recipe::{ObjectiveConfig, Recipe, StageConfig};
+use crate::{Error, Objective, Result, Run, Stepped};
 
 /// What a run is told beside its recipe.
 #[derive(Debug, Clone)]
@@ -40,55 +44,30 @@ impl RunOptions {
     }
 }
 
-/// A run: a model, its optimizer and what they are trained on, with a folder that says what happened.
+/// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
     recipe: Recipe,
-    model: Model,
-    processor: Processor,
-    optimizer: Optimizer,
-    update: Update,
-    reward: Program,
+    stages: Vec<StageConfig>,
+    run: Run,
+    reward: Arc<Program>,
+    /// The stage that is under way, and the steps that were taken before it.
+    stage: usize,
+    before_stage: u64,
+    objective: Box<dyn Objective>,
     evaluation: Evaluation,
     folder: RunFolder,
     events: EventWriter,
     progress: Progress,
     interrupt: Interrupt,
+    show: Show,
     done: u64,
     /// Scores before the first step.
     before: BTreeMap<String, f64>,
+    /// The step of the best evaluation during training, and its score.
+    best: Option<(u64, f64)>,
     begun: Instant,
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
-}
-
-/// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Progressed {
-    step: u64,
-    seconds: f64,
-    before: BTreeMap<String, f64>,
-    curriculum: vr1_curriculum::State,
-}
-
-const OPTIMIZER: &str = "optimizer.safetensors";
-const STATE: &str = "trainer_state.json";
-const ADAPTER: &str = "adapter";
-
-impl Progressed {
-    fn read(dir: &Path) -> Result<Self> {
-        let path = dir.join(STATE);
-        let broken = |reason: String| Error::State { path: path.clone(), reason };
-        let text = std::fs::read(&path).map_err(|error| broken(error.to_string()))?;
-        serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))
-    }
-
-    fn write(&self, dir: &Path) -> Result<()> {
-        let path = dir.join(STATE);
-        let broken = |reason: String| Error::State { path: path.clone(), reason };
-        let text = serde_json::to_vec_pretty(self).map_err(|error| broken(error.to_string()))?;
-        std::fs::write(&path, text).map_err(|error| broken(error.to_string()))
-    }
 }
 
 impl std::fmt::Debug for Trainer {
@@ -97,9 +76,12 @@ impl std::fmt::Debug for Trainer {
     }
 }
 
-enum Update {
-    Grpo(Box<Grpo>),
-    Sft { corpus: Corpus, curriculum: Box<dyn Curriculum>, config: SftObjective },
+/// What a trainer begins with.
+struct Beginning {
+    model: Rc<dyn Backbone>,
+    processor: Processor,
+    stage: usize,
+    before_stage: u64,
 }
 
 impl Trainer {
@@ -119,12 +101,13 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_model(recipe: Recipe, model: Model, processor: Processor, options: RunOptions) -> Result<Self> {
+        model.check(&processor)?;
         let model = match &recipe.lora {
             Some(lora) => model.with_adapter(Adapter::random(lora.config(), recipe.seed)?)?,
             None => model,
         };
-        let reference = if recipe.compares_with_a_reference() { Some(model.copy()?) } else { None };
-        Self::assemble(recipe, model, processor, reference, &options, |recipe| {
+        let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0 };
+        Self::assemble(recipe, beginning, &options, |recipe| {
             let folder = RunFolder::create(&options.out)?;
             folder.write_config(recipe)?;
             Ok(folder)
@@ -144,74 +127,87 @@ impl Trainer {
         let Some((step, dir)) = folder.latest_checkpoint()? else {
             return Err(nothing("the run was stopped before its first checkpoint; start it again in a new folder"));
         };
-        if step >= recipe.steps {
+        if step >= recipe.all_steps() {
             return Err(nothing("the run has taken all its steps"));
         }
         let state = Progressed::read(&dir)?;
-        let base =
-            || -> Result<Model> { Ok(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?) };
+        let load = |dir: &Path| Model::load(dir, options.device, options.kind);
+        let base = || -> Result<Model> { Ok(load(&vr1_vlm::resolve(&recipe.model)?)?) };
         // The weights of a checkpoint have the adapter merged into them; it goes on from the adapter itself.
-        let model = match recipe.lora {
-            Some(_) => base()?.with_adapter(Adapter::open(&dir.join(ADAPTER))?)?,
-            None => Model::load(&dir, options.device, options.kind)?,
+        let adapted = |dir: &Path| -> Result<Model> { Ok(base()?.with_adapter(Adapter::open(&dir.join(ADAPTER))?)?) };
+        let read = |dir: &Path| if recipe.lora.is_some() { adapted(dir) } else { Ok(load(dir)?) };
+        let model: Rc<dyn Backbone> = Rc::new(read(&dir)?);
+        let reference: Option<Rc<dyn Backbone>> = match (&state.reference, state.before_stage) {
+            (None, _) => None,
+            (Some(_), _) if dir.join(REFERENCE).is_dir() => Some(Rc::new(read(&dir.join(REFERENCE))?)),
+            (Some(_), _) => Some(Rc::new(base()?)),
         };
-        let reference = if recipe.compares_with_a_reference() { Some(base()?) } else { None };
         let processor = Processor::from_dir(&dir)?;
-        let mut trainer = Self::assemble(recipe, model, processor, reference, &options, |_| {
+        let beginning = Beginning { model, processor, stage: state.stage, before_stage: state.before_stage };
+        let mut trainer = Self::assemble(recipe, beginning, &options, |_| {
             folder.rewind(step)?;
             Ok(folder)
         })?;
-        trainer.optimizer.restore(&dir.join(OPTIMIZER))?;
-        if let Update::Sft { curriculum, .. } = &mut trainer.update {
-            curriculum.restore(&state.curriculum)?;
+        if let Some(reference) = reference {
+            match state.reference.as_deref() {
+                Some(MOVED) => trainer.run.learner.set_moved_reference(reference),
+                _ => trainer.run.learner.set_reference(reference),
+            }
         }
+        trainer.run.learner.restore(&dir, Version(step))?;
+        trainer.run.engine.load(&trainer.run.learner.snapshot())?;
+        trainer.objective.restore(&state.objective)?;
         trainer.events = EventWriter::create(trainer.folder.path(), step + 1)?;
-        trainer.progress = Progress::new(trainer.recipe.steps, step, options.show);
+        trainer.progress = Progress::new(trainer.recipe.all_steps(), step, options.show);
         (trainer.done, trainer.before, trainer.earlier) = (step, state.before, state.seconds);
+        trainer.best = state.best;
         Ok(trainer)
     }
 
     fn assemble(
         recipe: Recipe,
-        model: Model,
-        processor: Processor,
-        reference: Option<Model>,
+        Beginning { model, processor, stage, before_stage }: Beginning,
         options: &RunOptions,
         folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
     ) -> Result<Self> {
-        model.check(&processor)?;
-        let reward = Program::compile(recipe.reward.clone(), &options.registry)?.tested()?;
-        let evaluation = Evaluation::open(&recipe.evaluation, &recipe.prompt, recipe.seed)?;
-        let update = match &recipe.objective {
-            Objective::Grpo(grpo) => {
-                let grpo = Grpo::new(grpo, &recipe.prompt, reward.clone(), recipe.seed, reference)?;
-                Update::Grpo(Box::new(grpo))
-            }
-            Objective::Sft(sft) => {
-                let corpus = corpus(sft, recipe.seed)?;
-                let curriculum = sft.curriculum.build(corpus.stages(), recipe.steps)?;
-                Update::Sft { corpus, curriculum, config: sft.clone() }
-            }
+        let reward = Arc::new(Program::compile(recipe.reward.clone(), &options.registry)?.tested()?);
+        let stages = recipe.all_stages();
+        let Some(config) = stages.get(stage) else {
+            return Err(Error::Recipe(format!("there is no stage {stage} among {}", stages.len())));
         };
-        let optimizer = Optimizer::new(model.train(&recipe.freeze)?, recipe.optimizer.clone())?;
+        // A fault of a later stage must not show after hours.
+        for later in &stages[stage..] {
+            objective(later, &reward, recipe.seed)?;
+        }
+        let evaluation = evaluation(config, &recipe)?;
+        let objective = objective(config, &reward, recipe.seed)?;
+        let run = Run {
+            engine: Box::new(LocalEngine::new(model.clone(), processor.tokenizer().clone())?),
+            learner: learner(config, &recipe, model, &processor)?,
+            processor: Arc::new(processor),
+            seed: recipe.seed,
+        };
         let interrupt = Interrupt::install().unwrap_or_default();
         let folder = folder(&recipe)?;
         let events = EventWriter::create(folder.path(), 1)?;
-        let progress = Progress::new(recipe.steps, 0, options.show);
+        let progress = Progress::new(recipe.all_steps(), 0, options.show);
         Ok(Self {
             recipe,
-            model,
-            processor,
-            optimizer,
-            update,
+            stages,
+            run,
             reward,
+            stage,
+            before_stage,
+            objective,
             evaluation,
             folder,
             events,
             progress,
             interrupt,
+            show: options.show,
             done: 0,
             before: BTreeMap::new(),
+            best: None,
             begun: Instant::now(),
             earlier: 0.0,
         })
@@ -223,13 +219,13 @@ impl Trainer {
     }
 
     /// The model as it is now.
-    pub fn model(&self) -> &Model {
-        &self.model
+    pub fn model(&self) -> &dyn Backbone {
+        self.run.learner.model().as_ref()
     }
 
     /// Its processor.
     pub fn processor(&self) -> &Processor {
-        &self.processor
+        &self.run.processor
     }
 
     /// The run's folder.
@@ -237,12 +233,27 @@ impl Trainer {
         self.folder.path()
     }
 
+    /// Samples with another engine from here on.
+    ///
+    /// # Errors
+    /// If the engine cannot take the weights as they are.
+    pub fn set_engine(&mut self, mut engine: Box<dyn Engine>) -> Result<()> {
+        engine.load(&self.run.learner.snapshot())?;
+        self.run.engine = engine;
+        Ok(())
+    }
+
+    /// Learns by another objective in the stage that is under way.
+    pub fn set_objective(&mut self, objective: Box<dyn Objective>) {
+        self.objective = objective;
+    }
+
     /// Scores the model on the held-out sets: `in_domain/accuracy` and so on.
     ///
     /// # Errors
-    /// If a prompt cannot be made or an answer cannot be scored.
-    pub fn evaluate(&self) -> Result<BTreeMap<String, f64>> {
-        self.evaluation.run(&self.model, &self.processor, &self.reward, &self.interrupt)
+    /// If a prompt cannot be made or the engine fails.
+    pub fn evaluate(&mut self) -> Result<BTreeMap<String, f64>> {
+        self.evaluation.run(&mut self.run, &self.reward, &self.interrupt)
     }
 
     /// Evaluates, trains, evaluates again, and leaves the folder with checkpoint, summary, plots and report.
@@ -251,13 +262,19 @@ impl Trainer {
     /// taken.
     ///
     /// # Errors
-    /// If a step fails; the folder keeps what was done before it.
+    /// If a step fails. What was learnt before it is saved first, and the folder can be resumed.
     pub fn run(mut self) -> Result<Summary> {
-        if self.done == 0 {
+        if self.done == 0 && self.before.is_empty() {
             self.before = self.evaluate()?;
         }
-        while self.done < self.recipe.steps && !self.interrupt.requested() {
-            self.step()?;
+        while self.done < self.recipe.all_steps() && !self.interrupt.requested() {
+            if let Err(error) = self.step() {
+                self.progress.finish();
+                if self.done > 0 {
+                    self.checkpoint()?;
+                }
+                return Err(error);
+            }
         }
         self.progress.finish();
         self.checkpoint()?;
@@ -275,41 +292,69 @@ impl Trainer {
     /// # Errors
     /// If the step fails; the parameters are then as they were.
     pub fn step(&mut self) -> Result<StepMetrics> {
-        let (step, steps) = (self.done, self.recipe.steps);
-        // An adapter's dropout is drawn by libtorch: a function of the seed and the step.
-        tch::manual_seed(self.recipe.seed.wrapping_add(step << 32) as i64);
-        let (values, rollouts) = match &mut self.update {
-            Update::Grpo(grpo) => grpo.step(&self.model, &self.processor, &mut self.optimizer, (step, steps))?,
-            Update::Sft { corpus, curriculum, config } => {
-                let begun = Instant::now();
-                let stages = curriculum.weights(step);
-                let documents = corpus.batch(step, config.documents_per_step, &stages, &self.processor)?;
-                let mut values = sft_step(&self.model, &documents, config.documents_per_micro_batch)?;
-                values.insert("grad_norm".to_owned(), self.optimizer.step(step, steps)?);
-                values.insert("learning_rate".to_owned(), self.optimizer.learning_rate(step, steps));
-                let seconds = begun.elapsed().as_secs_f64();
-                values.insert("tokens_per_second".to_owned(), values["tokens"] / seconds);
-                values.insert("seconds".to_owned(), seconds);
-                (values, Vec::<RolloutRecord>::new())
-            }
-        };
+        let (stage, steps) = (&self.stages[self.stage], self.recipe.all_steps());
+        let at = Step { done: self.done - self.before_stage, of: stage.steps };
+        let Stepped { mut metrics, rollouts, warnings } = self.run.step(self.objective.as_mut(), at)?;
         self.done += 1;
-        let mut metrics = StepMetrics { step: self.done, values };
+        if self.stages.len() > 1 {
+            metrics.insert("stage".to_owned(), self.stage as f64 + 1.0);
+        }
+        let mut metrics = StepMetrics { step: self.done, values: metrics };
+        if self.show != Show::Quiet {
+            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        }
         if !rollouts.is_empty() {
             self.folder.write_rollouts(self.done, &rollouts)?;
         }
-        let every = self.recipe.evaluation.every_steps;
+        let every = self.stages[self.stage].evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
+        let mut improved = false;
         if every > 0 && self.done.is_multiple_of(every) && self.done < steps {
-            metrics.values.extend(self.evaluate()?);
+            let scores = self.evaluate()?;
+            improved = self.compare(&scores)?;
+            metrics.values.extend(scores);
         }
         self.folder.append_metrics(&metrics)?;
         self.events.write(&metrics)?;
         self.progress.step(&metrics);
+        if self.done == self.before_stage + at.of && self.done < steps {
+            self.next_stage()?;
+        }
         let save = self.recipe.save_every_steps;
-        if save > 0 && self.done.is_multiple_of(save) && self.done < steps {
+        if improved || (save > 0 && self.done.is_multiple_of(save) && self.done < steps) {
             self.checkpoint()?;
         }
         Ok(metrics)
+    }
+
+    /// Whether an evaluation is the best so far by the score that the recipe keeps.
+    fn compare(&mut self, scores: &BTreeMap<String, f64>) -> Result<bool> {
+        let Some(name) = &self.recipe.keep_best else { return Ok(false) };
+        let Some(&score) = scores.get(name) else {
+            let known = scores.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            return Err(Error::Recipe(format!("keep_best: no score {name:?} among {known}")));
+        };
+        let better = self.best.is_none_or(|(_, best)| score > best);
+        if better {
+            self.best = Some((self.done, score));
+        }
+        Ok(better)
+    }
+
+    /// Begins the next stage from the weights as they are.
+    fn next_stage(&mut self) -> Result<()> {
+        (self.stage, self.before_stage) = (self.stage + 1, self.done);
+        let config = &self.stages[self.stage];
+        self.objective = objective(config, &self.reward, self.recipe.seed)?;
+        self.evaluation = evaluation(config, &self.recipe)?;
+        let model = self.run.learner.model().clone();
+        let mut learner = learner(config, &self.recipe, model, &self.run.processor)?;
+        learner.continue_from(Version(self.done));
+        if self.objective.loss().needs().reference {
+            // The start of a later stage is not the model that the recipe names.
+            learner.renew_reference()?;
+        }
+        self.run.learner = learner;
+        Ok(())
     }
 
     fn seconds(&self) -> f64 {
@@ -318,44 +363,83 @@ impl Trainer {
 
     /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them, and beside them what
     /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step. An
-    /// adapter is merged into the model, and stands by itself in `adapter/` as peft reads it.
+    /// adapter is merged into the model, and stands by itself in `adapter/` as peft reads it; a reference that is not the
+    /// recipe's model stands in `reference/`.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
     pub fn checkpoint(&self) -> Result<PathBuf> {
         let write = |dir: &Path| -> Result<()> {
-            self.model.save(dir, self.model.kind())?;
-            self.processor.save(dir)?;
-            if self.model.parameters().adapter().is_some() {
-                let adapter = dir.join(ADAPTER);
-                std::fs::create_dir_all(&adapter).map_err(|source| {
-                    let (action, path) = ("create the folder", adapter.clone());
-                    RunError::Io { action, path, source }
-                })?;
-                self.model.save_adapter(&adapter, Some(&self.recipe.model))?;
+            let learner = &self.run.learner;
+            self.save_model(learner.model().as_ref(), dir)?;
+            self.run.processor.save(dir)?;
+            learner.save(dir)?;
+            if let Some(reference) = learner.moved_reference() {
+                let dir = dir.join(REFERENCE);
+                make(&dir)?;
+                self.save_model(reference.as_ref(), &dir)?;
             }
-            self.optimizer.save(&dir.join(OPTIMIZER))?;
-            let curriculum = match &self.update {
-                Update::Grpo(_) => vr1_curriculum::State::default(),
-                Update::Sft { curriculum, .. } => curriculum.state(),
-            };
-            let (step, seconds, before) = (self.done, self.seconds(), self.before.clone());
-            Progressed { step, seconds, before, curriculum }.write(dir)
+            let kept = |_: &Rc<dyn Backbone>| if learner.moved_reference().is_some() { MOVED } else { STARTED };
+            Progressed {
+                step: self.done,
+                stage: self.stage,
+                before_stage: self.before_stage,
+                seconds: self.seconds(),
+                before: self.before.clone(),
+                best: self.best,
+                reference: learner.reference().map(kept).map(str::to_owned),
+                objective: self.objective.state(),
+            }
+            .write(dir)
         };
-        Ok(self.folder.checkpoint(self.done, write)?)
+        let path = self.folder.checkpoint(self.done, write)?;
+        if self.recipe.keep_checkpoints > 0 {
+            self.folder.prune_checkpoints(self.recipe.keep_checkpoints, self.best.map(|(step, _)| step))?;
+        }
+        Ok(path)
+    }
+
+    fn save_model(&self, model: &dyn Backbone, dir: &Path) -> Result<()> {
+        model.save(dir, model.kind())?;
+        if model.parameters().adapter().is_some() {
+            let adapter = dir.join(ADAPTER);
+            make(&adapter)?;
+            model.save_adapter(&adapter, Some(&self.recipe.model))?;
+        }
+        Ok(())
     }
 }
 
-/// The documents of an SFT recipe, open.
-pub(crate) fn corpus(config: &SftObjective, seed: u64) -> Result<Corpus> {
-    let documents = config.documents.iter().map(|d| Document::open(d, seed)).collect::<Result<_>>()?;
-    Corpus::new(documents, seed)
+/// What a reference is, in a checkpoint: the model that the run began with, or another, which is then beside it.
+const STARTED: &str = "start";
+const MOVED: &str = "moved";
+
+fn make(dir: &Path) -> Result<()> {
+    let io = |source| RunError::Io { action: "create the folder", path: dir.to_owned(), source };
+    Ok(std::fs::create_dir_all(dir).map_err(io)?)
 }
 
-/// `count` documents' words: what a tokenizer is trained on.
-///
-/// # Errors
-/// If a document's samples cannot be had or its templates do not fit them.
-pub fn words(config: &SftObjective, seed: u64, count: usize) -> Result<Vec<String>> {
-    corpus(config, seed)?.words(count)
+fn learner(config: &StageConfig, recipe: &Recipe, model: Rc<dyn Backbone>, processor: &Processor) -> Result<Learner> {
+    let unreachable = processor.tokenizer().unreachable_ids(model.lm_head().size()[0]);
+    Ok(Learner::new(model, config.learner(recipe.tokens_per_micro_batch), &unreachable)?)
+}
+
+fn evaluation(config: &StageConfig, recipe: &Recipe) -> Result<Evaluation> {
+    let evaluation = config.evaluation.as_ref().unwrap_or(&recipe.evaluation);
+    Evaluation::open(evaluation, config.prompt.as_ref().unwrap_or(&recipe.prompt), recipe.seed)
+}
+
+/// The objective of a stage: the one place that knows them all.
+fn objective(config: &StageConfig, reward: &Arc<Program>, seed: u64) -> Result<Box<dyn Objective>> {
+    let missing = || Error::Recipe("a stage has neither prompt nor evaluation".to_owned());
+    let prompt = config.prompt.as_ref().ok_or_else(missing)?;
+    let evaluation = config.evaluation.as_ref().ok_or_else(missing)?;
+    let solved = (evaluation.metric.clone(), evaluation.threshold);
+    let setting = Setting { prompt, reward: reward.clone(), solved, seed, steps: config.steps };
+    Ok(match &config.objective {
+        ObjectiveConfig::Grpo(grpo) => Box::new(Grpo::new(grpo, &setting)?),
+        ObjectiveConfig::Dpo(dpo) => Box::new(Dpo::new(dpo, &setting)?),
+        ObjectiveConfig::Kto(kto) => Box::new(Kto::new(kto, seed)?),
+        ObjectiveConfig::Sft(sft) => Box::new(Sft::new(sft, seed, config.steps)?),
+    })
 }

@@ -1,0 +1,79 @@
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::Value;
+use vr1_learn::{Loss, Signals, Step};
+use vr1_reward::Outcome;
+use vr1_rollout::Group;
+
+use crate::{Result, Run};
+
+/// What to learn from: what a step's sequences are, and how good each is.
+///
+/// GRPO samples and rewards, DPO pairs, imitation reads; a user's own is a type that implements this. What it collects, the
+/// learner turns into weights by the [`Loss`] that it names.
+pub trait Objective {
+    /// The groups of a step and what is known of them.
+    ///
+    /// # Errors
+    /// If samples cannot be read, an engine fails, or a reward does and the recipe has it stop.
+    fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected>;
+
+    /// The loss that is followed.
+    fn loss(&self) -> &dyn Loss;
+
+    /// What a resumed run needs to collect what this one would have.
+    fn state(&self) -> Value {
+        Value::Null
+    }
+
+    /// Takes up what [`state`](Self::state) gave.
+    ///
+    /// # Errors
+    /// If it is another objective's.
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let _ = state;
+        Ok(())
+    }
+}
+
+/// What an objective collected for a step.
+#[derive(Debug, Default)]
+pub struct Collected {
+    /// The sequences.
+    pub groups: Vec<Group>,
+    /// How good each is.
+    pub signals: Signals,
+    /// What was measured on the way.
+    pub metrics: BTreeMap<String, f64>,
+    /// What is written down of sequences that were sampled.
+    pub rollouts: Vec<Rollout>,
+    /// What the person who waits should know.
+    pub warnings: Vec<String>,
+}
+
+/// One sampled sequence as it is written into the run's folder.
+#[derive(Debug, Serialize)]
+pub struct Rollout {
+    /// The sample's own id.
+    pub sample: String,
+    /// The prompt as text.
+    pub prompt: String,
+    /// What was sampled, as text.
+    pub completion: String,
+    /// What would have been right.
+    pub solution: String,
+    /// How many tokens were sampled.
+    pub tokens: usize,
+    /// Whether the model ended it.
+    pub finished: bool,
+    /// Total and terms of the reward.
+    #[serde(flatten)]
+    pub outcome: Outcome,
+    /// How good it counted.
+    pub advantage: f32,
+    /// The sampled ids.
+    pub ids: Vec<i64>,
+    /// The log-probabilities that they were drawn by.
+    pub drawn: Vec<f32>,
+}

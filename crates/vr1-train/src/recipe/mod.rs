@@ -1,0 +1,134 @@
+mod check;
+mod evaluation;
+mod objectives;
+mod paths;
+mod same;
+mod stage;
+
+use std::path::Path;
+
+pub use evaluation::EvaluationConfig;
+pub(crate) use objectives::deck;
+pub use objectives::{
+    Advantages, DpoObjective, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig, PairSource, SftObjective,
+    Truncated, WeightedSource,
+};
+use serde::{Deserialize, Serialize};
+pub use stage::StageConfig;
+use vr1_learn::{OptimizerConfig, ReferenceConfig};
+use vr1_processor::Layout;
+use vr1_reward::ProgramSource;
+use vr1_run::Document as Yaml;
+
+use crate::{LoraRecipe, Result};
+
+/// A run, as a YAML file says it: of one stage, whose keys stand at the top, or of several under `stages`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The system that it reproduces, or the name of the run.
+    pub system: String,
+    /// Where it departs from that system, and why.
+    #[serde(default)]
+    pub differences: Vec<String>,
+    /// A directory (relative to the recipe's own, or to where the program runs) or a Hub id.
+    pub model: String,
+    /// Everything random follows from it.
+    #[serde(default = "forty_two")]
+    pub seed: u64,
+    /// Updates of the parameters, where there is one stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// What is learnt from, where there is one stage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<ObjectiveConfig>,
+    /// Stages that follow each other, each from the weights of the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageConfig>,
+    /// What is not trained: a part of the model (`tower`, `merger`, `language`), or places in the tree of names such as
+    /// `model.embed_tokens`.
+    #[serde(default)]
+    pub freeze: Vec<String>,
+    /// Adapters that are trained instead of the model's own parameters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraRecipe>,
+    /// Tokens whose gradients are computed at once; the update does not depend on it. 0: all of a step.
+    #[serde(default)]
+    pub tokens_per_micro_batch: usize,
+    /// What losses compare with.
+    #[serde(default)]
+    pub reference: ReferenceConfig,
+    /// How a sample becomes a prompt.
+    pub prompt: PromptConfig,
+    /// What is good: a reward program.
+    pub reward: ProgramSource,
+    /// The optimizer and its schedule.
+    #[serde(default)]
+    pub optimizer: OptimizerConfig,
+    /// Held-out samples and how they are scored.
+    pub evaluation: EvaluationConfig,
+    /// Steps between checkpoints; 0 keeps the last step's alone.
+    #[serde(default)]
+    pub save_every_steps: u64,
+    /// How many checkpoints are kept, the latest; 0 keeps all.
+    #[serde(default)]
+    pub keep_checkpoints: usize,
+    /// The score of evaluations during training whose best step is kept beside them, such as `in_domain/accuracy`; it has
+    /// a checkpoint of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_best: Option<String>,
+}
+
+fn forty_two() -> u64 {
+    42
+}
+
+/// How a sample becomes a prompt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PromptConfig {
+    /// By the chat template, or as it is.
+    #[serde(default)]
+    pub layout: Layout,
+    /// A template of the user's words: `{{ question }}` and the sample's own fields.
+    pub text: String,
+    /// Words put into the assistant's mouth.
+    #[serde(default)]
+    pub prefill: String,
+}
+
+impl Recipe {
+    /// Reads a recipe and applies overrides, each `dotted.key=value`.
+    ///
+    /// # Errors
+    /// An unknown, missing or mistyped key, or a value out of its range, with its place and the nearest right name.
+    pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
+        let yaml = Yaml::read(path, overrides)?;
+        let mut recipe: Self = yaml.parse()?;
+        recipe.check().map_err(|(key, reason)| yaml.error(&key, reason))?;
+        recipe.resolve(path.parent().unwrap_or(Path::new(".")));
+        Ok(recipe)
+    }
+
+    /// The stages in order, each with what it does not say itself filled in from the top.
+    pub fn all_stages(&self) -> Vec<StageConfig> {
+        let only = match (&self.objective, self.steps) {
+            (Some(objective), Some(steps)) => vec![StageConfig::new(objective.clone(), steps)],
+            _ => Vec::new(),
+        };
+        let fill = |stage: &StageConfig| StageConfig {
+            freeze: stage.freeze.clone().or_else(|| Some(self.freeze.clone())),
+            optimizer: stage.optimizer.clone().or_else(|| Some(self.optimizer.clone())),
+            reference: stage.reference.or(Some(self.reference)),
+            prompt: stage.prompt.clone().or_else(|| Some(self.prompt.clone())),
+            evaluation: stage.evaluation.clone().or_else(|| Some(self.evaluation.clone())),
+            ..stage.clone()
+        };
+        self.stages.iter().chain(&only).map(fill).collect()
+    }
+
+    /// Steps of all stages.
+    pub fn all_steps(&self) -> u64 {
+        self.all_stages().iter().map(|stage| stage.steps).sum()
+    }
+}

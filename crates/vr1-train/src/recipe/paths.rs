@@ -1,0 +1,107 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use vr1_data::EasyVqaSplit;
+
+use super::{EvaluationConfig, ObjectiveConfig, PairSource, Recipe};
+use crate::{Error, Result, Source};
+
+impl Recipe {
+    /// Paths that exist relative to the recipe's own folder are taken from there.
+    pub(crate) fn resolve(&mut self, folder: &Path) {
+        let near = |path: &Path| {
+            let near = folder.join(path);
+            if near.exists() { near } else { path.to_owned() }
+        };
+        self.model = near(Path::new(&self.model)).to_string_lossy().into_owned();
+        for path in self.files() {
+            *path = near(path);
+        }
+    }
+
+    /// Every file and folder of samples that the recipe names.
+    fn files(&mut self) -> Vec<&mut PathBuf> {
+        let mut paths = Vec::new();
+        paths.extend(of_evaluation(&mut self.evaluation));
+        for objective in self.objective.iter_mut() {
+            paths.extend(of_objective(objective));
+        }
+        for stage in &mut self.stages {
+            paths.extend(of_objective(&mut stage.objective));
+            paths.extend(stage.evaluation.iter_mut().flat_map(of_evaluation));
+        }
+        paths
+    }
+
+    /// Trains and evaluates on real data instead: a folder of easy-VQA with its own splits, or a JSONL file of VLM-R1's
+    /// rows with a held-out file `test.jsonl` beside it. Every document of an SFT recipe is made from it, so rows must hold
+    /// what the documents ask for: staged conversations where these have `turns`.
+    ///
+    /// # Errors
+    /// If the folder or the file is not there, or a stage learns from pairs or judged answers, which have files of their
+    /// own.
+    pub fn use_data(&mut self, path: &Path) -> Result<()> {
+        if !path.exists() {
+            return Err(Error::Recipe(format!("--data: there is no {}", path.display())));
+        }
+        let (train, test) = if path.is_dir() {
+            let set = |split| Source::EasyVqa { path: path.to_owned(), split };
+            (set(EasyVqaSplit::Train), set(EasyVqaSplit::Test))
+        } else {
+            let set = |path: PathBuf| Source::Jsonl { path, images: None };
+            (set(path.to_owned()), set(path.with_file_name("test.jsonl")))
+        };
+        for objective in self.objective.iter_mut().chain(self.stages.iter_mut().map(|stage| &mut stage.objective)) {
+            match objective {
+                ObjectiveConfig::Grpo(grpo) => (grpo.train, grpo.sources) = (Some(train.clone()), Vec::new()),
+                ObjectiveConfig::Sft(sft) => sft.documents.iter_mut().for_each(|d| d.source = train.clone()),
+                ObjectiveConfig::Dpo(dpo) => match &mut dpo.pairs {
+                    PairSource::Sampled { train: samples, .. } | PairSource::Written { source: samples, .. } => {
+                        *samples = train.clone();
+                    }
+                    PairSource::Rows { .. } => return Err(own_files("pairs")),
+                },
+                ObjectiveConfig::Kto(_) => return Err(own_files("judged answers")),
+            }
+        }
+        self.evaluation.sets = BTreeMap::from([("test".to_owned(), test)]);
+        Ok(())
+    }
+}
+
+fn own_files(what: &str) -> Error {
+    Error::Recipe(format!("--data: the recipe learns from {what}, which its own keys name"))
+}
+
+fn of_source(source: &mut Source) -> Option<&mut PathBuf> {
+    match source {
+        Source::Jsonl { path, .. } | Source::EasyVqa { path, .. } => Some(path),
+        Source::Scenes { .. } => None,
+    }
+}
+
+fn of_pairs(pairs: &mut PairSource) -> Vec<&mut PathBuf> {
+    match pairs {
+        PairSource::Rows { path, images } => std::iter::once(path).chain(images).collect(),
+        PairSource::Written { source, .. } | PairSource::Sampled { train: source, .. } => {
+            of_source(source).into_iter().collect()
+        }
+    }
+}
+
+fn of_objective(objective: &mut ObjectiveConfig) -> Vec<&mut PathBuf> {
+    match objective {
+        ObjectiveConfig::Grpo(grpo) => {
+            let sources = grpo.sources.iter_mut().map(|source| &mut source.source);
+            grpo.train.iter_mut().chain(sources).filter_map(of_source).collect()
+        }
+        ObjectiveConfig::Sft(sft) => sft.documents.iter_mut().filter_map(|d| of_source(&mut d.source)).collect(),
+        ObjectiveConfig::Dpo(dpo) => of_pairs(&mut dpo.pairs),
+        ObjectiveConfig::Kto(kto) => std::iter::once(&mut kto.path).chain(&mut kto.images).collect(),
+    }
+}
+
+fn of_evaluation(evaluation: &mut EvaluationConfig) -> Vec<&mut PathBuf> {
+    let sets = evaluation.sets.values_mut().filter_map(of_source);
+    sets.chain(evaluation.preferences.values_mut().flat_map(of_pairs)).collect()
+}

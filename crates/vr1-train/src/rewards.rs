@@ -1,0 +1,163 @@
+//! Groups to rewards, and what is told of them.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use vr1_data::Sample;
+use vr1_reward::{Outcome, Program, Rollout as Judged};
+use vr1_rollout::{Group, Sequence};
+
+use crate::{Error, Result, Rollout};
+
+/// What becomes of a completion whose reward cannot be had.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// It is counted, told, and takes no part in the step.
+    #[default]
+    Missing,
+    /// The run stops; what it had is saved first.
+    Stop,
+}
+
+/// What a reward said of the completions of a step.
+pub(crate) struct Rewarded {
+    /// A list for each group.
+    pub(crate) outcomes: Vec<Vec<Outcome>>,
+    /// What could not be scored, and why.
+    pub(crate) warnings: Vec<String>,
+    errors: usize,
+}
+
+/// Scores the sequences of groups, each group of its sample, side by side.
+pub(crate) fn reward(
+    program: &Program,
+    on_error: OnError,
+    samples: &[&Sample],
+    groups: &[Group],
+    step: u64,
+) -> Result<Rewarded> {
+    let score = |(sample, group): (&&Sample, &Group)| {
+        let rollouts: Vec<Judged<'_>> =
+            group.sequences().iter().map(|sequence| judged(sample, group, sequence)).collect();
+        program.outcomes(&rollouts)
+    };
+    let scored: Vec<Vec<_>> = samples.par_iter().zip(groups.par_iter()).map(score).collect();
+    let (mut outcomes, mut warnings, mut errors) = (Vec::with_capacity(groups.len()), Vec::new(), 0);
+    let mut missing = 0;
+    for (sample, results) in samples.iter().zip(scored) {
+        let mut group = Vec::with_capacity(results.len());
+        for (completion, result) in results.into_iter().enumerate() {
+            let fault = match &result {
+                Err(error) => Some(error.to_string()),
+                Ok(outcome) => outcome.total.is_none().then(|| "it has no total".to_owned()),
+            };
+            if let Some(reason) = fault {
+                let place = format!("step {step}: the reward of completion {completion} of `{}`: {reason}", sample.id);
+                if on_error == OnError::Stop {
+                    return Err(Error::Recipe(place));
+                }
+                errors += usize::from(result.is_err());
+                missing += 1;
+                warnings.push(place);
+            }
+            group.push(result.unwrap_or_else(|_| Outcome { total: None, terms: Vec::new() }));
+        }
+        outcomes.push(group);
+    }
+    // One is told in full; a broken judge would fill the screen otherwise.
+    warnings.truncate(1);
+    if missing > 1 {
+        warnings.push(format!("step {step}: {missing} completions have no reward and take no part"));
+    }
+    Ok(Rewarded { outcomes, warnings, errors })
+}
+
+pub(crate) fn judged<'a>(sample: &'a Sample, group: &'a Group, sequence: &'a Sequence) -> Judged<'a> {
+    Judged {
+        prompt: group.prompt().text(),
+        completion: sequence.text(),
+        solution: &sample.solution,
+        tokens: sequence.ids().len(),
+        finished: sequence.finished(),
+        fields: &sample.fields,
+    }
+}
+
+impl Rewarded {
+    /// The totals of all completions in order; NaN where there is none, which takes no part.
+    pub(crate) fn totals(&self) -> Vec<f32> {
+        self.outcomes.iter().flatten().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect()
+    }
+
+    /// Which completions have a total.
+    pub(crate) fn present(&self) -> Vec<bool> {
+        self.outcomes.iter().flatten().map(|outcome| outcome.total.is_some()).collect()
+    }
+
+    /// Means over the step, by name.
+    pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
+        let present = |group: &[Outcome]| group.iter().filter_map(|o| o.total.map(f64::from)).collect::<Vec<_>>();
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
+        let spread = |group: &Vec<Outcome>| {
+            let values = present(group);
+            let centre = mean(&values);
+            let squares: f64 = values.iter().map(|v| (v - centre).powi(2)).sum();
+            (squares / (values.len().saturating_sub(1)).max(1) as f64).sqrt()
+        };
+        let all: Vec<f64> = self.outcomes.iter().flat_map(|group| present(group)).collect();
+        let spreads: Vec<f64> = self.outcomes.iter().map(spread).collect();
+        let count: usize = self.outcomes.iter().map(Vec::len).sum();
+        let equal = self.outcomes.iter().filter(|group| same(&present(group))).count();
+        let mut metrics = BTreeMap::from([
+            ("reward".to_owned(), mean(&all)),
+            ("reward_std".to_owned(), mean(&spreads)),
+            ("reward_missing".to_owned(), (count - all.len()) as f64),
+            ("reward_errors".to_owned(), self.errors as f64),
+            ("groups_of_equals".to_owned(), equal as f64 / self.outcomes.len().max(1) as f64),
+        ]);
+        let mut terms: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+        for (name, value) in self.outcomes.iter().flatten().flat_map(|o| &o.terms) {
+            terms.entry(name).or_default().extend(value.map(f64::from));
+        }
+        metrics.extend(terms.into_iter().map(|(name, values)| (format!("rewards/{name}"), mean(&values))));
+        metrics
+    }
+}
+
+fn same(values: &[f64]) -> bool {
+    values.windows(2).all(|pair| pair[0] == pair[1])
+}
+
+/// What is written down of a step.
+pub(crate) fn rollouts(samples: &[&Sample], groups: &[Group], rewarded: Rewarded, advantages: &[f32]) -> Vec<Rollout> {
+    let mut advantages = advantages.iter();
+    let mut records = Vec::new();
+    for ((sample, group), outcomes) in samples.iter().zip(groups).zip(rewarded.outcomes) {
+        for (sequence, outcome) in group.sequences().iter().zip(outcomes) {
+            records.push(Rollout {
+                sample: sample.id.clone(),
+                prompt: group.prompt().text().to_owned(),
+                completion: sequence.text().to_owned(),
+                solution: sample.solution.clone(),
+                tokens: sequence.ids().len(),
+                finished: sequence.finished(),
+                outcome,
+                advantage: advantages.next().copied().unwrap_or_default(),
+                ids: sequence.ids().to_vec(),
+                drawn: sequence.sampled().map(|sampled| sampled.drawn.clone()).unwrap_or_default(),
+            });
+        }
+    }
+    records
+}
+
+/// How long completions are, and how many were ended by the model.
+pub(crate) fn lengths(groups: &[Group]) -> [(String, f64); 2] {
+    let sequences = || groups.iter().flat_map(Group::sequences);
+    let count = sequences().count().max(1) as f64;
+    let tokens = sequences().map(|sequence| sequence.ids().len()).sum::<usize>() as f64;
+    let finished = sequences().filter(|sequence| sequence.finished()).count() as f64;
+    [("completion_length".to_owned(), tokens / count), ("finished".to_owned(), finished / count)]
+}
