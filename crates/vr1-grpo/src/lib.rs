@@ -21,6 +21,8 @@ mod masks;
 #[cfg(feature = "tch")]
 mod policy;
 mod range;
+#[cfg(feature = "serde")]
+mod recipe;
 mod reinforce;
 #[cfg(feature = "tch")]
 mod stats;
