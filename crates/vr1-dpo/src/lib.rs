@@ -10,6 +10,8 @@ mod mixture;
 mod objective;
 mod pairs;
 mod range;
+#[cfg(feature = "serde")]
+mod recipe;
 mod reference_free;
 
 pub use config::{Divergence, DpoConfig, DpoLoss, Normalizer};
