@@ -42,49 +42,66 @@ pub enum DpoLoss {
     /// `−(1 − ε)·log σ(βΔ) − ε·log σ(−βΔ)` (DPO, [arXiv:2305.18290](https://arxiv.org/abs/2305.18290), equation 7; with `ε > 0` cDPO,
     /// [Mitchell 2023](https://ericmitchell.ai/cdpo.pdf)).
     #[default]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Sigmoid,
     /// `−log σ(β(s_c/|y_w| − s_r/|y_l|))`: length-normalised DPO ([arXiv:2411.15124](https://arxiv.org/abs/2411.15124), equation 6). Needs
     /// token counts.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     SigmoidNorm,
     /// `max(0, 1 − βΔ)` (SLiC, [arXiv:2305.10425](https://arxiv.org/abs/2305.10425); RSO, [arXiv:2309.06657](https://arxiv.org/abs/2309.06657)).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Hinge,
     /// `(s_c/|y_w| − s_r/|y_l| − 1/(2β))²` (IPO, [arXiv:2310.12036](https://arxiv.org/abs/2310.12036), equation 17, per token as its authors
     /// meant). Without token counts, `|y| = 1`: the equation as printed.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Ipo,
     /// `q_w(log q_w − log(1 − ε)) + q_l(log q_l − log ε)`, `q_w = σ(βΔ)`, `q_l = σ(−βΔ)` (EXO, [arXiv:2402.00856](https://arxiv.org/abs/2402.00856),
     /// equation 16). Needs `ε > 0`.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Exo,
     /// `−log σ(βc) − ½·log σ(−βc) − ½·log σ(−βr)` (NCA, [arXiv:2402.05369](https://arxiv.org/abs/2402.05369)).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Nca,
     /// `[−(1 − ε)·log σ(βΔ) + ε·log σ(−βΔ)] / (1 − 2ε)` (robust DPO, [arXiv:2403.00409](https://arxiv.org/abs/2403.00409)). Needs `ε < ½`.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Robust,
     /// `−log σ(βc − δ) − log σ(−(βr − δ))` (BCO, [arXiv:2404.04656](https://arxiv.org/abs/2404.04656), δ: the mean reward so far; TRL takes 0).
     Bco {
-        /// δ, in units of reward.
+        /// δ, in units of reward. A recipe's default: 0.
+        #[cfg_attr(feature = "serde", serde(default))]
         shift: f64,
     },
     /// `(c − 1/(2β))² + (r + 1/(2β))²` (SPPO with hard labels, [arXiv:2405.00675](https://arxiv.org/abs/2405.00675), equation 4.7).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Sppo,
     /// `sort(log π_w − log π_l) − sort(the same of the reference)` in place of Δ of [`DpoLoss::Sigmoid`], sorted over the batch (AOT,
     /// [arXiv:2406.05882](https://arxiv.org/abs/2406.05882)).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Aot,
     /// `sort(c) − sort(r)` in place of Δ (unpaired AOT).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     AotUnpaired,
     /// `1 − σ(βc) + σ(βr)` (APO-zero, [arXiv:2408.06266](https://arxiv.org/abs/2408.06266), equation 7): the chosen completions are better than the
     /// model.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     ApoZero,
     /// `σ(βc) + 1 − σ(β(c − r))` (APO-down, equation 8): the model is better than the chosen completions.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     ApoDown,
     /// `(1 − m)·(−log σ(βΔ)) + m·exp(−βΔ)`, `m = σ(βΔ/τ)` (DiscoPOP, [arXiv:2406.08414](https://arxiv.org/abs/2406.08414)).
+    #[cfg_attr(feature = "serde", serde(rename = "discopop", alias = "disco_pop"))]
     DiscoPop {
-        /// τ; the paper takes 0.05.
+        /// τ; the paper takes 0.05, and so does a recipe that says nothing.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::discopop_temperature"))]
         temperature: f64,
     },
     /// `−Σ log π(y_w) / Σ |y_w|`, over the batch: the likelihood of the chosen completions, as a term of a mixture (RPO, MPO). Needs the
     /// chosen token counts.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     ChosenNll,
     /// `−log π(y_w) / |y_w|`, averaged over pairs: the same with every pair weighing alike (RPO, [arXiv:2404.19733](https://arxiv.org/abs/2404.19733)).
     /// Needs the chosen token counts.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     ChosenNllPerPair,
 }
 
@@ -113,7 +130,7 @@ pub enum DpoLoss {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(tag = "kind", content = "alpha", rename_all = "snake_case")
+    serde(tag = "kind", content = "alpha", rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Divergence {
     /// `x`.
@@ -149,6 +166,7 @@ pub enum Divergence {
 pub enum Normalizer {
     /// The pairs (and chosen tokens) of the tensors handed in.
     #[default]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Local,
     /// Those of a batch of which the tensors handed in are a part: the losses of the parts add up to the loss of the whole, and so do
     /// their gradients. (AOT sorts its batch, so its parts do not add up.)

@@ -20,6 +20,22 @@ pub enum Error {
         /// The chosen loss.
         loss: crate::DpoLoss,
     },
+    /// A group without a completion.
+    #[error("group {group} has size 0: leave it out")]
+    EmptyGroup {
+        /// Its place.
+        group: usize,
+    },
+    /// The sizes of groups do not add up to the number of scores.
+    #[error("the sizes of {groups} group(s) add up to {total}, but there are {scores} score(s)")]
+    GroupSizes {
+        /// How many scores there are.
+        scores: usize,
+        /// How many groups.
+        groups: usize,
+        /// What their sizes add up to.
+        total: usize,
+    },
     /// A tensor that the settings call for was not handed in.
     #[error("`{name}` is needed because {reason}")]
     Missing {

@@ -66,6 +66,33 @@ pub enum PairRule {
 pub fn preference_pairs(scores: &[f32], group_size: usize, margin: f32, rule: PairRule) -> Result<Vec<Pair>> {
     let divides = group_size > 0 && scores.len().is_multiple_of(group_size);
     within("group_size", "a positive divisor of the number of scores", group_size as f64, divides)?;
+    preference_pairs_by_group(scores, &vec![group_size; scores.len() / group_size], margin, rule)
+}
+
+/// [`preference_pairs`] of groups that need not be of one size: `sizes` says how many completions each prompt has. A group of one makes no
+/// pair.
+///
+/// # Shapes
+/// `scores [B]`, the completions of a prompt side by side; `sizes`, which add up to `B` → pairs by their places in `scores`.
+///
+/// # Errors
+/// [`Error::EmptyGroup`], [`Error::GroupSizes`]; [`Error::Setting`] for a margin that is negative or not finite, an infinite score.
+///
+/// # Example
+/// ```
+/// use vr1_dpo::{Pair, PairRule, preference_pairs_by_group};
+/// let pairs = preference_pairs_by_group(&[0.0, 1.0, 0.5, 0.25, 0.75, 0.5], &[2, 1, 3], 0.0, PairRule::BestWorst)?;
+/// assert_eq!(pairs, [Pair { chosen: 1, rejected: 0, margin: 1.0 }, Pair { chosen: 4, rejected: 3, margin: 0.5 }]);
+/// # Ok::<(), vr1_dpo::Error>(())
+/// ```
+pub fn preference_pairs_by_group(scores: &[f32], sizes: &[usize], margin: f32, rule: PairRule) -> Result<Vec<Pair>> {
+    if let Some(group) = sizes.iter().position(|&size| size == 0) {
+        return Err(Error::EmptyGroup { group });
+    }
+    let total = sizes.iter().fold(0usize, |total, &size| total.saturating_add(size));
+    if total != scores.len() {
+        return Err(Error::GroupSizes { scores: scores.len(), groups: sizes.len(), total });
+    }
     not_negative("margin", f64::from(margin))?;
     if let Some(&score) = scores.iter().find(|score| score.is_infinite()) {
         let expected = "finite, or NaN where there is none";
@@ -79,9 +106,10 @@ pub fn preference_pairs(scores: &[f32], group_size: usize, margin: f32, rule: Pa
             pairs.push(Pair { chosen, rejected, margin: gap });
         }
     };
-    for group in 0..scores.len() / group_size {
-        let valid: Vec<usize> =
-            (group * group_size..(group + 1) * group_size).filter(|&i| !scores[i].is_nan()).collect();
+    let mut start = 0;
+    for &size in sizes {
+        let valid: Vec<usize> = (start..start + size).filter(|&i| !scores[i].is_nan()).collect();
+        start += size;
         match rule {
             PairRule::BestWorst => {
                 let best = valid.iter().copied().reduce(|a, b| if scores[b] > scores[a] { b } else { a });

@@ -36,22 +36,28 @@ use crate::{Error, Result};
 )]
 pub enum ReferenceFreeLoss {
     /// `−log σ(β(p̄_w − p̄_l) − γ)` (SimPO, [arXiv:2405.14734](https://arxiv.org/abs/2405.14734), equation 6).
+    #[cfg_attr(feature = "serde", serde(rename = "simpo", alias = "sim_po"))]
     SimPo {
-        /// γ, the margin aimed at, in units of reward; the paper takes 0.5 to 1.6 of β = 2 to 2.5.
+        /// γ, the margin aimed at, in units of reward; the paper takes 0.5 to 1.6 of β = 2 to 2.5. A recipe's default: 1.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::simpo_gamma"))]
         gamma: f64,
     },
     /// `−β·log σ(log odds(p̄_w) − log odds(p̄_l))`, `odds(p̄) = e^p̄ / (1 − e^p̄)` (ORPO, [arXiv:2403.07691](https://arxiv.org/abs/2403.07691),
     /// equation 7; β is its λ). Together with the likelihood of the chosen.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Orpo,
     /// `−log σ(β(p_w − p_l))` (CPO, [arXiv:2401.08417](https://arxiv.org/abs/2401.08417), equation 3). Together with the likelihood of the chosen.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Cpo,
     /// `max(0, 1 − β(p_w − p_l))` (SLiC-HF, [arXiv:2305.10425](https://arxiv.org/abs/2305.10425)).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Hinge,
     /// `(p̄_w − p̄_l − 1/(2β))²`.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Ipo,
 }
 
-/// The settings of [`reference_free_loss`].
+/// The settings of [`reference_free_loss`]. What a recipe leaves out is what [`ReferenceFreeConfig::of`] takes for its loss.
 ///
 /// # Example
 /// SimPO with another β and margin:
@@ -61,7 +67,7 @@ pub enum ReferenceFreeLoss {
 /// assert!(ReferenceFreeConfig { loss, beta: 2.5, ..ReferenceFreeConfig::SIMPO }.validate().is_ok());
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(from = "Given"))]
 pub struct ReferenceFreeConfig {
     /// The loss of a pair.
     pub loss: ReferenceFreeLoss,
@@ -89,6 +95,23 @@ impl ReferenceFreeConfig {
     /// CPO with β = 0.1.
     pub const CPO: Self = Self { loss: ReferenceFreeLoss::Cpo, beta: 0.1, nll_weight: 1.0, ..Self::SIMPO };
 
+    /// The settings that go with a loss: [`Self::SIMPO`], [`Self::ORPO`], or [`Self::CPO`], the last for hinge and IPO, too.
+    ///
+    /// # Example
+    /// ```
+    /// use vr1_dpo::{ReferenceFreeConfig, ReferenceFreeLoss};
+    /// assert_eq!(ReferenceFreeConfig::of(ReferenceFreeLoss::Orpo), ReferenceFreeConfig::ORPO);
+    /// assert_eq!(ReferenceFreeConfig::of(ReferenceFreeLoss::Hinge).beta, 0.1);
+    /// ```
+    pub fn of(loss: ReferenceFreeLoss) -> Self {
+        let published = match loss {
+            ReferenceFreeLoss::SimPo { .. } => Self::SIMPO,
+            ReferenceFreeLoss::Orpo => Self::ORPO,
+            ReferenceFreeLoss::Cpo | ReferenceFreeLoss::Hinge | ReferenceFreeLoss::Ipo => Self::CPO,
+        };
+        Self { loss, ..published }
+    }
+
     /// Checks every setting against its range.
     ///
     /// # Errors
@@ -114,6 +137,32 @@ impl ReferenceFreeConfig {
             positive("whole.chosen_tokens", tokens)?;
         }
         Ok(())
+    }
+}
+
+/// The settings of a reference-free loss as a recipe has them: what it leaves out depends on the loss.
+#[cfg(feature = "serde")]
+#[derive(serde::Deserialize)]
+#[serde(rename = "ReferenceFreeConfig", deny_unknown_fields)]
+struct Given {
+    loss: ReferenceFreeLoss,
+    beta: Option<f64>,
+    label_smoothing: Option<f64>,
+    nll_weight: Option<f64>,
+    whole: Option<(f64, f64)>,
+}
+
+#[cfg(feature = "serde")]
+impl From<Given> for ReferenceFreeConfig {
+    fn from(given: Given) -> Self {
+        let published = Self::of(given.loss);
+        Self {
+            loss: given.loss,
+            beta: given.beta.unwrap_or(published.beta),
+            label_smoothing: given.label_smoothing.unwrap_or(published.label_smoothing),
+            nll_weight: given.nll_weight.unwrap_or(published.nll_weight),
+            whole: given.whole,
+        }
     }
 }
 

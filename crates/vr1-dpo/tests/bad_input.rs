@@ -6,8 +6,8 @@ use proptest::test_runner::RngSeed;
 use tch::{Kind, Tensor};
 use vr1_dpo::{
     Divergence, DpoConfig, DpoLoss, Error, Extras, KtoConfig, KtoLoss, Normalizer, PairRule, ReferenceFreeConfig,
-    ReferenceFreeLoss, dpo_loss_with, kto_kl, kto_loss, length_desensitized, preference_pairs, reference_free_loss,
-    wpo_weights,
+    ReferenceFreeLoss, dpo_loss_with, kto_kl, kto_loss, length_desensitized, preference_pairs,
+    preference_pairs_by_group, reference_free_loss, wpo_weights,
 };
 
 /// Mostly a number as it should be, sometimes anything.
@@ -189,6 +189,17 @@ fn one_number_of_tokens_calls_for_the_other() {
     let extras = Extras { chosen_tokens: Some(&tokens), ..Default::default() };
     let outcome = dpo_loss_with([&t, &t, &t, &t], extras, &config);
     assert!(matches!(outcome, Err(Error::Missing { name: "rejected_tokens", .. })));
+}
+
+#[test]
+fn sizes_that_do_not_fit_the_scores_are_named() {
+    let run = |sizes: &[usize]| {
+        preference_pairs_by_group(&[0.0, 1.0, 2.0], sizes, 0.0, PairRule::All).unwrap_err().to_string()
+    };
+    assert_eq!(run(&[2, 0, 1]), "group 1 has size 0: leave it out");
+    assert_eq!(run(&[2]), "the sizes of 1 group(s) add up to 2, but there are 3 score(s)");
+    assert!(run(&[usize::MAX, usize::MAX]).starts_with("the sizes of 2 group(s) add up to"));
+    assert_eq!(preference_pairs_by_group(&[], &[], 0.0, PairRule::All).unwrap(), []);
 }
 
 #[test]

@@ -4,9 +4,9 @@
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 use vr1_dpo::{
-    Divergence, DpoConfig, DpoLoss, Extras, KtoConfig, KtoLoss, Normalizer, PairRule, ReferenceFreeConfig,
-    ReferenceFreeLoss, dpo_loss_with, kto_loss, length_desensitized, preference_pairs, reference_free_loss,
-    wpo_weights,
+    Divergence, DpoConfig, DpoLoss, Extras, KtoConfig, KtoLoss, Normalizer, Pair, PairRule, ReferenceFreeConfig,
+    ReferenceFreeLoss, dpo_loss_with, kto_loss, length_desensitized, preference_pairs, preference_pairs_by_group,
+    reference_free_loss, wpo_weights,
 };
 
 const LOSSES: [DpoLoss; 16] = [
@@ -242,6 +242,22 @@ proptest! {
         for which in [0, 1] {
             prop_assert!(!far(parts[0][which] + parts[1][which], whole[which]));
         }
+    }
+
+    #[test]
+    fn a_group_makes_its_pairs_whatever_the_sizes_of_the_others(
+        groups in prop::collection::vec(prop::collection::vec(prop_oneof![4 => -1.0f32..1.0, 1 => Just(f32::NAN), 1 => Just(0.5)], 1..6), 0..5),
+        margin in 0.0f32..1.0, rule in pick(&[PairRule::BestWorst, PairRule::All]),
+    ) {
+        let sizes: Vec<usize> = groups.iter().map(Vec::len).collect();
+        let together = preference_pairs_by_group(&groups.concat(), &sizes, margin, rule).unwrap();
+        let mut alone = Vec::new();
+        for (i, group) in groups.iter().enumerate() {
+            let start: usize = sizes[..i].iter().sum();
+            let pairs = preference_pairs(group, group.len(), margin, rule).unwrap();
+            alone.extend(pairs.into_iter().map(|pair| Pair { chosen: start + pair.chosen, rejected: start + pair.rejected, ..pair }));
+        }
+        prop_assert_eq!(together, alone);
     }
 
     #[test]

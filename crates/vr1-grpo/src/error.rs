@@ -52,6 +52,20 @@ pub enum Error {
         /// The length it has.
         got: usize,
     },
+    /// A sequence's slice is not as long as another one that it goes with.
+    #[error("`{name}` of sequence {sequence} has {got} value(s), but `{with}` of it has {expected}")]
+    SequenceLength {
+        /// The argument's name.
+        name: &'static str,
+        /// The argument that fixes the expected length.
+        with: &'static str,
+        /// The sequence's place.
+        sequence: usize,
+        /// The expected length.
+        expected: usize,
+        /// The length it has.
+        got: usize,
+    },
     /// A reward is infinite. (NaN is not an error: it says that no reward applies.)
     #[error("reward {index} is {value}: a reward must be finite, or NaN where none applies")]
     InfiniteReward {

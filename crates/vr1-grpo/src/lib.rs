@@ -10,6 +10,7 @@ mod advantages;
 mod batch;
 mod compat;
 mod config;
+mod credit;
 mod error;
 mod groups;
 #[cfg(feature = "tch")]
@@ -20,6 +21,9 @@ mod masks;
 #[cfg(feature = "tch")]
 mod policy;
 mod range;
+#[cfg(feature = "serde")]
+mod recipe;
+mod reinforce;
 #[cfg(feature = "tch")]
 mod stats;
 
@@ -31,13 +35,13 @@ pub use config::{
     Aggregation, CispoCap, EmptyRows, EntropyMask, GrpoConfig, Importance, KlEstimator, KlGradient, KlWeight,
     Normalizer, Objective, SamplerCorrection,
 };
+pub use credit::{returns_to_go, whiten_by_tokens};
 pub use error::{Error, Result};
 #[cfg(feature = "tch")]
 pub use loss::{Extras, grpo_loss, grpo_loss_with};
-pub use many_rewards::{
-    per_reward_advantages, per_reward_advantages_by_group, returns_to_go, weighted_rewards, whiten_by_tokens,
-};
+pub use many_rewards::{per_reward_advantages, per_reward_advantages_by_group, weighted_rewards};
 #[cfg(feature = "tch")]
 pub use masks::{entropy_threshold, mask_truncated};
+pub use reinforce::{ReinforceConfig, Whitening, kl_in_reward, reinforce_advantages};
 #[cfg(feature = "tch")]
 pub use stats::GrpoStats;

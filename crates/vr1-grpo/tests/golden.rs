@@ -6,8 +6,8 @@ use serde_json::Value;
 use tch::{Kind, Tensor};
 use vr1_grpo::{
     AdvantageConfig, Aggregation, Baseline, Compat, EntropyMask, Extras, GrpoConfig, Importance, KlEstimator,
-    KlGradient, KlWeight, Normalizer, Objective, SamplerCorrection, Scale, advantages, grpo_loss_with, mask_truncated,
-    per_reward_advantages, returns_to_go, weighted_rewards, whiten_by_tokens,
+    KlGradient, KlWeight, Normalizer, Objective, ReinforceConfig, SamplerCorrection, Scale, advantages, grpo_loss_with,
+    mask_truncated, per_reward_advantages, reinforce_advantages, returns_to_go, weighted_rewards, whiten_by_tokens,
 };
 
 fn numbers(value: &Value) -> Vec<f32> {
@@ -279,6 +279,26 @@ fn advantages_equal_those_of_verl() {
         let mut whitened = whiten_by_tokens(&returns, &counts).unwrap();
         whitened.iter_mut().zip(&mask).filter(|(_, counted)| !**counted).for_each(|(value, _)| *value = 0.0);
         close(&whitened, &numbers(&case["reinforce++"]), "reinforce++");
+
+        // The same by completions without padding.
+        let logprobs: Vec<Vec<f32>> = tokens.iter().map(|&n| vec![-1.0; n]).collect();
+        let sizes = vec![group_size; 12 / group_size];
+        let run = |config: ReinforceConfig| reinforce_advantages(&rewards, &sizes, &logprobs, None, &config).unwrap();
+        let discounted = run(ReinforceConfig { gamma: 0.9, ..Default::default() });
+        let padded: Vec<f32> =
+            discounted.iter().flat_map(|row| (0..5).map(|t| row.get(t).copied().unwrap_or(0.0))).collect();
+        close(&padded, &numbers(&case["reinforce++"]), "reinforce++, ragged");
+        if group_size > 1 {
+            // verl moves a group of equal rewards by the mean of the batch; equal rewards give 0 here.
+            let mut expected = numbers(&case["reinforce++ baseline"]);
+            for (group, expected) in rewards.chunks(group_size).zip(expected.chunks_mut(group_size)) {
+                if vr1_grpo::teaches_nothing(group) {
+                    expected.fill(0.0);
+                }
+            }
+            let first: Vec<f32> = run(ReinforceConfig::WITH_BASELINE).iter().map(|row| row[0]).collect();
+            close(&first, &expected, "baseline, ragged");
+        }
     }
 }
 

@@ -134,3 +134,12 @@ fn sizes_that_do_not_fit_are_named() {
         Err(Error::InfiniteReward { index: 1, .. })
     ));
 }
+
+#[test]
+fn prompts_of_one_completion_each_are_compared_with_the_batch() {
+    let config = AdvantageConfig { baseline: Baseline::BatchMean, scale: Scale::Batch, ..Default::default() };
+    let got = advantages(&[0.0, 2.0, 4.0], 1, &config).unwrap();
+    for (got, expected) in got.iter().zip([-2.0 / (2.0 + 1e-4), 0.0, 2.0 / (2.0 + 1e-4)]) {
+        assert!((f64::from(*got) - expected).abs() < 1e-6);
+    }
+}

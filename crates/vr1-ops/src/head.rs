@@ -1,7 +1,7 @@
 use tch::Tensor;
 
-/// Whether [`head_logprobs`](crate::head_logprobs) takes the mean of the log-probabilities over the vocabulary, which costs one more pass over the logits,
-/// forwards and backwards.
+/// Whether [`head_logprobs`](crate::head_logprobs) takes the mean of the log-probabilities over the vocabulary, which costs one more pass
+/// over the logits, forwards and backwards.
 ///
 /// # Example
 /// ```

@@ -79,7 +79,7 @@ pub enum Objective {
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(tag = "kind", content = "tokens", rename_all = "snake_case")
+    serde(tag = "kind", content = "tokens", rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Normalizer {
     /// By the labels of the tensors handed in (times their weights).

@@ -14,9 +14,9 @@ const MISSING: Error = Error::Missing { name: "mean_logprobs", reason: "`label_s
 /// loss = Σ_i w_i Σ_t ℓ_{i,t} / Σ_i w_i N_i              over the tokens with mask ≠ 0
 /// ```
 ///
-/// The numbers come from a head that works on a few tokens at a time, such as [`vr1_ops::head_logprobs`]. Each stands at the place of its own label, so
-/// that [`SftConfig::alignment`] has nothing left to say. Masked positions may hold anything, NaN included. Gradient flows through
-/// `logprobs` and `mean_logprobs`; half precision is raised to f32.
+/// The numbers come from a head that works on a few tokens at a time, such as [`vr1_ops::head_logprobs`]. Each stands at the place of its
+/// own label, so that [`SftConfig::alignment`] has nothing left to say. Masked positions may hold anything, NaN included. Gradient flows
+/// through `logprobs` and `mean_logprobs`; half precision is raised to f32.
 ///
 /// `mean_logprobs`, the mean of `log p` over the vocabulary at each token, is looked at under label smoothing alone, which needs it.
 /// `likeliest`, ≠ 0 where the label is the likeliest token, is for [`SftStats::accuracy`] alone, which is NaN without it.

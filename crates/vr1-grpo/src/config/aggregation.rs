@@ -30,7 +30,7 @@ use crate::range::{is_finite, within};
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(tag = "kind", content = "tokens", rename_all = "snake_case")
+    serde(tag = "kind", content = "tokens", rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum Aggregation {
     /// `1/B · Σ_i 1/N_i · Σ_t ℓ_{i,t}`: the mean of each sequence, then their mean (GRPO,
@@ -86,6 +86,7 @@ impl Aggregation {
 pub enum Normalizer {
     /// Those of the tensors handed in. A loss over one big batch.
     #[default]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Local,
     /// Those of a batch of which the tensors handed in are a part. The losses of the parts *add up* to the loss of the whole,
     /// and so do their gradients. Where ranks average their gradients, divide both counts by the number of ranks.

@@ -25,7 +25,7 @@ use crate::range::{finite, is_finite, within};
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
-    serde(tag = "kind", content = "value", rename_all = "snake_case")
+    serde(tag = "kind", content = "value", rename_all = "snake_case", deny_unknown_fields)
 )]
 pub enum EntropyMask {
     /// All.
@@ -83,6 +83,7 @@ impl EntropyMask {
 pub enum SamplerCorrection {
     /// Nothing.
     #[default]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     None,
     /// `clamp(exp(d_t), min, max)` per token (truncated importance sampling).
     TokenTruncate {

@@ -70,7 +70,7 @@ pub enum CispoCap {
     Around,
 }
 
-/// The per-token policy loss ℓ, with ratio `w`, advantage `A`, `sg` = no gradient.
+/// The per-token policy loss ℓ, with ratio `w`, advantage `A`, `sg` = no gradient. What a recipe leaves out is the paper's.
 ///
 /// # Example
 /// A token half as likely as before, `w = ½`, with `A = 1` and `log π = −1`. ε = 0.2 does not bind: the clip is one-sided.
@@ -106,35 +106,45 @@ pub enum Objective {
     /// DAPO; δ: INTELLECT-2 [arXiv:2505.07291](https://arxiv.org/abs/2505.07291)). With `dual_clip = c`, where `A < 0`, at most `−c·A`
     /// ([arXiv:1912.09729](https://arxiv.org/abs/1912.09729)).
     #[default]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Clip,
     /// `−sg(cap(w))·A·log π` (CISPO, MiniMax-M1, [arXiv:2506.13585](https://arxiv.org/abs/2506.13585)).
     Cispo {
-        /// What the cap is.
+        /// What the cap is. A recipe's default: absolute.
+        #[cfg_attr(feature = "serde", serde(default))]
         cap: CispoCap,
     },
     /// `−A · 4/τ · sigmoid(τ(w − 1))` with τ by the sign of `A` (SAPO, [arXiv:2511.20347](https://arxiv.org/abs/2511.20347)).
     Sapo {
         /// τ where `A > 0`; the paper takes 1.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::one"))]
         temperature_positive: f64,
         /// τ where `A ≤ 0`; the paper takes 1.05.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::sapo_negative"))]
         temperature_negative: f64,
     },
     /// `−sg(φ)·A·log π`, `φ = exp(λ + k·ln W − λ·W)`, `W = Π_t w_t` (times the sampler's correction), `ln W` held in
     /// `[ln 1e-8, 20]`; `(k, λ)` by the sign of `A` (VESPO, [arXiv:2602.10693](https://arxiv.org/abs/2602.10693)).
     Vespo {
         /// `k` where `A ≥ 0`; usually 2.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::two"))]
         k_positive: f64,
         /// `λ` where `A ≥ 0`; usually 3.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::three"))]
         lambda_positive: f64,
         /// `k` where `A < 0`; usually 3.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::three"))]
         k_negative: f64,
         /// `λ` where `A < 0`; usually 2.
+        #[cfg_attr(feature = "serde", serde(default = "crate::recipe::two"))]
         lambda_negative: f64,
     },
     /// `−w·A`, without a clip.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Unclipped,
     /// `−A·log π`, on-policy (REINFORCE, REINFORCE++ [arXiv:2501.03262](https://arxiv.org/abs/2501.03262); GPG
     /// [arXiv:2504.02546](https://arxiv.org/abs/2504.02546)).
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "crate::recipe::nothing_else"))]
     Reinforce,
 }
 
