@@ -16,8 +16,8 @@ use serde_json::json;
 use vr1::RunArgs;
 use vr1_processor::{ChatTemplate, ImageProcessor, Processor, Tokenizer};
 use vr1_run::{before_after_table, summary_rows};
-use vr1_train::{Objective, Recipe, Trainer, words};
-use vr1_vlm::{Model, ModelConfig};
+use vr1_train::{ObjectiveConfig, Recipe, Trainer, words};
+use vr1_vlm::{Backbone, Model, ModelConfig};
 
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/pretrain_tiny.yaml");
 const VOCABULARY: usize = 900;
@@ -54,7 +54,7 @@ fn main() -> Result<()> {
     balance_the_residual_stream(&model);
     eprintln!("{} parameters, {} ids", model.parameters().count(), processor.tokenizer().vocab_size());
 
-    let checkpoint = options.out.join(format!("checkpoints/step-{}", recipe.steps));
+    let checkpoint = options.out.join(format!("checkpoints/step-{}", recipe.all_steps()));
     let summary = Trainer::with_model(recipe, model, processor, options)?.run()?;
     print!("{}", before_after_table("pretrain_tiny", &summary_rows(&summary)));
     let trained = Model::load(&checkpoint, tch::Device::Cpu, tch::Kind::Float)?;
@@ -82,7 +82,9 @@ fn balance_the_residual_stream(model: &Model) {
 
 /// A tokenizer trained on the recipe's own documents, Qwen2-VL's chat template, and images of 48 × 48 to 112 × 112 pixels.
 fn processor(recipe: &Recipe) -> Result<Processor> {
-    let Objective::Sft(sft) = &recipe.objective else { bail!("pretraining is imitation: `objective.kind: sft`") };
+    let Some(ObjectiveConfig::Sft(sft)) = &recipe.objective else {
+        bail!("pretraining is imitation: `objective.kind: sft`")
+    };
     let texts = words(sft, recipe.seed, DOCUMENTS_FOR_THE_TOKENIZER)?;
     let tokenizer = Tokenizer::train(texts.into_iter(), VOCABULARY)?;
     let (min_pixels, max_pixels) = (48 * 48, 112 * 112);

@@ -11,16 +11,15 @@ use crate::checkout::Checkout;
 use crate::process;
 
 /// The arrows as they are drawn, each crate with those below it. A crate may use what it reaches along them, and they
-/// point down this list alone.
+/// point down this list alone; an arrow that is drawn is one that a manifest has.
 #[rustfmt::skip]
-const DRAWN: [(&str, &[&str]); 19] = [
+const DRAWN: [(&str, &[&str]); 22] = [
     ("xtask", &[]),
     ("vr1", &["vr1-train"]),
-    ("vr1-train", &["vr1-eval", "vr1-grpo", "vr1-dpo", "vr1-sft", "vr1-run", "vr1-curriculum", "vr1-reward", "vr1-rollout", "vr1-data"]),
-    ("vr1-eval", &["vr1-agent", "vr1-reward", "vr1-rollout", "vr1-data"]),
-    ("vr1-agent", &["vr1-reward", "vr1-rollout", "vr1-data"]),
-    ("vr1-rollout", &["vr1-vlm"]),
-    ("vr1-vlm", &["vr1-vision", "vr1-llm", "vr1-data"]),
+    ("vr1-train", &["vr1-learn", "vr1-decode", "vr1-eval", "vr1-run", "vr1-curriculum"]),
+    ("vr1-learn", &["vr1-vlm", "vr1-grpo", "vr1-dpo", "vr1-sft"]),
+    ("vr1-decode", &["vr1-vlm"]),
+    ("vr1-vlm", &["vr1-vision", "vr1-llm", "vr1-rollout"]),
     ("vr1-vision", &["vr1-nn"]),
     ("vr1-llm", &["vr1-nn"]),
     ("vr1-nn", &["vr1-torch"]),
@@ -29,6 +28,10 @@ const DRAWN: [(&str, &[&str]); 19] = [
     ("vr1-dpo", &["vr1-ops"]),
     ("vr1-sft", &["vr1-ops"]),
     ("vr1-ops", &[]),
+    ("vr1-eval", &["vr1-reward", "vr1-rollout"]),
+    ("vr1-agent", &["vr1-reward", "vr1-rollout"]),
+    ("vr1-rollout", &["vr1-processor"]),
+    ("vr1-processor", &["vr1-data"]),
     ("vr1-curriculum", &[]),
     ("vr1-run", &[]),
     ("vr1-reward", &[]),
@@ -36,7 +39,17 @@ const DRAWN: [(&str, &[&str]); 19] = [
 ];
 
 /// Crates that never see a tensor library, however indirectly.
-const WITHOUT_TENSORS: [&str; 5] = ["vr1-run", "vr1-reward", "vr1-curriculum", "vr1-data", "xtask"];
+const WITHOUT_TENSORS: [&str; 9] = [
+    "vr1-eval",
+    "vr1-agent",
+    "vr1-rollout",
+    "vr1-processor",
+    "vr1-run",
+    "vr1-reward",
+    "vr1-curriculum",
+    "vr1-data",
+    "xtask",
+];
 
 /// The crate that does not see one either once its default features are off.
 const LIGHT_WITHOUT_DEFAULTS: &str = "vr1-grpo";
@@ -54,6 +67,7 @@ pub(crate) fn arrows(checkout: &Checkout) -> Result<()> {
     let metadata: Value = serde_json::from_str(&metadata).context("cargo metadata wrote no JSON")?;
     let house = House::read(&metadata)?;
     let mut faults = house.forbidden_arrows();
+    faults.extend(house.absent_arrows());
     faults.extend(WITHOUT_TENSORS.iter().filter_map(|name| house.way_to_tensors(name)));
     faults.extend(house.members.keys().filter(|name| **name == LIGHT_WITHOUT_DEFAULTS).filter_map(|name| {
         let tree = ["tree", "--locked", "-p", name, "--no-default-features", "-e", "normal,build", "--prefix", "none"];
@@ -139,6 +153,18 @@ impl<'a> House<'a> {
             }
         }
         faults
+    }
+
+    /// Arrows that are drawn between crates that are there, and that no manifest has.
+    fn absent_arrows(&self) -> Vec<String> {
+        let drawn = DRAWN.iter().flat_map(|(from, ends)| ends.iter().map(move |to| (*from, *to)));
+        let absent = drawn.filter(|(from, to)| {
+            let Some(member) = self.members.get(from).filter(|_| self.members.contains_key(to)) else { return false };
+            !member.declared.iter().any(|(end, usage)| end == to && *usage == Use::Product)
+        });
+        absent
+            .map(|(from, to)| format!("{from} does not depend on {to}, an arrow that the architecture draws"))
+            .collect()
     }
 
     /// The shortest way from `name`, tests included, to the tensor library, told as a fault.

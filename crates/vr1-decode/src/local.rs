@@ -140,9 +140,8 @@ impl LocalEngine {
             if position == 0 {
                 before = seen(sampling, &prompts, group, logits.size()[1], device);
             }
-            let noise: Vec<f64> = (0..rows)
-                .map(|row| uniform(sampling.seed, batch[row / group].1.key, row % group, position))
-                .collect();
+            let noise: Vec<f64> =
+                (0..rows).map(|row| uniform(sampling.seed, batch[row / group].1.key, row % group, position)).collect();
             // What is recorded is the model's own, without penalty, temperature or limits.
             let logprobs = logits.log_softmax(-1, Kind::Float);
             // Log-probabilities are logits too, but for a constant, which only a penalty can tell.

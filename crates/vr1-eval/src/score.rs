@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use vr1_data::Sample;
 use vr1_reward::{Outcome, Program, Rollout};
+use vr1_rollout::Group;
 
 use crate::{Error, Result};
 
@@ -19,6 +20,20 @@ pub struct Answer<'a> {
     pub tokens: usize,
     /// Whether it ended by itself.
     pub finished: bool,
+}
+
+impl<'a> Answer<'a> {
+    /// The first sequence of a group as the answer to the sample that it was asked about.
+    pub fn of(sample: &'a Sample, group: &Group) -> Self {
+        let said = &group.sequences()[0]; // a group has one
+        Self {
+            sample,
+            prompt: group.prompt().text().to_owned(),
+            completion: said.text().to_owned(),
+            tokens: said.ids().len(),
+            finished: said.finished(),
+        }
+    }
 }
 
 /// Averages over a set of answers.

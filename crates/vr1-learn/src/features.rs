@@ -21,7 +21,8 @@ impl Encoded {
         let key = |patches: &Arc<Patches>| Arc::as_ptr(patches);
         let mut missing: Vec<Arc<Patches>> = Vec::new();
         for media in &batch.media {
-            let known = self.kept.contains_key(&key(&media.patches)) || missing.iter().any(|m| Arc::ptr_eq(m, &media.patches));
+            let known =
+                self.kept.contains_key(&key(&media.patches)) || missing.iter().any(|m| Arc::ptr_eq(m, &media.patches));
             if !known {
                 missing.push(media.patches.clone());
             }

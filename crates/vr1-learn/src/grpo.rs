@@ -16,7 +16,8 @@ impl Loss for PolicyLoss {
     fn needs(&self) -> Needs {
         let corrected = self.config.sampler_correction != SamplerCorrection::None;
         // A share of the step's most uncertain tokens cannot be known from a part of it.
-        let coupling = if matches!(self.config.entropy_mask, EntropyMask::Top(_)) { Coupling::Step } else { Coupling::None };
+        let coupling =
+            if matches!(self.config.entropy_mask, EntropyMask::Top(_)) { Coupling::Step } else { Coupling::None };
         Needs {
             temperature: self.temperature,
             reach: Reach::Sampled,

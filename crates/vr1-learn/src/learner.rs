@@ -360,7 +360,8 @@ impl Learner {
         let places: Vec<_> = pieces.iter().flat_map(|piece| piece.sequences.clone().map(|i| key(piece, i))).collect();
         let written = pieces.iter().flat_map(Piece::iter).all(|sequence| sequence.sampled().is_none());
         let known = |(place, &length): (_, &usize)| self.known.get(place).filter(|list| list.len() == length).cloned();
-        if let (true, Some(known)) = (written, places.iter().zip(&batch.lengths).map(known).collect::<Option<Vec<_>>>()) {
+        if let (true, Some(known)) = (written, places.iter().zip(&batch.lengths).map(known).collect::<Option<Vec<_>>>())
+        {
             return Ok(known);
         }
         let said = tch::no_grad(|| score(reference.as_ref(), batch, encoded, &self.unreachable, needs))?;

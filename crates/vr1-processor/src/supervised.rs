@@ -47,7 +47,12 @@ impl Processor {
     ///
     /// # Errors
     /// As [`supervised`](Self::supervised) and [`supervised_target`](Self::supervised_target); when an answer shows media.
-    pub fn answers(&self, before: &PromptRequest<'_>, prompt: &Prompt, answers: &[Message]) -> Result<(Prompt, Vec<bool>)> {
+    pub fn answers(
+        &self,
+        before: &PromptRequest<'_>,
+        prompt: &Prompt,
+        answers: &[Message],
+    ) -> Result<(Prompt, Vec<bool>)> {
         let refuse = |reason: &str| Err(Error::Conversation { sample: before.sample.into(), reason: reason.into() });
         if answers.iter().any(Message::has_media) {
             return refuse("an answer shows a picture or a video, which nobody can say");
@@ -55,7 +60,9 @@ impl Processor {
         let (text, ids, learnt) = match before.layout {
             Layout::Chat => {
                 if !before.prefill.is_empty() {
-                    return refuse("an answer in the chat layout begins with the assistant's turn; there is no prefill");
+                    return refuse(
+                        "an answer in the chat layout begins with the assistant's turn; there is no prefill",
+                    );
                 }
                 let messages: Vec<Message> = before.messages.iter().chain(answers).cloned().collect();
                 let (text, ids, learnt) = self.spoken(before.sample, &messages, before.messages.len())?;

@@ -96,7 +96,8 @@ impl Sequence {
             Some((until, _)) => until,
             None => return Err(wrong("a learnt token stands among those of a picture")),
         };
-        let (before, tail) = whole.split(first).ok_or_else(|| wrong("a learnt token stands among those of a picture"))?;
+        let (before, tail) =
+            whole.split(first).ok_or_else(|| wrong("a learnt token stands among those of a picture"))?;
         let trained = labels[first..=last].iter().map(|label| *label != IGNORED).collect();
         Self::new(before.into(), tail, trained, String::new())
     }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use vr1_dpo::preference_pairs;
 use vr1_learn::{Loss, PreferenceLoss, Signals, Step};
 use vr1_reward::Program;
-use vr1_rollout::{Group, Sampling, SampleKey, Sequence};
+use vr1_rollout::{Group, SampleKey, Sampling, Sequence};
 
 use super::draw::{Deck, Draw, Drawing, Drawn};
 use super::grpo::{Setting, ask};
@@ -125,9 +125,10 @@ impl Dpo {
         let left = (self.steps_per_round - at.done % self.steps_per_round).min(at.of - at.done);
         let count = self.pool.len().div_ceil(left.max(1) as usize);
         let pooled: Vec<Pooled> = self.pool.drain(..count.min(self.pool.len())).collect();
+        let processor = &run.processor;
         let group = |pooled: &Pooled| -> Result<Group> {
             let sample = self.draw.sample(pooled.key)?;
-            let prompts = self.prompting.prompts(&[&sample], &run.processor, usize::MAX)?;
+            let prompts = self.prompting.prompts(&[&sample], processor, usize::MAX)?;
             let prompt = Arc::new(prompts.into_iter().next().ok_or(Error::Recipe("no prompt".to_owned()))?);
             let sequences = pooled.ids.iter().zip(&pooled.texts).map(|(ids, text)| {
                 Sequence::new(prompt.clone(), prompt.tail(ids, text)?, vec![true; ids.len()], text.clone())
@@ -140,7 +141,8 @@ impl Dpo {
     fn written(&mut self, run: &Run) -> Result<Vec<Group>> {
         let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
         let pairs = self.written.as_ref().ok_or(Error::Recipe("no written pairs".to_owned()))?;
-        drawn.par_iter().map(|drawn| pairs.group(drawn.key, &run.processor)).collect()
+        let processor = &run.processor;
+        drawn.par_iter().map(|drawn| pairs.group(drawn.key, processor)).collect()
     }
 }
 

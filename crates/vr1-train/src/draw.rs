@@ -145,7 +145,9 @@ impl Draw {
     pub(crate) fn resume(&mut self, drawing: Drawing) -> Result<()> {
         if drawing.counts.len() != self.decks.len() {
             let (found, wanted) = (drawing.counts.len(), self.decks.len());
-            return Err(Error::Recipe(format!("the checkpoint had drawn from {found} sources, the recipe has {wanted}")));
+            return Err(Error::Recipe(format!(
+                "the checkpoint had drawn from {found} sources, the recipe has {wanted}"
+            )));
         }
         self.drawn = drawing;
         Ok(())

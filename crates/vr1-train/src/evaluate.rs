@@ -77,10 +77,9 @@ impl Evaluation {
                 }
                 let end = (start + PAIRS).min(self.count(pairs.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT, epoch: 0, index: index as u64 };
-                let groups: Vec<Group> = (start..end)
-                    .into_par_iter()
-                    .map(|i| pairs.group(key(i), &run.processor))
-                    .collect::<Result<_>>()?;
+                let processor = &run.processor;
+                let groups: Vec<Group> =
+                    (start..end).into_par_iter().map(|i| pairs.group(key(i), processor)).collect::<Result<_>>()?;
                 lists.extend(logprobs(run.learner.model().as_ref(), &groups, 1.0)?);
             }
             values.extend(preference_metrics(&lists).into_iter().map(|(key, value)| (format!("{name}/{key}"), value)));
@@ -100,14 +99,7 @@ impl Evaluation {
         let requests = prompts.into_iter().zip(batch);
         let requests = requests.map(|(prompt, (key, _))| Request::new(prompt, 1, sampling.clone(), *key)).collect();
         let groups = run.engine.generate(requests)?;
-        let answer = |(sample, group): (&'a Sample, &Group)| Answer {
-            sample,
-            prompt: group.prompt().text().to_owned(),
-            completion: group.sequences()[0].text().to_owned(),
-            tokens: group.sequences()[0].ids().len(),
-            finished: group.sequences()[0].finished(),
-        };
-        Ok(samples.into_iter().zip(&groups).map(answer).collect())
+        Ok(samples.into_iter().zip(&groups).map(|(sample, group)| Answer::of(sample, group)).collect())
     }
 
     /// The answer to the last stage; its length is that of all stages together.
@@ -121,8 +113,7 @@ impl Evaluation {
         let search = Search::Beam { beams, length_penalty: 1.0 };
         let mut answers = Vec::with_capacity(batch.len());
         for (key, sample) in batch {
-            let stages =
-                answer_in_stages(run.engine.as_mut(), &run.processor, sample, *key, (&sampling, search))?;
+            let stages = answer_in_stages(run.engine.as_mut(), &run.processor, sample, *key, (&sampling, search))?;
             answers.push(Answer {
                 sample,
                 prompt: sample.question.clone(),

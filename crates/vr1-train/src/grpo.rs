@@ -3,14 +3,13 @@ use std::sync::Arc;
 use serde_json::Value;
 use vr1_curriculum::Curriculum;
 use vr1_grpo::{
-    advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages,
-    teaches_nothing,
+    advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages, teaches_nothing,
 };
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
 use vr1_reward::Program;
 use vr1_rollout::{Group, Request, Sampling};
 
-use super::draw::{Deck, Draw, Drawn, Drawing};
+use super::draw::{Deck, Draw, Drawing, Drawn};
 use super::prompting::Prompting;
 use super::rewards::{Rewarded, lengths, reward, rollouts};
 use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
@@ -232,7 +231,8 @@ impl Objective for Grpo {
         }
         let mut warnings = std::mem::take(&mut round.rewarded.warnings);
         if parts.iter().all(|part| !part) {
-            let why = if whole { "not one completion has a reward" } else { "no completion with a reward came to an end" };
+            let why =
+                if whole { "not one completion has a reward" } else { "no completion with a reward came to an end" };
             return Err(Error::Recipe(format!("step {}: {why}; there is nothing to learn from", at.done + 1)));
         }
         let samples: Vec<_> = round.drawn.iter().map(|drawn| &drawn.sample).collect();
@@ -260,11 +260,11 @@ impl Objective for Grpo {
 
 /// What was drawn and what the curriculum knew.
 pub(crate) fn drawn_state(state: &Value) -> Result<(Drawing, vr1_curriculum::State)> {
-    let broken = |error: serde_json::Error| Error::Recipe(format!("the state of the objective cannot be read: {error}"));
+    let broken =
+        |error: serde_json::Error| Error::Recipe(format!("the state of the objective cannot be read: {error}"));
     let part = |key: &str| state.get(key).cloned().unwrap_or_default();
     Ok((
         serde_json::from_value(part("drawn")).map_err(broken)?,
         serde_json::from_value(part("curriculum")).map_err(broken)?,
     ))
 }
-

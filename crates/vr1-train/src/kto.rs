@@ -51,8 +51,9 @@ impl Kto {
 impl Objective for Kto {
     fn collect(&mut self, run: &mut Run, _at: Step) -> Result<Collected> {
         let drawn = self.draw.next(self.answers_per_step, &[1.0])?;
+        let processor = &run.processor;
         let made: Vec<(Group, f32)> =
-            drawn.par_iter().map(|drawn| self.group(drawn.key, &run.processor)).collect::<Result<_>>()?;
+            drawn.par_iter().map(|drawn| self.group(drawn.key, processor)).collect::<Result<_>>()?;
         let (groups, liked): (Vec<Group>, Vec<f32>) = made.into_iter().unzip();
         let share = liked.iter().sum::<f32>() / liked.len().max(1) as f32;
         let metrics = BTreeMap::from([("desirable".to_owned(), f64::from(share))]);

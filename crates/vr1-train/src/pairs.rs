@@ -18,7 +18,9 @@ impl Pairs {
     /// The pairs of a source; none where the model itself writes them.
     pub(crate) fn open(source: &PairSource, prompt: &PromptConfig, seed: u64) -> Result<Option<Self>> {
         Ok(match source {
-            PairSource::Rows { path, images } => Some(Self::Rows(Arc::new(PreferenceSet::open(path, &beside(path, images))?))),
+            PairSource::Rows { path, images } => {
+                Some(Self::Rows(Arc::new(PreferenceSet::open(path, &beside(path, images))?)))
+            }
             PairSource::Written { source, chosen, rejected } => {
                 let words = [Template::new(&prompt.text)?, Template::new(chosen)?, Template::new(rejected)?];
                 Some(Self::Written { samples: source.open(seed)?, prompt: prompt.clone(), words: Box::new(words) })
@@ -105,10 +107,8 @@ pub(crate) fn messages(said: &[Said], sample: &Sample) -> Vec<Message> {
         Speaker::User => Role::User,
         Speaker::Assistant => Role::Assistant,
     };
-    let message = |said: &Said| Message {
-        role: role(said.speaker),
-        parts: said.parts.iter().filter_map(part).collect(),
-    };
+    let message =
+        |said: &Said| Message { role: role(said.speaker), parts: said.parts.iter().filter_map(part).collect() };
     said.iter().map(message).collect()
 }
 

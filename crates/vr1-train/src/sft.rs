@@ -45,12 +45,13 @@ impl Sft {
     pub fn with_curriculum(self, curriculum: Box<dyn Curriculum>) -> Self {
         Self { curriculum, ..self }
     }
+}
 
-    fn group(&self, drawn: &Drawn, processor: &Processor) -> Result<Group> {
-        let document = &self.documents[drawn.key.dataset as usize];
-        let supervised = document.supervised(&drawn.sample, processor)?;
-        Ok(Group::new(drawn.key, vec![Sequence::document(&supervised)?])?)
-    }
+/// A document as a group of one.
+fn group(documents: &[Document], drawn: &Drawn, processor: &Processor) -> Result<Group> {
+    let document = &documents[drawn.key.dataset as usize];
+    let supervised = document.supervised(&drawn.sample, processor)?;
+    Ok(Group::new(drawn.key, vec![Sequence::document(&supervised)?])?)
 }
 
 fn corpus(config: &SftObjective, seed: u64) -> Result<(Vec<Document>, Draw)> {
@@ -81,9 +82,9 @@ impl Objective for Sft {
     fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
         let stages = self.curriculum.weights(at.done);
         let drawn = self.draw.next(self.documents_per_step, &stages)?;
-        let processor = &run.processor;
+        let (documents, processor) = (&self.documents, &run.processor);
         let groups: Vec<Group> =
-            drawn.par_iter().map(|drawn| self.group(drawn, processor)).collect::<Result<_>>()?;
+            drawn.par_iter().map(|drawn| group(documents, drawn, processor)).collect::<Result<_>>()?;
         let tokens: usize = groups.iter().map(|g| g.prompt().len() + g.sequences()[0].ids().len()).sum();
         let signals = Signals::new(vec![1.0; groups.len()]);
         let metrics = BTreeMap::from([("tokens".to_owned(), tokens as f64)]);

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use tch::{Device, Kind};
 use vr1_nn::{Adapter, Checkpoint};
-use vr1_vlm::Model;
+use vr1_vlm::{Backbone, Model};
 
 use crate::say;
 

@@ -1,7 +1,8 @@
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
-use vr1_rollout::{Beam, Completion, GenerationConfig, LocalEngine, RolloutEngine, Sampling, beam_search};
+use vr1_decode::LocalEngine;
+use vr1_rollout::{Engine, GenerationConfig, Request, SampleKey, Sampling, Search, Sequence};
 
 use crate::question::{Asked, Question};
 use crate::{print_json, say};
@@ -54,9 +55,10 @@ struct CompletionOutput<'a> {
     finished: bool,
 }
 
-impl<'a> From<&'a Completion> for CompletionOutput<'a> {
-    fn from(Completion { ids, logprobs, text, finished }: &'a Completion) -> Self {
-        Self { ids, text, logprobs, finished: *finished }
+impl<'a> From<&'a Sequence> for CompletionOutput<'a> {
+    fn from(sequence: &'a Sequence) -> Self {
+        let logprobs = sequence.sampled().map_or(&[][..], |sampled| &sampled.logprobs);
+        Self { ids: sequence.ids(), text: sequence.text(), logprobs, finished: sequence.finished() }
     }
 }
 
@@ -71,7 +73,6 @@ impl Generate {
         };
         let free = Sampling {
             temperature: self.temperature,
-            top_k: 0,
             max_completion_tokens: self.max_new_tokens,
             seed: self.seed,
             ..Sampling::default()
@@ -80,18 +81,20 @@ impl Generate {
 
         let Asked { dir, model, processor, prompt } = self.question.ask(|_| Ok(self.max_new_tokens))?;
         let sampling = asked.over(GenerationConfig::from_dir(&dir)?.over(free));
-        let engine = LocalEngine::new(&model, processor.tokenizer());
-        let prompt_ids = prompt.input_ids().to_vec();
-        let completions: Vec<Completion> = if self.num_beams > 1 {
-            vec![beam_search(&engine, &prompt, &Beam { beams: self.num_beams, sampling, ..Beam::default() })?]
-        } else {
-            engine.generate(vec![prompt], 1, &sampling)?.into_iter().flat_map(|group| group.completions).collect()
+        let search = match self.num_beams {
+            1 => Search::Draw,
+            beams => Search::Beam { beams, length_penalty: 1.0 },
         };
+        let mut engine = LocalEngine::new(model, processor.tokenizer().clone())?;
+        let request = Request { search, ..Request::new(prompt, 1, sampling, SampleKey::default()) };
+        let groups = engine.generate(vec![request])?;
+        let prompt_ids = groups.first().map_or(&[][..], |group| group.prompt().input_ids());
+        let completions: Vec<&Sequence> = groups.iter().flat_map(|group| group.sequences()).collect();
         if self.json {
-            let completions = completions.iter().map(CompletionOutput::from).collect();
-            return print_json(&Output { prompt_ids: &prompt_ids, completions });
+            let completions = completions.into_iter().map(CompletionOutput::from).collect();
+            return print_json(&Output { prompt_ids, completions });
         }
-        completions.iter().for_each(|completion| say(&completion.text));
+        completions.iter().for_each(|completion| say(completion.text()));
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
+use std::sync::Arc;
+
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
-use vr1_rollout::{Completion, Group};
-use vr1_train::{ModelPolicy, Policy};
+use vr1_rollout::{Group, SampleKey, Sequence};
 
 use crate::question::{Asked, Question};
 use crate::{print_json, say};
@@ -34,18 +35,15 @@ impl Logprobs {
             ensure!(!ids.is_empty(), "--completion: there is not one token in it");
             Ok(ids.len())
         })?;
-        let completion = Completion { ids, logprobs: Vec::new(), text: self.completion, finished: true };
-        let groups = [Group { prompt, completions: vec![completion] }];
+        let prompt = Arc::new(prompt);
+        let (tail, trained) = (prompt.tail(&ids, &self.completion)?, vec![true; ids.len()]);
+        let sequence = Sequence::new(prompt.clone(), tail, trained, self.completion)?;
+        let groups = [Group::new(SampleKey::default(), vec![sequence])?];
         // The way a training step takes: the prompt once, its completion behind it.
-        let policy = ModelPolicy { model: &model, temperature: 1.0 };
-        let _no_grad = tch::no_grad_guard();
-        let scored = policy.logprobs(&groups)?;
-        let logprobs = Vec::<f32>::try_from(&scored.logprobs.flatten(0, 1))?;
+        let logprobs = vr1_learn::logprobs(model.as_ref(), &groups, 1.0)?.concat();
 
-        let [Group { prompt, completions }] = &groups;
-        let ids = &completions[0].ids;
         if self.json {
-            return print_json(&Output { prompt_ids: prompt.input_ids(), completion_ids: ids, logprobs: &logprobs });
+            return print_json(&Output { prompt_ids: prompt.input_ids(), completion_ids: &ids, logprobs: &logprobs });
         }
         for (id, logprob) in ids.iter().zip(&logprobs) {
             say(format_args!("{logprob:>10.4}  {}", processor.tokenizer().token(*id).unwrap_or_default()));

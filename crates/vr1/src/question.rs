@@ -1,13 +1,13 @@
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use anyhow::{Result, ensure};
 use clap::Args;
 use tch::Device;
 use vr1_data::{Picture, Video};
 use vr1_nn::Adapter;
-use vr1_processor::FrameSampling;
-use vr1_processor::{Layout, Message, Part, Processor, Prompt, PromptRequest};
-use vr1_vlm::{Model, ModelConfig};
+use vr1_processor::{FrameSampling, Layout, Message, Part, Processor, Prompt, PromptRequest};
+use vr1_vlm::{Backbone, Model, ModelConfig};
 
 /// A model and what it is asked.
 #[derive(Args)]
@@ -54,7 +54,7 @@ pub(crate) struct Question {
 /// A question made ready: the model, its processor and the prompt.
 pub(crate) struct Asked {
     pub(crate) dir: PathBuf,
-    pub(crate) model: Model,
+    pub(crate) model: Rc<dyn Backbone>,
     pub(crate) processor: Processor,
     pub(crate) prompt: Prompt,
 }
@@ -85,7 +85,7 @@ impl Question {
         if self.check_weights {
             model.parameters().check_finite()?;
         }
-        Ok(Asked { dir, model, processor, prompt })
+        Ok(Asked { dir, model: Rc::new(model), processor, prompt })
     }
 
     fn media(&self) -> Result<Vec<Part>> {

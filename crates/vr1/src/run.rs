@@ -2,7 +2,7 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use vr1_run::{before_after_table, read_metrics, summary_rows};
-use vr1_train::{Objective, Trainer};
+use vr1_train::{ObjectiveConfig, Trainer};
 
 /// Runs `trainer` to its end: what to tell the person who waits, a table of scores before and after.
 ///
@@ -12,10 +12,11 @@ use vr1_train::{Objective, Trainer};
 /// If a step fails, or a smoke run shows nothing.
 pub fn run(trainer: Trainer, smoke: bool) -> Result<String> {
     let (recipe, folder) = (trainer.recipe(), trainer.folder().to_owned());
-    let (steps, title) = (recipe.steps, format!("{}, seed {}", recipe.system, recipe.seed));
-    let (metric, sign, wanted) = match &recipe.objective {
-        Objective::Grpo(_) => ("reward", 1.0, "rise"),
-        Objective::Sft(_) => ("loss", -1.0, "fall"),
+    let (steps, title) = (recipe.all_steps(), format!("{}, seed {}", recipe.system, recipe.seed));
+    let stages = recipe.all_stages();
+    let (metric, sign, wanted) = match stages.last().map(|stage| &stage.objective) {
+        Some(ObjectiveConfig::Grpo(_)) => ("reward", 1.0, "rise"),
+        _ => ("loss", -1.0, "fall"),
     };
 
     let summary = trainer.run()?;

@@ -294,7 +294,8 @@ impl DpoObjective {
                 // Of a mixture, only the losses that smooth are told to.
                 let label_smoothing = if losses.len() == 1 { *label_smoothing } else { 0.0 };
                 let divergence = if losses.len() == 1 { *divergence } else { Divergence::default() };
-                let config = DpoConfig { loss: term.loss, beta: *beta, label_smoothing, divergence, ..DpoConfig::default() };
+                let config =
+                    DpoConfig { loss: term.loss, beta: *beta, label_smoothing, divergence, ..DpoConfig::default() };
                 let smooth = losses.len() > 1 && matches!(term.loss, DpoLoss::Exo);
                 if smooth { None } else { config.validate().err().map(|error| error.to_string()) }
             }),
