@@ -8,8 +8,14 @@ use crate::{arrows, process, setup};
 type Step = fn(&Checkout) -> Result<()>;
 
 /// The steps in the order of their cost; each can be run alone.
-const STEPS: [(&str, Step); 5] =
-    [("fmt", formatted), ("arrows", arrows::arrows), ("clippy", clippy), ("doc", doc), ("deny", deny)];
+const STEPS: [(&str, Step); 6] = [
+    ("fmt", formatted),
+    ("arrows", arrows::arrows),
+    ("package", package),
+    ("clippy", clippy),
+    ("doc", doc),
+    ("deny", deny),
+];
 
 /// Runs `steps`, or all of them; one that fails does not hide the ones after it.
 pub(crate) fn lint(checkout: &Checkout, steps: &[&str]) -> Result<()> {
@@ -46,6 +52,13 @@ fn doc(checkout: &Checkout) -> Result<()> {
     setup::setup(checkout)?;
     let mut doc = process::cargo(checkout, ["doc", "--locked", "--workspace", "--no-deps"]);
     process::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Whether each crate can be packed for a registry: its description, licence and readme, and the files that it includes.
+fn package(checkout: &Checkout) -> Result<()> {
+    let package =
+        ["package", "--workspace", "--exclude", "xtask", "--locked", "--no-verify", "--allow-dirty", "--quiet"];
+    process::run(&mut process::cargo(checkout, package))
 }
 
 /// Licences, sources and known faults of what we depend on, where cargo-deny is installed.

@@ -8,7 +8,7 @@ use crate::checkout::Checkout;
 use crate::{process, setup};
 
 /// The examples that reproduce a system; each has a `--smoke` that asserts a number within a minute.
-const EXAMPLES: [&str; 4] = ["visualthinker_sat", "vlm_r1_rec", "r1v_counting", "llamav_o1_curriculum"];
+const EXAMPLES: [&str; 5] = ["visualthinker_sat", "vlm_r1_rec", "r1v_counting", "llamav_o1_curriculum", "dpo_rounds"];
 
 /// Sets up, runs the tests and then the smoke runs; one that fails does not hide the ones after it.
 pub(crate) fn test(checkout: &Checkout) -> Result<()> {
