@@ -17,17 +17,17 @@ use vr1_rollout::{Group, Request, SampleKey, Sampling};
 use vr1_train::{Collected, Objective, Run};
 use vr1_vlm::{Backbone, Model};
 
-/// Of each prompt's completions the one that says it in the fewest words is imitated.
-struct Shortest {
+/// Of each prompt's completions the one that says it in the most words is imitated.
+struct Longest {
     scenes: Scenes,
     loss: ImitationLoss,
 }
 
-impl Objective for Shortest {
+impl Objective for Longest {
     fn collect(&mut self, run: &mut Run, at: Step) -> vr1_train::Result<Collected> {
         let request = |index: u64| -> vr1_train::Result<Request> {
             let sample = self.scenes.get(index as usize)?;
-            let prompt = run.processor.sample(&sample, "What is here?", Layout::Chat, "")?;
+            let prompt = run.processor.sample(&sample, "Describe the image.", Layout::Raw, "")?;
             let sampling = Sampling { max_completion_tokens: 32, seed: run.seed, ..Sampling::default() };
             Ok(Request::new(prompt, 8, sampling, SampleKey { index, ..SampleKey::default() }))
         };
@@ -36,7 +36,7 @@ impl Objective for Shortest {
         for group in run.engine.generate(requests)? {
             let (key, length) = (group.key(), |text: &str| text.split_whitespace().count());
             words += group.sequences().iter().map(|s| length(s.text())).sum::<usize>();
-            let best = group.into_sequences().into_iter().min_by_key(|sequence| length(sequence.text()));
+            let best = group.into_sequences().into_iter().max_by_key(|sequence| length(sequence.text()));
             groups.push(Group::new(key, best.into_iter().collect())?);
         }
         let signals = Signals::new(vec![1.0; groups.len()]);
@@ -49,6 +49,10 @@ impl Objective for Shortest {
     }
 }
 
+/// Trains and tells; an error where nothing was learnt.
+///
+/// # Errors
+/// If a step fails, or what was to rise did not.
 pub fn main() -> Result<()> {
     let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny"));
     let model: Rc<dyn Backbone> = Rc::new(Model::load(dir, Device::Cpu, Kind::Float)?);
@@ -59,13 +63,13 @@ pub fn main() -> Result<()> {
     let engine = Box::new(LocalEngine::new(model.clone(), processor.tokenizer().clone())?);
     let mut run = Run { engine, learner: Learner::new(model, config, &unreachable)?, processor, seed: 1 };
     let scenes = Scenes::new(Task::Attributes, Split::Train, 1, 64);
-    let mut objective = Shortest { scenes, loss: ImitationLoss::default() };
+    let mut objective = Longest { scenes, loss: ImitationLoss::default() };
     let mut words = Vec::new();
     for done in 0..10 {
         let step = run.step(&mut objective, Step { done, of: 10 })?;
         words.push(step.metrics["words"]);
         println!("step {}: {:.1} words, loss {:.3}", done + 1, words[done as usize], step.metrics["loss"]);
     }
-    ensure!(words[9] < words[0], "answers did not become shorter: {words:?}");
+    ensure!(words[9] > words[0], "answers did not become longer: {words:?}");
     Ok(())
 }
