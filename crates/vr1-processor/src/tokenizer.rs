@@ -342,6 +342,9 @@ pub(crate) fn token_name(value: &Value) -> Option<&str> {
 }
 
 /// The JSON object in a file, or an empty one when there is no such file.
+///
+/// # Errors
+/// When the file cannot be read, or holds something else.
 pub fn optional_json(path: &Path) -> Result<Map<String, Value>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
