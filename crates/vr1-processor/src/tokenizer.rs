@@ -252,7 +252,7 @@ impl Tokenizer {
 
     /// The ids below `rows` that are never sampled: those of media, and those that spell nothing.
     pub fn unreachable_ids(&self, rows: i64) -> Vec<i64> {
-        self.media_ids().into_iter().chain(self.unspelt_ids(rows)).collect()
+        self.media_ids().into_iter().filter(|&id| id < rows).chain(self.unspelt_ids(rows)).collect()
     }
 
     /// Where the tokenizer came from.
