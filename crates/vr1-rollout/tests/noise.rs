@@ -48,6 +48,8 @@ fn numbers_are_even_and_independent_of_their_neighbours() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn a_number_is_below_one_and_depends_on_each_part(
         seed: u64, dataset: u32, epoch: u32, index: u64, completion in 0usize..1 << 40, position in 0usize..1 << 40,
