@@ -8,4 +8,4 @@ mod two_agents;
 pub use error::{Error, Result};
 pub use paths::{BestPath, best_path, ranked, score_paths};
 pub use template::{AgentPrompts, Role, thoughts};
-pub use two_agents::{Agent, ReasonThenSummarise, TwoAgentAnswer};
+pub use two_agents::{Agent, Asked, Engines, ReasonThenSummarise, TwoAgentAnswer};

@@ -1,16 +1,16 @@
 use vr1_data::Sample;
 use vr1_reward::{Reward, Rollout};
-use vr1_rollout::Completion;
+use vr1_rollout::Sequence;
 
 use crate::{Error, Result};
 
 /// The best of several paths, and the worst where it is worse.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct BestPath<'a> {
     /// The path of the highest reward; of equals the first.
-    pub best: &'a Completion,
+    pub best: &'a Sequence,
     /// The path of the lowest reward; of equals the first.
-    pub worst: &'a Completion,
+    pub worst: &'a Sequence,
     /// By how much the best is better; more than 0.
     pub margin: f32,
 }
@@ -22,7 +22,7 @@ pub struct BestPath<'a> {
 ///
 /// # Errors
 /// If a path cannot be judged, or the reward gives another number of scores than there are paths.
-pub fn score_paths(reward: &dyn Reward, sample: &Sample, paths: &[Completion]) -> Result<Vec<f32>> {
+pub fn score_paths(reward: &dyn Reward, sample: &Sample, paths: &[Sequence]) -> Result<Vec<f32>> {
     let group: Vec<Rollout<'_>> = paths.iter().map(|path| rollout(sample, path)).collect();
     let failed = |source| Error::Reward { sample: sample.id.clone(), source };
     let rewards = reward.score_group(&group).map_err(failed)?;
@@ -30,13 +30,13 @@ pub fn score_paths(reward: &dyn Reward, sample: &Sample, paths: &[Completion]) -
     Ok(rewards)
 }
 
-fn rollout<'a>(sample: &'a Sample, path: &'a Completion) -> Rollout<'a> {
+fn rollout<'a>(sample: &'a Sample, path: &'a Sequence) -> Rollout<'a> {
     Rollout {
         prompt: &sample.question,
-        completion: &path.text,
+        completion: path.text(),
         solution: &sample.solution,
-        tokens: path.ids.len(),
-        finished: path.finished,
+        tokens: path.ids().len(),
+        finished: path.finished(),
         fields: &sample.fields,
     }
 }
@@ -68,17 +68,24 @@ pub fn ranked(rewards: &[f32]) -> Vec<usize> {
 ///
 /// # Example
 /// ```
+/// # use vr1_processor::{Layout, Message, Processor, PromptRequest, Role, Tokenizer};
+/// # use vr1_rollout::{Engine, Request, SampleKey, Sampling, Scripted};
+/// # let tokenizer = Tokenizer::train(["one of three methods"].map(String::from).into_iter(), 290)?;
+/// # let processor = Processor::new(tokenizer.clone(), None, None, "example".as_ref())?;
+/// # let messages = [Message::text(Role::User, "How?")];
+/// # let asked = PromptRequest { sample: "s", messages: &messages, layout: Layout::Raw, prefill: "" };
+/// # let request = Request::new(processor.prompt(&asked)?, 3, Sampling::default(), SampleKey::default());
+/// # let said = ["a guess", "three methods", "another guess"];
+/// # let mut engine = Scripted::new(tokenizer, move |_, i| Some(said[i].to_owned()));
 /// use vr1_agent::best_path;
-/// use vr1_rollout::Completion;
 ///
-/// let path = |text: &str| Completion { ids: vec![], logprobs: vec![], text: text.into(), finished: true };
-/// let paths = ["a guess", "three methods", "another guess"].map(path);
-/// let pair = best_path(&[0.0, 1.0, 0.0], &paths)?.expect("they differ");
-/// assert_eq!((pair.best.text.as_str(), pair.worst.text.as_str(), pair.margin), ("three methods", "a guess", 1.0));
-/// assert_eq!(best_path(&[1.0, 1.0, f32::NAN], &paths)?, None);
-/// # Ok::<(), vr1_agent::Error>(())
+/// let group = &engine.generate(vec![request])?[0]; // "a guess", "three methods", "another guess"
+/// let pair = best_path(&[0.0, 1.0, 0.0], group.sequences())?.expect("they differ");
+/// assert_eq!((pair.best.text(), pair.worst.text(), pair.margin), ("three methods", "a guess", 1.0));
+/// assert!(best_path(&[1.0, 1.0, f32::NAN], group.sequences())?.is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn best_path<'a>(rewards: &[f32], paths: &'a [Completion]) -> Result<Option<BestPath<'a>>> {
+pub fn best_path<'a>(rewards: &[f32], paths: &'a [Sequence]) -> Result<Option<BestPath<'a>>> {
     check_count(rewards, paths)?;
     let order = ranked(rewards);
     let Some((&best, &last)) = order.first().zip(order.last()) else { return Ok(None) };
@@ -91,7 +98,7 @@ pub fn best_path<'a>(rewards: &[f32], paths: &'a [Completion]) -> Result<Option<
     Ok(Some(BestPath { best: &paths[best], worst: &paths[worst], margin }))
 }
 
-fn check_count(rewards: &[f32], paths: &[Completion]) -> Result<()> {
+fn check_count(rewards: &[f32], paths: &[Sequence]) -> Result<()> {
     match rewards.len() == paths.len() {
         true => Ok(()),
         false => Err(Error::Count { what: "rewards", found: rewards.len(), of: "paths", wanted: paths.len() }),

@@ -1,23 +1,59 @@
 use std::fmt;
 
 use vr1_data::Sample;
-use vr1_processor::{Layout, Processor, Prompt, Specials};
-use vr1_rollout::{Completion, Group, RolloutEngine, Sampling};
+use vr1_processor::{Layout, Processor, Specials};
+use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Sequence};
 
 use crate::{AgentPrompts, Error, Result, Role, thoughts};
 
-/// A model that is asked questions: what samples from it, and what makes its prompts.
-#[derive(Clone, Copy)]
+/// A sample that is asked about, and what the randomness of answers about it hangs on.
+pub type Asked<'s> = (SampleKey, &'s Sample);
+
+/// A model as it is asked: what makes its prompts, and how its tokens are picked.
+#[derive(Clone)]
 pub struct Agent<'a> {
-    /// Samples its completions.
-    pub engine: &'a dyn RolloutEngine,
     /// Makes its prompts and spells its ids.
     pub processor: &'a Processor,
+    /// How its tokens are picked.
+    pub sampling: Sampling,
 }
 
 impl fmt::Debug for Agent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Agent").field("processor", &self.processor.tokenizer().origin()).finish_non_exhaustive()
+        let origin = self.processor.tokenizer().origin();
+        f.debug_struct("Agent").field("processor", &origin).field("sampling", &self.sampling).finish()
+    }
+}
+
+/// What samples the agents' completions.
+pub enum Engines<'e> {
+    /// Both are the same model.
+    Shared(&'e mut dyn Engine),
+    /// Each is a model of its own.
+    Own {
+        /// Samples the reasoning.
+        reasoner: &'e mut dyn Engine,
+        /// Samples the answers.
+        summariser: &'e mut dyn Engine,
+    },
+}
+
+impl Engines<'_> {
+    fn of(&mut self, role: Role) -> &mut dyn Engine {
+        match (self, role) {
+            (Self::Shared(engine), _) => *engine,
+            (Self::Own { reasoner, .. }, Role::Reasoner) => *reasoner,
+            (Self::Own { summariser, .. }, Role::Summariser) => *summariser,
+        }
+    }
+}
+
+impl fmt::Debug for Engines<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared(_) => "Shared",
+            Self::Own { .. } => "Own",
+        })
     }
 }
 
@@ -29,7 +65,8 @@ impl fmt::Debug for Agent<'_> {
 /// ```
 ///
 /// The summariser was trained on flawed paths too, and is told to answer by itself where it finds the reasoning wrong.
-/// Both agents see the sample's media. They may be the same model.
+/// Both agents see the sample's media. They may be the same model, and then draw other numbers all the same: the
+/// summariser's seed is taken one higher than it says.
 ///
 /// # Differences from the published script
 /// - The media stand before all words of a turn, where Insight-V has its image between `QUESTION: ` and the question.
@@ -40,52 +77,44 @@ impl fmt::Debug for Agent<'_> {
 pub struct ReasonThenSummarise<'a> {
     /// The one that reasons.
     pub reasoner: Agent<'a>,
-    /// How its tokens are picked.
-    pub reasoner_sampling: Sampling,
     /// The one that answers.
     pub summariser: Agent<'a>,
-    /// How its tokens are picked.
-    pub summariser_sampling: Sampling,
     /// What they are told.
     pub prompts: AgentPrompts,
 }
 
 /// What the two agents said about a sample.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct TwoAgentAnswer {
     /// What the reasoner said, token by token.
-    pub reasoning: Completion,
+    pub reasoning: Sequence,
     /// The path of it that the summariser was shown.
     pub path: String,
     /// What the summariser said: the answer.
-    pub answer: Completion,
+    pub answer: Sequence,
 }
 
 impl<'a> ReasonThenSummarise<'a> {
     /// Two agents with Insight-V's prompts and sampling: temperature 0.2, top-p 0.95, 1024 tokens of reasoning and 4096 of
     /// answer (`infer_two_models.py`; VLMEvalKit has 0.7 and 16384, then 0.2 and 512).
-    pub fn new(reasoner: Agent<'a>, summariser: Agent<'a>) -> Self {
-        let sampling = Sampling { temperature: 0.2, top_p: 0.95, max_completion_tokens: 1024, ..Sampling::default() };
-        Self {
-            reasoner,
-            reasoner_sampling: sampling.clone(),
-            summariser,
-            summariser_sampling: Sampling { max_completion_tokens: 4096, ..sampling },
-            prompts: AgentPrompts::default(),
-        }
+    pub fn new(reasoner: &'a Processor, summariser: &'a Processor) -> Self {
+        let agent = |processor, max_completion_tokens| Agent {
+            processor,
+            sampling: Sampling { temperature: 0.2, top_p: 0.95, max_completion_tokens, ..Sampling::default() },
+        };
+        Self { reasoner: agent(reasoner, 1024), summariser: agent(summariser, 4096), prompts: AgentPrompts::default() }
     }
 
     /// Answers samples, all of them at once: first every reasoning, then every answer.
     ///
     /// # Errors
     /// If a template lacks a placeholder, a prompt cannot be made, or an engine fails.
-    pub fn answer(&self, samples: &[Sample]) -> Result<Vec<TwoAgentAnswer>> {
-        let reasoning = self.reason(samples, 1)?.into_iter().flat_map(|group| group.completions);
-        let said: Vec<(Completion, String)> =
-            reasoning.map(|c| self.path(&c).map(|path| (c, path))).collect::<Result<_>>()?;
-        let paths: Vec<&str> = said.iter().map(|(_, path)| path.as_str()).collect();
-        let answers = self.summarise(samples, &paths)?.into_iter().flat_map(|group| group.completions);
-        let joined = said.into_iter().zip(answers);
+    pub fn answer(&self, mut engines: Engines<'_>, samples: &[Asked<'_>]) -> Result<Vec<TwoAgentAnswer>> {
+        let reasoning = sequences(self.reason(engines.of(Role::Reasoner), samples, 1)?);
+        let paths = reasoning.iter().map(|said| self.path(said)).collect::<Result<Vec<String>>>()?;
+        let shown: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let answers = sequences(self.summarise(engines.of(Role::Summariser), samples, &shown)?);
+        let joined = reasoning.into_iter().zip(paths).zip(answers);
         Ok(joined.map(|((reasoning, path), answer)| TwoAgentAnswer { reasoning, path, answer }).collect())
     }
 
@@ -93,58 +122,71 @@ impl<'a> ReasonThenSummarise<'a> {
     ///
     /// # Errors
     /// As [`answer`](Self::answer).
-    pub fn reason(&self, samples: &[Sample], count: usize) -> Result<Vec<Group>> {
+    pub fn reason(&self, engine: &mut dyn Engine, samples: &[Asked<'_>], count: usize) -> Result<Vec<Group>> {
         self.prompts.validate()?;
-        let words = samples.iter().map(|sample| (sample, self.prompts.for_reasoner(&sample.question)));
-        ask(Role::Reasoner, &self.reasoner, words, count, &self.reasoner_sampling)
+        let words = |sample: &Sample| self.prompts.for_reasoner(&sample.question);
+        let asked = samples.iter().map(|&(key, sample)| (key, sample, words(sample)));
+        let requests = requests(&self.reasoner, asked, count, self.reasoner.sampling.seed)?;
+        generate(Role::Reasoner, engine, requests, count)
     }
 
     /// Asks the summariser about samples with one path of reasoning each, wherever it came from.
     ///
     /// # Errors
     /// As [`answer`](Self::answer), and if there are not as many paths as samples.
-    pub fn summarise(&self, samples: &[Sample], paths: &[&str]) -> Result<Vec<Group>> {
+    pub fn summarise(&self, engine: &mut dyn Engine, samples: &[Asked<'_>], paths: &[&str]) -> Result<Vec<Group>> {
         self.prompts.validate()?;
         if paths.len() != samples.len() {
             return Err(Error::Count { what: "paths", found: paths.len(), of: "samples", wanted: samples.len() });
         }
-        let words = samples.iter().zip(paths).map(|(s, path)| (s, self.prompts.for_summariser(&s.question, path)));
-        ask(Role::Summariser, &self.summariser, words, 1, &self.summariser_sampling)
+        let words = |sample: &Sample, path| self.prompts.for_summariser(&sample.question, path);
+        let asked = samples.iter().zip(paths).map(|(&(key, sample), path)| (key, sample, words(sample, path)));
+        let requests = requests(&self.summariser, asked, 1, self.summariser.sampling.seed.wrapping_add(1))?;
+        generate(Role::Summariser, engine, requests, 1)
     }
 
-    /// What the summariser is shown of a reasoner's completion: [`thoughts`] of its text, special tokens kept, without
-    /// the end of its turn.
+    /// What the summariser is shown of what a reasoner said: [`thoughts`] of its text, special tokens kept, without the
+    /// end of its turn.
     ///
     /// # Errors
     /// If an id is not in the reasoner's vocabulary.
-    pub fn path(&self, reasoning: &Completion) -> Result<String> {
+    pub fn path(&self, reasoning: &Sequence) -> Result<String> {
         let tokenizer = self.reasoner.processor.tokenizer();
-        let ids = match reasoning.ids.split_last() {
+        let ids = match reasoning.ids().split_last() {
             Some((last, before)) if tokenizer.eos().contains(last) => before,
-            _ => &reasoning.ids,
+            _ => reasoning.ids(),
         };
         Ok(thoughts(&tokenizer.decode(ids, Specials::Keep)?))
     }
 }
 
-/// Asks an agent about every sample, in one call.
-fn ask<'s>(
-    role: Role,
+/// An agent's requests, one a sample.
+fn requests<'s>(
     agent: &Agent<'_>,
-    words: impl Iterator<Item = (&'s Sample, String)>,
+    asked: impl Iterator<Item = (SampleKey, &'s Sample, String)>,
     count: usize,
-    sampling: &Sampling,
-) -> Result<Vec<Group>> {
-    let prompts: Vec<Prompt> = words
-        .map(|(sample, words)| agent.processor.sample(sample, &words, Layout::Chat, ""))
-        .collect::<vr1_processor::Result<_>>()?;
-    let wanted = prompts.len();
-    let groups = agent.engine.generate(prompts, count, sampling)?;
+    seed: u64,
+) -> Result<Vec<Request>> {
+    let request = |(key, sample, words): (SampleKey, &Sample, String)| {
+        let prompt = agent.processor.sample(sample, &words, Layout::Chat, "")?;
+        Ok(Request::new(prompt, count, Sampling { seed, ..agent.sampling.clone() }, key))
+    };
+    asked.map(request).collect()
+}
+
+/// What an engine gives, checked to be as much as it was asked for.
+fn generate(role: Role, engine: &mut dyn Engine, requests: Vec<Request>, count: usize) -> Result<Vec<Group>> {
+    let wanted = requests.len();
+    let groups = engine.generate(requests)?;
     if groups.len() != wanted {
         return Err(Error::Engine { role, what: "groups", wanted, found: groups.len() });
     }
-    match groups.iter().find(|group| group.completions.len() != count) {
-        Some(group) => Err(Error::Engine { role, what: "completions", wanted: count, found: group.completions.len() }),
+    match groups.iter().find(|group| group.size() != count) {
+        Some(group) => Err(Error::Engine { role, what: "completions", wanted: count, found: group.size() }),
         None => Ok(groups),
     }
+}
+
+fn sequences(groups: Vec<Group>) -> Vec<Sequence> {
+    groups.into_iter().flat_map(Group::into_sequences).collect()
 }

@@ -1,13 +1,21 @@
 //! Scoring and choosing paths.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod asked;
+
+use asked::processor;
 use vr1_agent::{Error, best_path, ranked, score_paths};
 use vr1_data::Sample;
+use vr1_processor::Layout;
 use vr1_reward::{Reward, Rollout, from_fn};
-use vr1_rollout::Completion;
+use vr1_rollout::{Finish, Sampled, Sequence, Version};
 
-fn path(text: &str) -> Completion {
-    Completion { ids: vec![7; text.len()], logprobs: vec![-1.0; text.len()], text: text.into(), finished: true }
+/// A path of as many tokens as letters.
+fn path(text: &str) -> Sequence {
+    let prompt = processor().sample(&sample(), "2+2?", Layout::Chat, "").unwrap();
+    let numbers = || vec![-1.0; text.len()];
+    let sampled = Sampled { logprobs: numbers(), drawn: numbers(), version: Version::default(), finish: Finish::Ended };
+    Sequence::completion(prompt.into(), &vec![7; text.len()], text.into(), sampled).unwrap()
 }
 
 fn sample() -> Sample {
@@ -50,7 +58,7 @@ fn the_best_stands_against_the_worst_and_ties_against_nothing() {
     let paths = ["a", "b", "c", "d", "e"].map(path);
     let texts = |rewards: &[f32]| {
         let pair = best_path(rewards, &paths[..rewards.len()]).unwrap();
-        pair.map(|pair| (pair.best.text.clone(), pair.worst.text.clone(), pair.margin))
+        pair.map(|pair| (pair.best.text().to_owned(), pair.worst.text().to_owned(), pair.margin))
     };
     assert_eq!(texts(&[1.0, 3.0, 2.0]), Some(("b".into(), "a".into(), 2.0)));
     // Of equals the first, on both sides; what has no reward takes no part.

@@ -1,24 +1,16 @@
-//! Reasoner and summariser: with scripted engines, and with a random Qwen2-VL that transformers wrote.
+//! Reasoner and summariser, with scripted engines.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod asked;
+
 use std::cell::RefCell;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tch::{Device, Kind};
-use vr1_agent::{Agent, AgentPrompts, Error, ReasonThenSummarise, Role, thoughts};
+use asked::processor;
+use vr1_agent::{AgentPrompts, Asked, Engines, Error, ReasonThenSummarise, Role, thoughts};
 use vr1_data::{Media, Picture, Sample};
-use vr1_processor::{Processor, Prompt, Specials, Tokenizer};
-use vr1_rollout::{Completion, Group, LocalEngine, RolloutEngine, Sampling};
-use vr1_vlm::Model;
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-vlm/tests/fixtures")
-}
-
-fn processor() -> Processor {
-    Processor::from_dir(&fixtures().join("../../../vr1-processor/tests/fixtures/checkpoint")).unwrap()
-}
+use vr1_processor::Tokenizer;
+use vr1_rollout::{Engine, Group, Request, Result, SampleKey, Sampling, Scripted, Ticket, Version, Weights};
 
 fn sample(id: &str, question: &str) -> Sample {
     let pixels = image::RgbImage::from_fn(56, 56, |x, y| image::Rgb([x as u8 * 4, y as u8 * 4, 90]));
@@ -26,102 +18,131 @@ fn sample(id: &str, question: &str) -> Sample {
     Sample { id: id.into(), media, question: question.into(), solution: "4".into(), ..Sample::default() }
 }
 
-/// Says the same thing every time, and remembers what it was asked.
-struct Scripted<'a> {
-    tokenizer: &'a Tokenizer,
-    says: &'a str,
-    /// Completions it gives fewer than it was asked for.
-    withheld: usize,
-    asked: RefCell<Vec<(Prompt, Sampling)>>,
+/// A key a sample, none of them the default one.
+fn asked(samples: &[Sample]) -> Vec<Asked<'_>> {
+    let key = |index| SampleKey { dataset: 1, epoch: 2, index };
+    (7..).map(key).zip(samples).collect()
 }
 
-impl<'a> Scripted<'a> {
-    fn new(tokenizer: &'a Tokenizer, says: &'a str) -> Self {
-        Self { tokenizer, says, withheld: 0, asked: RefCell::default() }
+/// Says the same thing every time, with the number of the completion, and remembers what it was asked.
+fn saying<'a>(tokenizer: Tokenizer, says: &'a str, heard: &'a RefCell<Vec<Request>>) -> impl Engine + 'a {
+    Scripted::new(tokenizer, move |request: &Request, completion| {
+        if completion == 0 {
+            heard.borrow_mut().push(request.clone());
+        }
+        let number = if completion == 0 { String::new() } else { format!(" ({completion})") };
+        Some(format!("{says}{number}<|im_end|>"))
+    })
+}
+
+/// An engine that withholds a completion of each group, or a group.
+struct Mean<E> {
+    inner: E,
+    groups: usize,
+    completions: usize,
+}
+
+impl<E: Engine> Engine for Mean<E> {
+    fn submit(&mut self, request: Request) -> Result<Ticket> {
+        self.inner.submit(request)
+    }
+
+    fn poll(&mut self) -> Result<Vec<(Ticket, Group)>> {
+        self.inner.poll()
+    }
+
+    fn load(&mut self, weights: &dyn Weights) -> Result<Version> {
+        self.inner.load(weights)
+    }
+
+    fn generate(&mut self, requests: Vec<Request>) -> Result<Vec<Group>> {
+        let mut groups = self.inner.generate(requests)?;
+        groups.truncate(groups.len() - self.groups);
+        let fewer = |group: Group| {
+            let (key, mut sequences) = (group.key(), group.into_sequences());
+            sequences.truncate(sequences.len() - self.completions);
+            Group::new(key, sequences)
+        };
+        groups.into_iter().map(fewer).collect()
     }
 }
 
-impl RolloutEngine for Scripted<'_> {
-    fn generate(&self, prompts: Vec<Prompt>, count: usize, sampling: &Sampling) -> vr1_rollout::Result<Vec<Group>> {
-        let mut ids = self.tokenizer.encode_words(self.says)?;
-        ids.push(self.tokenizer.im_end().unwrap());
-        let logprobs = vec![-0.5; ids.len()];
-        let text = self.tokenizer.decode(&ids, Specials::Skip)?;
-        let completion = Completion { ids, logprobs, text, finished: true };
-        let completions = vec![completion; count - self.withheld];
-        self.asked.borrow_mut().extend(prompts.iter().map(|prompt| (prompt.clone(), sampling.clone())));
-        Ok(prompts.into_iter().map(|prompt| Group { prompt, completions: completions.clone() }).collect())
-    }
-}
+const SAID: &str = "Well. <thoughts>\nCount: 2 and 2.\n</thoughts> So 5.";
 
 #[test]
 fn the_summariser_sees_media_question_and_the_reasoners_path() {
     let processor = processor();
-    let reasoner = Scripted::new(processor.tokenizer(), "Well. <thoughts>\nCount: 2 and 2.\n</thoughts> So 5.");
-    let summariser = Scripted::new(processor.tokenizer(), "It is 4.");
-    let agents = ReasonThenSummarise::new(
-        Agent { engine: &reasoner, processor: &processor },
-        Agent { engine: &summariser, processor: &processor },
-    );
+    let (first, second) = (RefCell::default(), RefCell::default());
+    let mut reasoner = saying(processor.tokenizer().clone(), SAID, &first);
+    let mut summariser = saying(processor.tokenizer().clone(), "It is 4.", &second);
+    let agents = ReasonThenSummarise::new(&processor, &processor);
     let samples = [sample("s-1", "How many cubes?"), sample("s-2", "What is {reasoning}?")];
-    let answers = agents.answer(&samples).unwrap();
+    let engines = Engines::Own { reasoner: &mut reasoner, summariser: &mut summariser };
+    let answers = agents.answer(engines, &asked(&samples)).unwrap();
 
     assert_eq!(answers.len(), 2);
-    assert_eq!(answers[0].reasoning.text, "Well. <thoughts>\nCount: 2 and 2.\n</thoughts> So 5.");
-    assert_eq!(answers[0].path, "<thoughts>\n\nCount: 2 and 2.\n</thoughts>\n");
-    assert_eq!(answers[0].answer.text, "It is 4.");
+    for answer in &answers {
+        assert_eq!(answer.reasoning.text(), SAID);
+        assert_eq!(answer.path, "<thoughts>\n\nCount: 2 and 2.\n</thoughts>\n");
+        assert_eq!((answer.answer.text(), answer.answer.finished()), ("It is 4.", true));
+    }
 
-    let (first, second) = (reasoner.asked.borrow(), summariser.asked.borrow());
+    let (first, second) = (first.borrow(), second.borrow());
     let asked = "How many cubes?\n\nPerform step-by-step reasoning of the problem. Only provide the reasoning process.";
-    assert!(first[0].0.text().contains(asked), "{}", first[0].0.text());
-    assert_eq!((first[0].1.temperature, first[0].1.top_p, first[0].1.max_completion_tokens), (0.2, 0.95, 1024));
+    assert!(first[0].prompt.text().contains(asked), "{}", first[0].prompt.text());
+    let sampling = &first[0].sampling;
+    assert_eq!((sampling.temperature, sampling.top_p, sampling.max_completion_tokens), (0.2, 0.95, 1024));
     let shown = "QUESTION: How many cubes?\n\nREASON PROCESS: <thoughts>\n\nCount: 2 and 2.\n</thoughts>\n";
-    assert!(second[0].0.text().contains(shown), "{}", second[0].0.text());
-    assert_eq!(second[0].1.max_completion_tokens, 4096);
+    assert!(second[0].prompt.text().contains(shown), "{}", second[0].prompt.text());
+    assert_eq!(second[0].sampling.max_completion_tokens, 4096);
     // What stands in a placeholder's place is not searched for placeholders.
     let shown = "QUESTION: What is {reasoning}?\n\nREASON PROCESS: <thoughts>\n\nCount: 2 and 2.\n</thoughts>\n";
-    assert!(second[1].0.text().contains(shown), "{}", second[1].0.text());
+    assert!(second[1].prompt.text().contains(shown), "{}", second[1].prompt.text());
     // Both see the picture: 56 pixels are four patches of 14, two merged ones.
-    for (prompt, _) in first.iter().chain(&*second) {
-        assert_eq!(prompt.media().len(), 1);
-        assert_eq!(prompt.media()[0].grid, [1, 2, 2]);
+    for request in first.iter().chain(&*second) {
+        assert_eq!(request.prompt.media().len(), 1);
+        assert_eq!(request.prompt.media()[0].grid, [1, 2, 2]);
     }
-    assert_eq!((first[1].0.sample(), second[1].0.sample()), ("s-2", "s-2"));
+    assert_eq!((first[1].prompt.sample(), second[1].prompt.sample()), ("s-2", "s-2"));
 }
 
 #[test]
-fn random_models_reason_and_answer() {
+fn one_model_may_be_both_and_draws_other_numbers_for_each() {
     let processor = processor();
-    let model = Model::load(&fixtures().join("model"), Device::Cpu, Kind::Float).unwrap();
-    let engine = LocalEngine::new(&model, processor.tokenizer());
-    let agent = Agent { engine: &engine, processor: &processor };
-    let sampling = |seed| Sampling { temperature: 1.0, max_completion_tokens: 6, seed, ..Sampling::default() };
-    let mut agents = ReasonThenSummarise {
-        reasoner_sampling: sampling(1),
-        summariser_sampling: sampling(2),
-        ..ReasonThenSummarise::new(agent, agent)
-    };
-    let samples = [sample("s-1", "How many cubes?"), sample("s-2", "Which is larger?")];
-    let answers = agents.answer(&samples).unwrap();
-    assert_eq!(answers.len(), 2);
-    for answer in &answers {
-        for completion in [&answer.reasoning, &answer.answer] {
-            assert!((1..=6).contains(&completion.ids.len()));
-            assert!(completion.logprobs.iter().all(|x| x.is_finite() && *x <= 0.0));
-        }
+    let heard = RefCell::default();
+    let mut engine = saying(processor.tokenizer().clone(), "Two and two.", &heard);
+    let mut agents = ReasonThenSummarise::new(&processor, &processor);
+    agents.reasoner.sampling = Sampling { seed: 4, ..Sampling::default() };
+    agents.summariser.sampling = Sampling { seed: 4, ..Sampling::default() };
+    let samples = [sample("s-1", "How many?"), sample("s-2", "Which?")];
+    let answers = agents.answer(Engines::Shared(&mut engine), &asked(&samples)).unwrap();
+    assert_eq!(answers[1].path, "<thoughts>\nTwo and two.</thoughts>\n");
+    let heard = heard.borrow();
+    let keys: Vec<SampleKey> = heard.iter().map(|request| request.key).collect();
+    let [first, second] = [0, 1].map(|i| asked(&samples)[i].0);
+    assert_eq!(keys, [first, second, first, second], "all reasoning comes first");
+    assert_eq!(heard.iter().map(|request| request.sampling.seed).collect::<Vec<_>>(), [4, 4, 5, 5]);
+}
+
+#[test]
+fn several_paths_of_a_sample_are_one_group_and_any_path_may_be_summarised() {
+    let processor = processor();
+    let heard = RefCell::default();
+    let mut engine = saying(processor.tokenizer().clone(), "Two", &heard);
+    let agents = ReasonThenSummarise::new(&processor, &processor);
+    let samples = [sample("s-1", "How many?"), sample("s-2", "Which?")];
+    let groups = agents.reason(&mut engine, &asked(&samples), 3).unwrap();
+    let texts = |group: &Group| group.sequences().iter().map(|path| path.text().to_owned()).collect::<Vec<_>>();
+    assert_eq!(groups.iter().map(texts).collect::<Vec<_>>(), vec![["Two", "Two (1)", "Two (2)"]; 2]);
+    assert_eq!(
+        groups.iter().map(Group::key).collect::<Vec<_>>(),
+        asked(&samples).iter().map(|a| a.0).collect::<Vec<_>>()
+    );
+    let shown = ["<thoughts>\nOne.</thoughts>\n", "<thoughts>\nNone.</thoughts>\n"];
+    agents.summarise(&mut engine, &asked(&samples), &shown).unwrap();
+    for (request, shown) in heard.borrow()[2..].iter().zip(shown) {
+        assert!(request.prompt.text().contains(shown), "{}", request.prompt.text());
     }
-    // The answer hangs on the reasoning: with another path the same summariser says something else.
-    let other = agents.summarise(&samples, &["<thoughts>\nNo.</thoughts>\n"; 2]).unwrap();
-    assert_ne!(other[0].completions[0].ids, answers[0].answer.ids);
-    // And with the same path the same.
-    let paths: Vec<&str> = answers.iter().map(|answer| answer.path.as_str()).collect();
-    let again = agents.summarise(&samples, &paths).unwrap();
-    assert_eq!(again[0].completions[0].ids, answers[0].answer.ids);
-    // Several paths of one sample differ, and the first is the one an answer was built on.
-    agents.reasoner_sampling.max_completion_tokens = 6;
-    let groups = agents.reason(&samples, 3).unwrap();
-    assert_eq!(groups[0].completions[0].ids, answers[0].reasoning.ids);
-    assert_ne!(groups[0].completions[0].ids, groups[0].completions[1].ids);
 }
 
 #[test]
@@ -132,25 +153,45 @@ fn the_path_is_what_stands_between_the_last_thoughts() {
 }
 
 #[test]
+fn a_path_that_had_no_room_is_shown_as_far_as_it_goes() {
+    let processor = processor();
+    let heard = RefCell::default();
+    let mut engine = saying(processor.tokenizer().clone(), "Two and two are more than three", &heard);
+    let mut agents = ReasonThenSummarise::new(&processor, &processor);
+    agents.reasoner.sampling.max_completion_tokens = 4;
+    let samples = [sample("s-1", "How many?")];
+    let answer = agents.answer(Engines::Shared(&mut engine), &asked(&samples)).unwrap().remove(0);
+    assert!(!answer.reasoning.finished() && answer.reasoning.ids().len() == 4);
+    assert_eq!(answer.path, format!("<thoughts>\n{}</thoughts>\n", answer.reasoning.text()));
+    assert!(answer.answer.finished());
+}
+
+#[test]
 fn what_does_not_fit_is_named() {
     let processor = processor();
-    let mut engine = Scripted::new(processor.tokenizer(), "Yes.");
+    let heard = RefCell::default();
+    let mut engine = saying(processor.tokenizer().clone(), "Yes.", &heard);
     let samples = [sample("s-1", "How many?")];
-    {
-        let agent = Agent { engine: &engine, processor: &processor };
-        let mut agents = ReasonThenSummarise::new(agent, agent);
-        let error = agents.summarise(&samples, &[]).unwrap_err();
-        assert_eq!(error.to_string(), "0 paths for 1 samples");
-        agents.prompts.summariser = "Answer {question}".into();
-        let error = agents.answer(&samples).unwrap_err();
-        assert_eq!(error.to_string(), "the summariser's prompt has no `{reasoning}`");
-        agents.prompts = AgentPrompts { reasoner: "Think!".into(), ..AgentPrompts::default() };
-        let error = agents.reason(&samples, 1).unwrap_err();
-        assert!(matches!(error, Error::Template { role: Role::Reasoner, placeholder: "{question}" }), "{error}");
-        assert!(engine.asked.borrow().is_empty());
-    }
-    engine.withheld = 1;
-    let agent = Agent { engine: &engine, processor: &processor };
-    let error = ReasonThenSummarise::new(agent, agent).answer(&samples).unwrap_err();
-    assert_eq!(error.to_string(), "the reasoner's engine was asked for 1 completions and gave 0");
+    let asked = asked(&samples);
+    let mut agents = ReasonThenSummarise::new(&processor, &processor);
+    let error = agents.summarise(&mut engine, &asked, &[]).unwrap_err();
+    assert_eq!(error.to_string(), "0 paths for 1 samples");
+    agents.prompts.summariser = "Answer {question}".into();
+    let error = agents.answer(Engines::Shared(&mut engine), &asked).unwrap_err();
+    assert_eq!(error.to_string(), "the summariser's prompt has no `{reasoning}`");
+    agents.prompts = AgentPrompts { reasoner: "Think!".into(), ..AgentPrompts::default() };
+    let error = agents.reason(&mut engine, &asked, 1).unwrap_err();
+    assert!(matches!(error, Error::Template { role: Role::Reasoner, placeholder: "{question}" }), "{error}");
+    assert!(heard.borrow().is_empty(), "nobody was asked");
+
+    agents.prompts = AgentPrompts::default();
+    let mut mean = Mean { inner: engine, groups: 0, completions: 1 };
+    let error = agents.reason(&mut mean, &asked, 3).unwrap_err();
+    assert_eq!(error.to_string(), "the reasoner's engine was asked for 3 completions and gave 2");
+    mean = Mean { groups: 1, completions: 0, ..mean };
+    let error = agents.summarise(&mut mean, &asked, &["a"]).unwrap_err();
+    assert_eq!(error.to_string(), "the summariser's engine was asked for 1 groups and gave 0");
+    agents.reasoner.sampling.top_p = 2.0;
+    let error = agents.answer(Engines::Shared(&mut mean), &asked).unwrap_err().to_string();
+    assert!(error.starts_with("sampling: top_p is 2"), "{error}");
 }

@@ -42,8 +42,7 @@ impl LocalEngine {
     /// If there is no room for the model with its adapter merged.
     pub fn new(model: Rc<dyn Backbone>, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self> {
         let tokenizer = tokenizer.into();
-        let unreachable = tokenizer.unreachable_ids(model.lm_head().size()[0]);
-        let unreachable = Tensor::from_slice(&unreachable).to_device(model.device());
+        let unreachable = unreachable(&tokenizer, model.as_ref());
         let (queue, version) = (VecDeque::new(), Version::default());
         Ok(Self { model: merged(model)?, tokenizer, unreachable, version, queue, submitted: 0 })
     }
@@ -194,9 +193,15 @@ impl Engine for LocalEngine {
             return Err(Error::engine("weights of another process: this engine samples from a model in its own"));
         };
         self.model = merged(snapshot.model.clone())?;
+        self.unreachable = unreachable(&self.tokenizer, self.model.as_ref());
         self.version = snapshot.version;
         Ok(self.version)
     }
+}
+
+/// The ids below the rows of a model's matrix that are never sampled.
+fn unreachable(tokenizer: &Tokenizer, model: &dyn Backbone) -> Tensor {
+    Tensor::from_slice(&tokenizer.unreachable_ids(model.lm_head().size()[0])).to_device(model.device())
 }
 
 /// The model to sample from: an adapter costs two products a layer and token, merged it costs none.

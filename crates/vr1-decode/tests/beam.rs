@@ -4,22 +4,30 @@
 #[allow(dead_code, reason = "each test takes what it needs of it")]
 mod tiny;
 
-use tch::Tensor;
-use tiny::Tiny;
+use std::sync::Arc;
+
+use tch::{Device, Kind, Tensor};
+use tiny::{Tiny, key};
+use vr1_nn::GrowingCache;
 use vr1_processor::Prompt;
-use vr1_rollout::{Beam, Completion, RolloutEngine, Sampling, beam_search};
+use vr1_rollout::{Request, SampleKey, Sampling, Search, Sequence};
+use vr1_vlm::Backbone;
 
-fn beam(beams: usize, length_penalty: f64, tokens: usize) -> Beam {
-    Beam { beams, length_penalty, sampling: Sampling::greedy(tokens) }
+fn ask(tiny: &Tiny, prompt: &Arc<Prompt>, search: Search, sampling: Sampling, key: SampleKey) -> Sequence {
+    let request = Request { search, ..Request::new(prompt.clone(), 1, sampling, key) };
+    tiny.generate(vec![request]).remove(0).into_sequences().remove(0)
 }
 
-fn greedy(tiny: &Tiny, prompt: &Prompt, tokens: usize) -> Completion {
-    let groups = tiny.engine().generate(vec![prompt.clone()], 1, &Sampling::greedy(tokens)).unwrap();
-    groups.into_iter().next().unwrap().completions.remove(0)
+fn search(tiny: &Tiny, prompt: &Arc<Prompt>, beams: usize, length_penalty: f64, tokens: usize) -> Sequence {
+    ask(tiny, prompt, Search::Beam { beams, length_penalty }, Sampling::greedy(tokens), key(0))
 }
 
-fn total(completion: &Completion) -> f64 {
-    completion.logprobs.iter().map(|&x| f64::from(x)).sum()
+fn greedy(tiny: &Tiny, prompt: &Arc<Prompt>, tokens: usize) -> Sequence {
+    ask(tiny, prompt, Search::Draw, Sampling::greedy(tokens), key(0))
+}
+
+fn total(sequence: &Sequence) -> f64 {
+    sequence.sampled().unwrap().logprobs.iter().map(|&x| f64::from(x)).sum()
 }
 
 /// Vocabularies of which nothing, some and much ends a completion.
@@ -33,11 +41,11 @@ fn one_beam_is_greedy() {
     for tiny in models() {
         for prompt in tiny.prompts() {
             for length_penalty in [0.0, 1.0] {
-                let found = beam_search(&tiny.engine(), &prompt, &beam(1, length_penalty, 10)).unwrap();
+                let found = search(&tiny, &prompt, 1, length_penalty, 10);
                 let greedy = greedy(&tiny, &prompt, 10);
-                assert_eq!(found.ids, greedy.ids, "{}", prompt.sample());
-                assert_eq!((found.finished, &found.text), (greedy.finished, &greedy.text));
-                finished += usize::from(found.finished);
+                assert_eq!(found.ids(), greedy.ids(), "{}", prompt.sample());
+                assert_eq!((found.finished(), found.text()), (greedy.finished(), greedy.text()));
+                finished += usize::from(found.finished());
             }
         }
     }
@@ -51,7 +59,7 @@ fn more_beams_never_score_below_greedy() {
         for prompt in tiny.prompts() {
             let greedy = total(&greedy(&tiny, &prompt, 8));
             for beams in [2, 4, 8] {
-                let found = total(&beam_search(&tiny.engine(), &prompt, &beam(beams, 0.0, 8)).unwrap());
+                let found = total(&search(&tiny, &prompt, beams, 0.0, 8));
                 assert!(found >= greedy - 1e-4, "{}, {beams} beams: {found}, greedy {greedy}", prompt.sample());
                 better += usize::from(found > greedy + 1e-2);
             }
@@ -62,18 +70,17 @@ fn more_beams_never_score_below_greedy() {
 
 /// The highest sum of log-probabilities of two tokens, or of one that ends: all of them are tried.
 fn best_of_two(tiny: &Tiny, prompt: &Prompt) -> f64 {
-    let (tokenizer, model) = (tiny.processor.tokenizer(), &tiny.model);
+    let model = &tiny.model;
     let vocabulary = model.lm_head().size()[0];
-    let media = Tensor::from_slice(&tokenizer.media_ids());
-    let batch = model.embed(&[prompt]).unwrap();
-    let (_, prefix) = model.prefill(&batch);
-    let every = Tensor::arange(vocabulary, (tch::Kind::Int64, tch::Device::Cpu)).unsqueeze(1);
-    let hidden = model.complete(&batch, &prefix, &every).squeeze_dim(1);
-    let second = model.logits(&hidden).log_softmax(-1, tch::Kind::Float).index_fill(-1, &media, f64::NEG_INFINITY);
-    let second = second.amax([-1i64].as_slice(), false);
-    let first = tiny.uncached(prompt, &[0]).get(0).index_fill(-1, &media, f64::NEG_INFINITY);
-    let eos = Tensor::from_slice(tokenizer.eos());
-    (first + second.index_fill(-1, &eos, 0.0)).max().double_value(&[])
+    let (hidden, prefix) = model.prefill(&[prompt]).unwrap();
+    let reachable = |hidden: &Tensor| {
+        model.logits(hidden).log_softmax(-1, Kind::Float).index_fill(-1, &tiny.media(), f64::NEG_INFINITY)
+    };
+    let every = Tensor::arange(vocabulary, (Kind::Int64, Device::Cpu));
+    let mut cache = GrowingCache::new(&prefix, vocabulary, 1);
+    let second = reachable(&model.step(&prefix, &mut cache, &every)).amax([-1i64].as_slice(), false);
+    let eos = Tensor::from_slice(tiny.processor.tokenizer().eos());
+    (reachable(&hidden).get(0) + second.index_fill(-1, &eos, 0.0)).max().double_value(&[])
 }
 
 #[test]
@@ -81,7 +88,7 @@ fn as_many_beams_as_tokens_find_the_best_there_is() {
     for tiny in models() {
         let vocabulary = tiny.processor.tokenizer().vocab_size();
         let prompt = tiny.prompt("one", &[(56, 84)], "What colour is it?");
-        let found = total(&beam_search(&tiny.engine(), &prompt, &beam(vocabulary, 0.0, 2)).unwrap());
+        let found = total(&search(&tiny, &prompt, vocabulary, 0.0, 2));
         let best = best_of_two(&tiny, &prompt);
         assert!((found - best).abs() < 1e-4, "{found}, best {best}");
     }
@@ -92,39 +99,39 @@ fn recorded_logprobs_follow_a_beam_through_every_reordering() {
     for tiny in models() {
         for prompt in tiny.prompts() {
             for length_penalty in [0.0, 1.0, 2.0] {
-                let found = beam_search(&tiny.engine(), &prompt, &beam(4, length_penalty, 10)).unwrap();
-                tiny.assert_recorded(&prompt, &found.ids, &found.logprobs);
+                let found = search(&tiny, &prompt, 4, length_penalty, 10);
+                tiny.assert_recorded(&found);
+                assert_eq!(found.sampled().unwrap().drawn, vec![0.0; found.ids().len()], "it is not drawn");
                 let media = tiny.processor.tokenizer().media_ids();
-                assert!(found.ids.iter().all(|id| !media.contains(id)));
+                assert!(found.ids().iter().all(|id| !media.contains(id)));
             }
         }
     }
 }
 
 #[test]
-fn a_beam_drawn_at_random_depends_on_its_seed_alone() {
-    let tiny = Tiny::ending_at(&[0]);
-    let prompt = tiny.prompt("one", &[(56, 84)], "What colour is it?");
-    let drawn = |seed| {
-        let sampling = Sampling { temperature: 2.0, seed, ..Sampling::greedy(6) };
-        beam_search(&tiny.engine(), &prompt, &Beam { beams: 2, length_penalty: 1.0, sampling }).unwrap()
-    };
-    let seeds: Vec<Vec<i64>> = (0..4).map(|seed| drawn(seed).ids).collect();
-    assert_eq!(seeds[1], drawn(1).ids);
-    assert!(seeds.iter().any(|ids| *ids != seeds[0]), "{seeds:?}");
-    tiny.assert_recorded(&prompt, &seeds[2], &drawn(2).logprobs);
+fn a_search_is_the_same_among_others() {
+    let tiny = &models()[1];
+    let beam = Search::Beam { beams: 3, length_penalty: 1.0 };
+    let requests = tiny.requests(1, &Sampling::greedy(8));
+    let requests: Vec<Request> = requests.into_iter().map(|request| Request { search: beam, ..request }).collect();
+    for (group, request) in tiny.generate(requests.clone()).iter().zip(&requests) {
+        assert_eq!(group.sequences()[0].ids(), search(tiny, &request.prompt, 3, 1.0, 8).ids());
+    }
 }
 
 #[test]
-fn a_setting_out_of_range_names_itself() {
+fn a_beam_drawn_at_random_depends_on_seed_and_key_alone() {
     let tiny = Tiny::ending_at(&[0]);
-    let prompt = tiny.prompt("text", &[], "Two?");
-    for (field, beam) in [
-        ("beams", beam(0, 1.0, 4)),
-        ("length_penalty", beam(2, f64::NAN, 4)),
-        ("max_completion_tokens", beam(2, 1.0, 0)),
-    ] {
-        let error = beam_search(&tiny.engine(), &prompt, &beam).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("sampling: {field} is ")), "{error}");
-    }
+    let prompt = tiny.prompt("one", &[(56, 84)], "What colour is it?");
+    let drawn = |seed, key| {
+        let sampling = Sampling { temperature: 2.0, seed, ..Sampling::greedy(6) };
+        ask(&tiny, &prompt, Search::Beam { beams: 2, length_penalty: 1.0 }, sampling, key)
+    };
+    let seeds: Vec<Vec<i64>> = (0..4).map(|seed| drawn(seed, key(0)).ids().to_vec()).collect();
+    assert_eq!(seeds[1], drawn(1, key(0)).ids());
+    assert!(seeds.iter().any(|ids| *ids != seeds[0]), "{seeds:?}");
+    let keys: Vec<Vec<i64>> = (0..4).map(|index| drawn(0, key(index)).ids().to_vec()).collect();
+    assert!(keys.iter().any(|ids| *ids != keys[0]), "{keys:?}");
+    tiny.assert_recorded(&drawn(2, key(0)));
 }

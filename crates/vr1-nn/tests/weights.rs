@@ -271,19 +271,3 @@ fn a_random_tensor_depends_on_its_seed_and_name_alone() {
     assert_ne!(values(&among, "x"), values(&among, "y"));
     assert_ne!(values(&alone, "x"), values(&one(2, &["x"]), "x"));
 }
-
-#[test]
-fn copied_parameters_share_nothing() {
-    let original = random(Kind::Float);
-    let loader = Loader::from_parameters(&original, CPU, Kind::Float).unwrap();
-    let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
-    let copy = loader.finish().unwrap();
-    let before = values(&copy, "a.weight");
-    assert_eq!(before, values(&original, "a.weight"));
-    let _ = tch::no_grad(|| original.get("a.weight").unwrap().shallow_clone().fill_(9.0));
-    assert_eq!(values(&copy, "a.weight"), before);
-    copy.copy_from(&original).unwrap();
-    assert_eq!(values(&copy, "a.weight"), [9.0; 15]);
-    let error = original.copy_from(&copy).unwrap_err().to_string();
-    assert!(error.contains("b.bias"), "{error}");
-}

@@ -58,7 +58,7 @@ impl Processor {
         let images = match ImageProcessor::from_dir(dir) {
             Ok(images) => Some(images),
             Err(Error::NoImageProcessor { .. }) => None,
-            Err(other) => return Err(other.into()),
+            Err(other) => return Err(other),
         };
         let mut processor = Self::new(tokenizer, template, images, dir)?;
         if let Some(media) = &mut processor.media {

@@ -233,7 +233,7 @@ impl Tokenizer {
 
     /// The ids below `rows` that are never sampled: those of media, and those that spell nothing.
     pub fn unreachable_ids(&self, rows: i64) -> Vec<i64> {
-        self.media_ids().into_iter().chain(self.unspelt_ids(rows)).collect()
+        self.media_ids().into_iter().filter(|&id| id < rows).chain(self.unspelt_ids(rows)).collect()
     }
 
     /// What its model's family calls media.
@@ -323,6 +323,9 @@ pub(crate) fn token_name(value: &Value) -> Option<&str> {
 }
 
 /// The JSON object in a file, or an empty one when there is no such file.
+///
+/// # Errors
+/// When the file cannot be read, or holds something else.
 pub fn optional_json(path: &Path) -> Result<Map<String, Value>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,

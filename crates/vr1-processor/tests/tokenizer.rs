@@ -33,6 +33,22 @@ fn specials_come_after_the_vocabulary_in_qwens_order() {
 }
 
 #[test]
+fn what_is_never_sampled_are_media_and_rows_that_spell_nothing() {
+    let tokenizer = trained();
+    // `<|vision_start|>`, `<|vision_end|>`, and the placeholders.
+    let sorted = |rows| {
+        let mut ids = tokenizer.unreachable_ids(rows);
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(sorted(300), [295, 296, 297, 298, 299]);
+    assert_eq!(sorted(303), [295, 296, 297, 298, 299, 300, 301, 302]);
+    // Where a model has fewer rows than there are ids, none is beyond them.
+    assert_eq!(sorted(297), [295, 296]);
+    assert!(sorted(10).is_empty());
+}
+
+#[test]
 fn training_twice_gives_the_same_tokenizer() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     trained().save(a.path()).unwrap();

@@ -15,7 +15,10 @@ pub fn best_of(
     for group in engine.generate(requests)? {
         let scores: Vec<f32> =
             group.sequences().iter().map(|sequence| score(&group, sequence)).collect::<Result<_>>()?;
-        let better = |a: usize, b: usize| if scores[b] > scores[a] || scores[a].is_nan() { b } else { a };
+        let better = |a: usize, b: usize| match scores[b] > scores[a] || (scores[a].is_nan() && !scores[b].is_nan()) {
+            true => b,
+            false => a,
+        };
         let winner = (0..scores.len()).reduce(better).unwrap_or_default();
         best.extend(group.into_sequences().into_iter().nth(winner));
     }

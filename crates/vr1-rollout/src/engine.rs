@@ -46,7 +46,8 @@ pub trait Engine {
     /// If the engine cannot take them; it keeps those it has.
     fn load(&mut self, weights: &dyn Weights) -> Result<Version>;
 
-    /// Completes requests, in their order.
+    /// Completes requests, in their order. A group of an earlier request that comes out meanwhile is dropped: who has
+    /// submitted polls for it first.
     ///
     /// # Errors
     /// As [`submit`](Self::submit) and [`poll`](Self::poll), and if the engine comes to an end before all are done.
@@ -58,7 +59,7 @@ pub trait Engine {
             if more.is_empty() {
                 return Err(Error::Lost { done: done.len(), wanted: tickets.len() });
             }
-            done.extend(more);
+            done.extend(more.into_iter().filter(|(ticket, _)| tickets.contains(ticket)));
         }
         let lost = Error::Lost { done: done.len(), wanted: tickets.len() };
         tickets.iter().map(|ticket| done.remove(ticket)).collect::<Option<_>>().ok_or(lost)

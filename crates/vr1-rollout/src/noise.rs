@@ -18,7 +18,8 @@ use crate::SampleKey;
 pub fn uniform(seed: u64, key: SampleKey, completion: usize, position: usize) -> f64 {
     let sets = u64::from(key.dataset) << 32 | u64::from(key.epoch);
     let parts = [sets, key.index, completion as u64, position as u64];
-    let state = parts.iter().fold(mix(seed), |state, &x| mix(state ^ mix(x)));
+    // The state is mixed before a part meets it and not the part: equals would cancel, a seed and an epoch, say.
+    let state = parts.iter().fold(seed, |state, &x| mix(mix(state) ^ x));
     (state >> 11) as f64 / (1u64 << 53) as f64
 }
 

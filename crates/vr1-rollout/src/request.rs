@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use vr1_processor::Prompt;
 
+use crate::sequence::check_prompt;
 use crate::{Result, SampleKey, Sampling};
 
 /// A prompt to be completed, and how.
@@ -41,11 +42,12 @@ impl Request {
         Self { prompt: prompt.into(), completions, sampling, key, search: Search::Draw }
     }
 
-    /// Checks every setting's range.
+    /// Checks every setting's range, and that there is something to complete.
     ///
     /// # Errors
-    /// If one is out of range; the error names it.
+    /// If a setting is out of range, which the error names, or the prompt has no token.
     pub fn validate(&self) -> Result<()> {
+        check_prompt(&self.prompt)?;
         self.sampling.validate()?;
         let wrong = |field, value: f64, allowed| Err(crate::Error::Setting { field, value, allowed });
         match self.search {

@@ -53,10 +53,8 @@ impl Sequence {
     /// # Errors
     /// If the prompt is empty, `trained` has another length than `tail`, or marks a token of media.
     pub fn new(prompt: Arc<Prompt>, tail: Prompt, trained: Vec<bool>, text: String) -> Result<Self> {
+        check_prompt(&prompt)?;
         let wrong = |reason: String| Err(Error::Sequence { sample: prompt.sample().into(), reason });
-        if prompt.is_empty() {
-            return wrong("a prompt without a token: there is nothing that the first token follows".into());
-        }
         if trained.len() != tail.len() {
             return wrong(format!("{} marks for {} tokens", trained.len(), tail.len()));
         }
@@ -83,12 +81,20 @@ impl Sequence {
 
     /// A document to imitate: everything before its first learnt token is the prompt.
     ///
+    /// The first token follows nothing, and is not learnt whatever its label says.
+    ///
     /// # Errors
-    /// If nothing of it is learnt, or its first token is.
+    /// If nothing of it is learnt, or its labels are not of its tokens or stand among those of media.
     pub fn document(supervised: &Supervised) -> Result<Self> {
         let Supervised { prompt, labels } = supervised;
         let wrong = |reason: &str| Error::Sequence { sample: prompt.sample().into(), reason: reason.into() };
-        // The first token follows nothing and cannot be learnt.
+        if labels.len() != prompt.len() {
+            return Err(wrong(&format!("{} labels for {} tokens", labels.len(), prompt.len())));
+        }
+        let strange = |(label, id): (&i64, &i64)| *label != IGNORED && label != id;
+        if let Some(place) = labels.iter().zip(prompt.input_ids()).position(strange) {
+            return Err(wrong(&format!("the label {} at {place} is not the token there", labels[place])));
+        }
         let first = labels.iter().skip(1).position(|label| *label != IGNORED).map(|place| place + 1);
         let first = first.ok_or_else(|| wrong("not one of its tokens is to be learnt"))?;
         let last = labels.iter().rposition(|label| *label != IGNORED).unwrap_or(first);
@@ -147,8 +153,9 @@ impl Sequence {
     /// # Errors
     /// If the prompts are not the same tokens and media.
     pub fn with_prompt(self, prompt: &Arc<Prompt>) -> Result<Self> {
-        let alike = self.prompt.input_ids() == prompt.input_ids() && self.prompt.patches() == prompt.patches();
-        if !alike {
+        let own = &self.prompt;
+        let alike = own.input_ids() == prompt.input_ids() && own.position_ids() == prompt.position_ids();
+        if !alike || own.patches() != prompt.patches() {
             let reason = "the prompts of one group differ".to_owned();
             return Err(Error::Sequence { sample: prompt.sample().into(), reason });
         }
@@ -161,5 +168,16 @@ impl Sequence {
         self.trained.resize(self.trained.len() + shown.len(), false);
         self.tail = self.tail.followed_by(shown).into();
         self
+    }
+}
+
+/// Checks that there is something which a first token follows.
+pub(crate) fn check_prompt(prompt: &Prompt) -> Result<()> {
+    match prompt.is_empty() {
+        false => Ok(()),
+        true => {
+            let reason = "a prompt without a token: there is nothing that the first token follows".into();
+            Err(Error::Sequence { sample: prompt.sample().into(), reason })
+        }
     }
 }

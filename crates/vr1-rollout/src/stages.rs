@@ -15,6 +15,8 @@ pub struct StageAnswer {
 /// Answers a sample in stages: each of its turns is asked in one conversation about its media, and the best answer that
 /// `search` finds is what the next turn follows.
 ///
+/// A stage draws by the seed that is its number above the sampling's: with one seed all would draw the same numbers.
+///
 /// This is the inference of LlamaV-o1 ([arXiv:2501.06186](https://arxiv.org/abs/2501.06186), section 4.3): one search a
 /// stage, whatever the number of beams. The answers in `sample.turns` are not looked at.
 ///
@@ -28,7 +30,7 @@ pub fn answer_in_stages(
     (sampling, search): (&Sampling, Search),
 ) -> Result<Vec<StageAnswer>> {
     let mut answers: Vec<StageAnswer> = Vec::with_capacity(sample.turns.len());
-    for Turn { name, prompt: words, .. } in &sample.turns {
+    for (stage, Turn { name, prompt: words, .. }) in sample.turns.iter().enumerate() {
         let prompt = match answers.last() {
             Some(StageAnswer { answer, .. }) => {
                 let messages = [Message::text(Role::User, words)];
@@ -38,7 +40,8 @@ pub fn answer_in_stages(
             }
             None => processor.sample(sample, words, Layout::Chat, "")?,
         };
-        let request = Request { search, ..Request::new(prompt, 1, sampling.clone(), key) };
+        let sampling = Sampling { seed: sampling.seed.wrapping_add(stage as u64), ..sampling.clone() };
+        let request = Request { search, ..Request::new(prompt, 1, sampling, key) };
         for group in engine.generate(vec![request])? {
             answers.extend(group.into_sequences().into_iter().map(|answer| StageAnswer { name: name.clone(), answer }));
         }

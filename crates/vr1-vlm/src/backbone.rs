@@ -78,7 +78,7 @@ pub trait Backbone: Debug {
     /// share.
     ///
     /// # Errors
-    /// As [`check`](Self::check).
+    /// As [`check`](Self::check), and if there is no prompt.
     fn prefill(&self, prompts: &[&Prompt]) -> Result<(Tensor, Prefix)>;
 
     /// Runs over one more token of each completion, `[B]`: hidden states `[B, D]`.

@@ -5,7 +5,7 @@ use vr1_processor::{Patches, Prompt};
 use vr1_rollout::{Group, Sequence};
 use vr1_torch::Groups;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// Some or all sequences of a group, on their way into a batch.
 #[derive(Debug, Clone)]
@@ -67,6 +67,9 @@ impl Batch {
     /// # Errors
     /// If there is none.
     pub fn new(pieces: &[Piece<'_>]) -> Result<Self> {
+        if pieces.is_empty() {
+            return Err(Error::Empty { what: "sequences" });
+        }
         let mut lengths = Vec::new();
         let groups = Groups::new(pieces.iter().map(|piece| {
             let tails = piece.iter().map(|sequence| run_over(sequence) as i64).filter(|&length| length > 0);

@@ -38,6 +38,12 @@ pub enum Error {
         /// The model's.
         model: String,
     },
+    /// A batch without sequences, or without prompts: there is nothing to run over.
+    #[error("a batch of no {what}")]
+    Empty {
+        /// What there is none of.
+        what: &'static str,
+    },
     /// A part of a model that it does not have.
     #[error("nothing in the model is called `{entry}`; {parts} or the beginning of a name may be")]
     NoSuchPart {

@@ -75,6 +75,9 @@ impl Model {
 
     /// Prompts as one batch, padded on the left: pictures encoded and put among the embedded words.
     fn embed(&self, prompts: &[&Prompt]) -> Result<Embedded> {
+        if prompts.is_empty() {
+            return Err(Error::Empty { what: "prompts" });
+        }
         for prompt in prompts {
             self.check_prompt(prompt)?;
         }

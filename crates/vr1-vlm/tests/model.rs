@@ -2,8 +2,12 @@
 //! fixtures/generate_model.py.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
+mod checkpoints;
 
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use checkpoints::{group, logprobs, of_prompt, scored, worst};
 use image::RgbImage;
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,7 +15,8 @@ use tch::{Device, Kind, Tensor};
 use vr1_data::{Picture, Video};
 use vr1_nn::GrowingCache;
 use vr1_processor::{Layout, Message, Part, Processor, Prompt, PromptRequest};
-use vr1_vlm::Model;
+use vr1_rollout::Group;
+use vr1_vlm::{Backbone, Model};
 
 #[derive(Deserialize)]
 struct Case {
@@ -39,7 +44,7 @@ fn slope(height: u32, width: u32, time: u32) -> Picture {
     RgbImage::from_fn(width, height, |x, y| image::Rgb([0, 1, 2].map(|c| level(x, y, c) as u8))).into()
 }
 
-fn cases() -> Vec<(Case, Prompt)> {
+fn cases() -> Vec<(Case, Arc<Prompt>)> {
     let processor = Processor::from_dir(&fixtures().join("../../../vr1-processor/tests/fixtures/checkpoint")).unwrap();
     let text = std::fs::read_to_string(fixtures().join("model_expected.json")).unwrap();
     let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
@@ -59,22 +64,14 @@ fn cases() -> Vec<(Case, Prompt)> {
         let request = PromptRequest { sample: &case.name, messages: &messages, layout: Layout::Chat, prefill: "" };
         let prompt = processor.prompt(&request).unwrap();
         assert_eq!(prompt.input_ids(), &case.input_ids[..case.prompt], "{}", case.name);
-        (case, prompt)
+        (case, Arc::new(prompt))
     };
     cases.into_iter().map(prompt).collect()
 }
 
-/// Log-probabilities of `next` under the logits of `hidden`, each `[T]` and `[T, D]`.
-fn logprobs(model: &Model, hidden: &Tensor, next: &[i64]) -> Vec<f32> {
-    let next = Tensor::from_slice(next).unsqueeze(1);
-    let picked = model.logits(hidden).log_softmax(-1, Kind::Float).gather(1, &next, false);
-    Vec::try_from(&picked.squeeze_dim(1)).unwrap()
-}
-
 fn assert_close(found: &[f32], expected: &[f32], what: &str) {
-    assert_eq!(found.len(), expected.len(), "{what}");
-    let worst = found.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst < 3e-4, "{what}: {worst}");
+    let error = worst(found, expected);
+    assert!(error < 3e-4, "{what}: {error}");
 }
 
 #[test]
@@ -82,37 +79,28 @@ fn logprobs_of_a_whole_sequence_are_those_of_transformers() {
     let model = model();
     for (case, prompt) in cases() {
         let whole = prompt.extend(&case.completion, "").unwrap();
-        let (hidden, _) = model.prefill(&model.embed(&[&whole]).unwrap());
-        let hidden = hidden.squeeze_dim(0);
-        let found = logprobs(&model, &hidden.narrow(0, 0, hidden.size()[0] - 1), &case.input_ids[1..]);
-        assert_close(&found, &case.logprobs, &case.name);
+        assert_eq!(whole.input_ids(), case.input_ids);
+        assert_close(&of_prompt(&model, &whole), &case.logprobs, &case.name);
     }
 }
 
-/// The log-probabilities of each case's completion, all in one batch that pads prompts to the longest, where each prompt
-/// is shared by two completions: the case's own, and before it the same turned round.
-fn together(model: &Model, cases: &[&(Case, Prompt)]) -> Vec<Vec<f32>> {
-    let prompts: Vec<&Prompt> = cases.iter().map(|(_, prompt)| prompt).collect();
-    let batch = model.embed(&prompts).unwrap();
-    let (hidden, prefix) = model.prefill(&batch);
-    let tokens = cases[0].0.completion.len() as i64;
-    let both = |(case, _): &&(Case, Prompt)| [case.completion.iter().rev().copied().collect(), case.completion.clone()];
-    let ids: Vec<i64> = cases.iter().flat_map(both).flatten().collect();
-    let ids = Tensor::from_slice(&ids).view([-1, tokens]);
-    let rest = model.complete(&batch, &prefix, &ids.narrow(1, 0, tokens - 1));
-    let judge = |(row, (case, _)): (usize, &&(Case, Prompt))| {
-        let first = hidden.get(row as i64).narrow(0, -1, 1);
-        logprobs(model, &Tensor::cat(&[first, rest.get(2 * row as i64 + 1)], 0), &case.completion)
+/// The log-probabilities of each case's completion, all in one batch in which each prompt is shared by two completions:
+/// the case's own, and before it the same turned round.
+fn together(model: &Model, cases: &[&(Case, Arc<Prompt>)]) -> Vec<Vec<f32>> {
+    let both = |(case, prompt): &&(Case, Arc<Prompt>)| {
+        let turned: Vec<i64> = case.completion.iter().rev().copied().collect();
+        group(prompt, &[&turned, &case.completion])
     };
-    cases.iter().enumerate().map(judge).collect()
+    let groups: Vec<Group> = cases.iter().map(both).collect();
+    scored(model, &groups).into_iter().skip(1).step_by(2).collect()
 }
 
 #[test]
 fn a_batch_of_all_kinds_and_lengths_with_shared_prompts_is_each_of_them_alone() {
     let model = model();
     let cases = cases();
-    let all: Vec<&(Case, Prompt)> = cases.iter().collect();
-    let turned: Vec<&(Case, Prompt)> = cases.iter().rev().collect();
+    let all: Vec<&(Case, Arc<Prompt>)> = cases.iter().collect();
+    let turned: Vec<&(Case, Arc<Prompt>)> = cases.iter().rev().collect();
     // With everything, the other way round, without any media, and without any text-only prompt.
     for batch in [&all[..], &turned, &all[..1], &all[1..], &[all[3], all[0], all[3]]] {
         for ((case, _), found) in batch.iter().zip(together(&model, batch)) {
@@ -123,58 +111,14 @@ fn a_batch_of_all_kinds_and_lengths_with_shared_prompts_is_each_of_them_alone() 
     assert!(lengths.iter().max() > lengths.iter().min(), "{lengths:?}");
 }
 
-/// The gradient of every parameter under `loss`, by name; it is taken away from them.
-fn gradients(trained: &[(String, Tensor)], loss: &Tensor) -> Vec<Tensor> {
-    loss.backward();
-    let take = |(_, parameter): &(String, Tensor)| {
-        let gradient = parameter.grad().copy();
-        parameter.shallow_clone().zero_grad();
-        gradient
-    };
-    trained.iter().map(take).collect()
-}
-
-#[test]
-fn a_shared_prompt_gets_the_gradients_of_all_its_completions() {
-    let model = model();
-    let trained = model.parameters().train(|_| true);
-    let cases = cases();
-    let (_, prompt) = &cases[2];
-    let completions = [[17, 60, 3, 99], [45, 99, 3, 60]];
-    let picked = |hidden: &Tensor, ids: &[i64]| {
-        let logprobs = model.logits(hidden).log_softmax(-1, Kind::Float);
-        logprobs.gather(1, &Tensor::from_slice(ids).unsqueeze(1), false).sum(Kind::Float)
-    };
-
-    let batch = model.embed(&[prompt]).unwrap();
-    let (hidden, prefix) = model.prefill(&batch);
-    let rest = model.complete(&batch, &prefix, &Tensor::from_slice2(&completions).narrow(1, 0, 3));
-    let first = hidden.get(0).narrow(0, -1, 1);
-    let shared = |row: usize| picked(&Tensor::cat(&[&first, &rest.get(row as i64)], 0), &completions[row]);
-    let shared = gradients(&trained, &(shared(0) + shared(1)));
-
-    let alone = |ids: &[i64; 4]| {
-        let (hidden, _) = model.prefill(&model.embed(&[&prompt.extend(&ids[..3], "").unwrap()]).unwrap());
-        picked(&hidden.get(0).narrow(0, -4, 4), ids)
-    };
-    let alone = gradients(&trained, &(alone(&completions[0]) + alone(&completions[1])));
-
-    for ((name, _), (found, expected)) in trained.iter().zip(shared.iter().zip(&alone)) {
-        let scale = expected.abs().max().double_value(&[]);
-        let error = (found - expected).abs().max().double_value(&[]);
-        assert!(scale > 0.0 && error < 1e-3 * scale, "{name}: {error} of {scale}");
-    }
-}
-
 #[test]
 fn decoding_with_a_cache_gives_the_same_logprobs() {
     let model = model();
     let cases = cases();
-    let prompts: Vec<&Prompt> = cases.iter().map(|(_, prompt)| prompt).collect();
-    let batch = model.embed(&prompts).unwrap();
-    let (hidden, prefix) = model.prefill(&batch);
+    let prompts: Vec<&Prompt> = cases.iter().map(|(_, prompt)| prompt.as_ref()).collect();
+    let (hidden, prefix) = model.prefill(&prompts).unwrap();
     let mut cache = GrowingCache::new(&prefix, 2, 8);
-    let mut last = hidden.select(1, -1).repeat_interleave_self_int(2, 0, None);
+    let mut last = hidden.repeat_interleave_self_int(2, 0, None);
     for position in 0..cases[0].0.completion.len() {
         // Both completions of a group are the same here.
         let next: Vec<i64> = cases.iter().flat_map(|(case, _)| [case.completion[position]; 2]).collect();
@@ -182,6 +126,6 @@ fn decoding_with_a_cache_gives_the_same_logprobs() {
         let expected: Vec<f32> =
             cases.iter().flat_map(|(case, _)| [case.logprobs[case.prompt - 1 + position]; 2]).collect();
         assert_close(&found, &expected, &format!("token {position}"));
-        last = model.step(&batch, &prefix, &mut cache, &Tensor::from_slice(&next));
+        last = model.step(&prefix, &mut cache, &Tensor::from_slice(&next));
     }
 }

@@ -2,22 +2,32 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use image::RgbImage;
 use tch::{Device, Kind, Tensor};
 use vr1_data::Picture;
+use vr1_decode::LocalEngine;
 use vr1_processor::{Layout, Message, Processor, Prompt, PromptRequest};
-use vr1_rollout::LocalEngine;
-use vr1_vlm::Model;
+use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Sequence};
+use vr1_vlm::{Backbone, Batch, Model, Piece};
 
 pub(crate) struct Tiny {
-    pub(crate) model: Model,
+    pub(crate) model: Rc<Model>,
     pub(crate) processor: Processor,
 }
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-vlm/tests/fixtures")
+}
+
+pub(crate) fn model() -> Model {
+    Model::load(&fixtures().join("model"), Device::Cpu, Kind::Float).unwrap()
+}
+
+pub(crate) fn key(index: u64) -> SampleKey {
+    SampleKey { index, ..SampleKey::default() }
 }
 
 impl Tiny {
@@ -30,24 +40,23 @@ impl Tiny {
         }
         let config = serde_json::json!({ "eos_token_id": eos });
         fs::write(dir.path().join("generation_config.json"), config.to_string()).unwrap();
-        let model = Model::load(&fixtures().join("model"), Device::Cpu, Kind::Float).unwrap();
-        Self { model, processor: Processor::from_dir(dir.path()).unwrap() }
+        Self { model: Rc::new(model()), processor: Processor::from_dir(dir.path()).unwrap() }
     }
 
-    pub(crate) fn engine(&self) -> LocalEngine<'_> {
-        LocalEngine::new(&self.model, self.processor.tokenizer())
+    pub(crate) fn engine(&self) -> LocalEngine {
+        LocalEngine::new(self.model.clone(), self.processor.tokenizer().clone()).unwrap()
     }
 
     /// A question after pictures of these heights and widths.
-    pub(crate) fn prompt(&self, name: &str, sizes: &[(u32, u32)], words: &str) -> Prompt {
+    pub(crate) fn prompt(&self, name: &str, sizes: &[(u32, u32)], words: &str) -> Arc<Prompt> {
         let pictures = sizes.iter().map(|&(height, width)| Picture::Pixels(Arc::new(slope(height, width))));
         let messages = [Message::user(pictures, words)];
         let request = PromptRequest { sample: name, messages: &messages, layout: Layout::Chat, prefill: "" };
-        self.processor.prompt(&request).unwrap()
+        self.processor.prompt(&request).unwrap().into()
     }
 
     /// Prompts with no, one and two pictures, all of different lengths.
-    pub(crate) fn prompts(&self) -> Vec<Prompt> {
+    pub(crate) fn prompts(&self) -> Vec<Arc<Prompt>> {
         vec![
             self.prompt("text", &[], "What is two and two?"),
             self.prompt("one", &[(56, 84)], "What colour is it?"),
@@ -55,22 +64,52 @@ impl Tiny {
         ]
     }
 
-    /// Log-probabilities `[T, V]` before each of `ids`, in one pass over prompt and completion without any cache.
-    pub(crate) fn uncached(&self, prompt: &Prompt, ids: &[i64]) -> Tensor {
-        let whole = prompt.extend(ids, "").unwrap();
-        let (hidden, _) = self.model.prefill(&self.model.embed(&[&whole]).unwrap());
-        let hidden = hidden.squeeze_dim(0).narrow(0, prompt.len() as i64 - 1, ids.len() as i64);
-        self.model.logits(&hidden).log_softmax(-1, Kind::Float)
+    /// Requests for all of these prompts, whose places are their keys.
+    pub(crate) fn requests(&self, completions: usize, sampling: &Sampling) -> Vec<Request> {
+        let request = |(prompt, index)| Request::new(prompt, completions, sampling.clone(), key(index));
+        self.prompts().into_iter().zip(0..).map(request).collect()
     }
 
-    /// Recorded log-probabilities are those of the uncached pass.
-    pub(crate) fn assert_recorded(&self, prompt: &Prompt, ids: &[i64], recorded: &[f32]) {
-        assert_eq!(ids.len(), recorded.len());
-        let expected = self.uncached(prompt, ids).gather(1, &Tensor::from_slice(ids).unsqueeze(1), false);
-        let expected = Vec::<f32>::try_from(expected.squeeze_dim(1)).unwrap();
-        for (i, (found, expected)) in recorded.iter().zip(&expected).enumerate() {
-            assert!((found - expected).abs() < 1e-4, "{}, token {i}: {found}, uncached {expected}", prompt.sample());
-        }
+    pub(crate) fn generate(&self, requests: Vec<Request>) -> Vec<Group> {
+        self.engine().generate(requests).unwrap()
+    }
+
+    /// Logits `[T, V]` before each of `ids`, in one pass over prompt and completion without any cache.
+    pub(crate) fn uncached(&self, prompt: &Prompt, ids: &[i64]) -> Tensor {
+        uncached(self.model.as_ref(), prompt, ids)
+    }
+
+    /// Ids that are never sampled: media tokens.
+    pub(crate) fn media(&self) -> Tensor {
+        Tensor::from_slice(&self.processor.tokenizer().media_ids())
+    }
+
+    /// What is recorded is the model's own.
+    pub(crate) fn assert_recorded(&self, sequence: &Sequence) {
+        assert_recorded(self.model.as_ref(), sequence);
+    }
+}
+
+pub(crate) fn uncached(model: &dyn Backbone, prompt: &Prompt, ids: &[i64]) -> Tensor {
+    let whole = Arc::new(prompt.extend(ids, "").unwrap());
+    let bare = Sequence::new(whole.clone(), whole.tail(&[], "").unwrap(), Vec::new(), String::new()).unwrap();
+    let group = Group::new(SampleKey::default(), vec![bare]).unwrap();
+    let mut batch = Batch::new(&[Piece::whole(&group)]).unwrap();
+    batch.places = (0..ids.len()).map(|i| (prompt.len() - 1 + i) as i64).collect();
+    let features = model.encode(prompt.patches()).unwrap();
+    model.logits(&model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap())
+}
+
+/// Recorded log-probabilities are those of the uncached pass.
+pub(crate) fn assert_recorded(model: &dyn Backbone, sequence: &Sequence) {
+    let (ids, recorded) = (sequence.ids(), &sequence.sampled().unwrap().logprobs);
+    assert_eq!(ids.len(), recorded.len());
+    let expected = uncached(model, sequence.prompt(), ids).log_softmax(-1, Kind::Float);
+    let expected = expected.gather(1, &Tensor::from_slice(ids).unsqueeze(1), false);
+    let expected = Vec::<f32>::try_from(expected.squeeze_dim(1)).unwrap();
+    for (i, (found, expected)) in recorded.iter().zip(&expected).enumerate() {
+        let sample = sequence.prompt().sample();
+        assert!((found - expected).abs() < 1e-4, "{sample}, token {i}: {found}, uncached {expected}");
     }
 }
 

@@ -8,9 +8,9 @@ use image::RgbImage;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use vr1_data::Picture;
-use vr1_processor::ImageProcessor;
-use vr1_processor::{ChatTemplate, Layout, Message, Processor, Prompt, PromptRequest, Tokenizer};
-use vr1_vlm::Model;
+use vr1_processor::{ChatTemplate, ImageProcessor, Layout, Message, Processor, Prompt, PromptRequest, Tokenizer};
+use vr1_rollout::{Group, SampleKey, Sequence};
+use vr1_vlm::{Backbone, Batch, Model, Piece};
 
 const MAX_PIXELS: u64 = 28 * 28 * 40;
 
@@ -23,8 +23,6 @@ pub(crate) struct Case {
     pub(crate) completion: Vec<i64>,
     pub(crate) input_ids: Vec<i64>,
     pub(crate) logprobs: Vec<f32>,
-    /// The most that transformers' own bf16 log-probabilities differ from its f32 ones.
-    pub(crate) bf16_error: f32,
     pub(crate) greedy: Vec<i64>,
 }
 
@@ -37,6 +35,11 @@ pub(crate) struct Checkpoint {
 impl Checkpoint {
     pub(crate) fn model(&self, kind: Kind) -> Model {
         Model::load(&self.dir, Device::Cpu, kind).unwrap()
+    }
+
+    /// Whether the family takes pictures.
+    pub(crate) fn sees(&self) -> bool {
+        self.name.contains("vl_")
     }
 
     pub(crate) fn prompts(&self) -> Vec<&Prompt> {
@@ -91,19 +94,67 @@ pub(crate) fn slope(height: u32, width: u32) -> RgbImage {
     })
 }
 
-/// Log-probabilities of `next` under the logits of `hidden`, `[T]` and `[T, D]`.
-pub(crate) fn logprobs(model: &Model, hidden: &Tensor, next: &[i64]) -> Vec<f32> {
-    let next = Tensor::from_slice(next).unsqueeze(1);
+/// A group of `prompt` and these ids after it, every one of them trained on.
+pub(crate) fn group(prompt: &Arc<Prompt>, completions: &[&[i64]]) -> Group {
+    let sequence = |ids: &&[i64]| {
+        let tail = prompt.tail(ids, "").unwrap();
+        Sequence::new(prompt.clone(), tail, vec![true; ids.len()], String::new()).unwrap()
+    };
+    Group::new(SampleKey::default(), completions.iter().map(sequence).collect()).unwrap()
+}
+
+/// Hidden states of the trained tokens of a batch, whose media are encoded for it.
+pub(crate) fn hidden(model: &dyn Backbone, batch: &Batch) -> Tensor {
+    let media: Vec<_> = batch.media.iter().map(|media| media.patches.clone()).collect();
+    let features = model.encode(&media).unwrap();
+    model.score(batch, &features.iter().collect::<Vec<_>>()).unwrap()
+}
+
+/// Log-probabilities of the trained tokens of a batch, `[M]`.
+pub(crate) fn picked(model: &dyn Backbone, batch: &Batch) -> Tensor {
+    token_logprobs(model, &hidden(model, batch), &batch.targets)
+}
+
+/// Log-probabilities of the trained tokens of each sequence, all groups in one batch.
+pub(crate) fn scored(model: &dyn Backbone, groups: &[Group]) -> Vec<Vec<f32>> {
+    let batch = Batch::new(&groups.iter().map(Piece::whole).collect::<Vec<_>>()).unwrap();
+    let all = Vec::<f32>::try_from(picked(model, &batch)).unwrap();
+    let mut rest = all.as_slice();
+    let own = |&length: &usize| rest.split_off(..length).unwrap().to_vec();
+    let found: Vec<Vec<f32>> = batch.lengths.iter().map(own).collect();
+    assert!(rest.is_empty());
+    found
+}
+
+/// Hidden states of all tokens of a prompt, `[L, D]`, in one pass over it and nothing else.
+pub(crate) fn states(model: &dyn Backbone, prompt: &Prompt) -> Tensor {
+    let group = group(&Arc::new(prompt.clone()), &[&[]]);
+    let mut batch = Batch::new(&[Piece::whole(&group)]).unwrap();
+    batch.places = (0..prompt.len() as i64).collect();
+    hidden(model, &batch)
+}
+
+fn token_logprobs(model: &dyn Backbone, hidden: &Tensor, next: &[i64]) -> Tensor {
     let logits = model.logits(hidden).to_kind(Kind::Float);
-    Vec::try_from(&logits.log_softmax(-1, Kind::Float).gather(1, &next, false).squeeze_dim(1)).unwrap()
+    logits.log_softmax(-1, Kind::Float).gather(1, &Tensor::from_slice(next).unsqueeze(1), false).squeeze_dim(1)
+}
+
+/// Log-probabilities of `next` under the logits of `hidden`, `[T]` and `[T, D]`.
+pub(crate) fn logprobs(model: &dyn Backbone, hidden: &Tensor, next: &[i64]) -> Vec<f32> {
+    Vec::try_from(token_logprobs(model, hidden, next)).unwrap()
+}
+
+/// Of every token of a prompt but the first.
+pub(crate) fn of_prompt(model: &dyn Backbone, prompt: &Prompt) -> Vec<f32> {
+    let states = states(model, prompt);
+    logprobs(model, &states.narrow(0, 0, states.size()[0] - 1), &prompt.input_ids()[1..])
 }
 
 /// Of every token of prompt and completion but the first.
-pub(crate) fn whole(model: &Model, case: &Case, prompt: &Prompt) -> Vec<f32> {
+pub(crate) fn whole(model: &dyn Backbone, case: &Case, prompt: &Prompt) -> Vec<f32> {
     let whole = prompt.extend(&case.completion, "").unwrap();
-    let (hidden, _) = model.prefill(&model.embed(&[&whole]).unwrap());
-    let hidden = hidden.squeeze_dim(0);
-    logprobs(model, &hidden.narrow(0, 0, hidden.size()[0] - 1), &case.input_ids[1..])
+    assert_eq!(whole.input_ids(), case.input_ids);
+    of_prompt(model, &whole)
 }
 
 pub(crate) fn worst(found: &[f32], expected: &[f32]) -> f32 {
