@@ -2,6 +2,7 @@
 
 mod chat_template;
 mod error;
+mod family;
 mod frame_sampling;
 mod image_processor;
 mod json_text;

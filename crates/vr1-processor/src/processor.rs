@@ -4,6 +4,7 @@ use crate::{FrameSampling, ImageProcessor, VideoProcessor};
 use serde_json::Value;
 use vr1_data::Sample;
 
+use crate::family::{Family, Positions};
 use crate::media::{MediaProcessor, Shown};
 use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
@@ -45,9 +46,6 @@ pub struct Processor {
     origin: PathBuf,
 }
 
-/// What `vision_config.tokens_per_second` is where a Qwen2.5-VL checkpoint does not say.
-const TOKENS_PER_SECOND: f64 = 4.0;
-
 impl Processor {
     /// Reads a checkpoint directory. Chat template and media settings may be absent: then a chat, or an image, is an
     /// error when it comes.
@@ -65,7 +63,7 @@ impl Processor {
         let mut processor = Self::new(tokenizer, template, images, dir)?;
         if let Some(media) = &mut processor.media {
             media.videos = VideoProcessor::from_dir(dir)?;
-            media.tokens_per_second = tokens_per_second(dir)?;
+            media.tokens_per_second = tokens_per_second(dir, processor.tokenizer.family())?;
         }
         Ok(processor)
     }
@@ -81,7 +79,8 @@ impl Processor {
         origin: &Path,
     ) -> Result<Self> {
         if images.is_some() {
-            for token in ["<|image_pad|>", "<|vision_start|>", "<|vision_end|>"] {
+            let family = tokenizer.family();
+            for token in family.around.into_iter().chain([family.image]) {
                 tokenizer.require(token, "an image")?;
             }
         }
@@ -208,10 +207,12 @@ impl Processor {
         };
         let mut rendered = Rendered::default();
         for shown in Shown::of(std::slice::from_ref(message)) {
-            rendered.push_markup(match shown {
-                Shown::Image(_) => "<|vision_start|><|image_pad|><|vision_end|>",
-                Shown::Video(_) => "<|vision_start|><|video_pad|><|vision_end|>",
-            });
+            let family = self.tokenizer.family();
+            let ([before, after], stands) = match shown {
+                Shown::Image(_) => (family.around, family.image),
+                Shown::Video(_) => (family.around, family.video),
+            };
+            rendered.push_markup(&format!("{before}{stands}{after}"));
         }
         // As one: the end of the words and the beginning of the prefill may spell a special token together.
         rendered.push_words(&(message.words() + request.prefill), &self.tokenizer);
@@ -242,7 +243,7 @@ impl Processor {
             (_, None) => Vec::new(),
             (Some(media), _) => {
                 if shown.iter().any(|shown| matches!(shown, Shown::Video(_))) {
-                    self.tokenizer.require("<|video_pad|>", "a video")?;
+                    self.tokenizer.require(self.tokenizer.family().video, "a video")?;
                 }
                 media.pieces(sample, &shown)?
             }
@@ -268,23 +269,20 @@ impl Processor {
     }
 }
 
-/// Along a video's positions in time, how many make a second: a setting of Qwen2.5-VL alone, in `config.json`.
-fn tokens_per_second(dir: &Path) -> Result<Option<f64>> {
+/// Along a video's positions in time, how many make a second, in families that count seconds.
+fn tokens_per_second(dir: &Path, family: &Family) -> Result<Option<f64>> {
+    let Positions::Seconds { tokens_per_second } = family.positions else { return Ok(None) };
     let path = dir.join("config.json");
     let config = optional_json(&path)?;
-    if config.get("model_type").and_then(Value::as_str) != Some("qwen2_5_vl") {
-        return Ok(None);
-    }
     let key = "vision_config.tokens_per_second";
     match config.get("vision_config").and_then(|vision| vision.get("tokens_per_second")) {
-        None | Some(Value::Null) => Ok(Some(TOKENS_PER_SECOND)),
+        None | Some(Value::Null) => Ok(Some(tokens_per_second)),
         Some(value) => match value.as_f64().filter(|number| *number >= 0.0) {
             Some(number) => Ok(Some(number)),
-            None => Err(Error::Setting {
-                file: path.display().to_string(),
-                key: key.into(),
-                reason: format!("{value} is not a number of tokens"),
-            }),
+            None => {
+                let (file, reason) = (path.display().to_string(), format!("{value} is not a number of tokens"));
+                Err(Error::Setting { file, key: key.into(), reason })
+            }
         },
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 use tokenizers::tokenizer::{Model, NormalizedString, Normalizer, OffsetType, PreTokenizedString, PreTokenizer};
 
+use crate::family::Family;
 use crate::rendered::{Rendered, Run};
 use crate::{Error, Result};
 
@@ -37,6 +38,8 @@ pub struct Tokenizer {
     special_ids: HashMap<String, i64>,
     eos: Vec<i64>,
     pad: Option<i64>,
+    /// What media are called.
+    family: &'static Family,
 }
 
 impl Tokenizer {
@@ -54,6 +57,7 @@ impl Tokenizer {
         let mut tokenizer = Self::new(inner, config, path.display().to_string())?;
         let generation = optional_json(&dir.join("generation_config.json"))?;
         let model = optional_json(&dir.join("config.json"))?;
+        tokenizer.family = Family::of(model.get("model_type").and_then(Value::as_str));
         tokenizer.check_model_ids(&model, dir)?;
         let text = model.get("text_config").and_then(Value::as_object).cloned().unwrap_or_default();
         for (name, map) in [("generation_config.json", &generation), ("config.json", &model), ("config.json", &text)] {
@@ -95,7 +99,7 @@ impl Tokenizer {
         };
         let eos = named("eos_token").into_iter().collect();
         let pad = named("pad_token");
-        Ok(Self { inner, config, origin, specials, special_starts, special_ids, eos, pad })
+        Ok(Self { inner, config, origin, specials, special_starts, special_ids, eos, pad, family: Family::of(None) })
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` so that transformers' `AutoTokenizer` loads them.
@@ -197,32 +201,12 @@ impl Tokenizer {
 
     /// The placeholder that stands for one token of an image.
     pub fn image_pad(&self) -> Option<i64> {
-        self.id("<|image_pad|>")
+        self.id(self.family.image)
     }
 
     /// The placeholder that stands for one token of a video.
     pub fn video_pad(&self) -> Option<i64> {
-        self.id("<|video_pad|>")
-    }
-
-    /// What opens an image or a video.
-    pub fn vision_start(&self) -> Option<i64> {
-        self.id("<|vision_start|>")
-    }
-
-    /// What closes an image or a video.
-    pub fn vision_end(&self) -> Option<i64> {
-        self.id("<|vision_end|>")
-    }
-
-    /// What opens a turn.
-    pub fn im_start(&self) -> Option<i64> {
-        self.id("<|im_start|>")
-    }
-
-    /// What closes a turn.
-    pub fn im_end(&self) -> Option<i64> {
-        self.id("<|im_end|>")
+        self.id(self.family.video)
     }
 
     /// The ids that end a completion, from `generation_config.json`, else `config.json`, else the tokenizer's own.
@@ -237,10 +221,7 @@ impl Tokenizer {
 
     /// The ids that stand for media and are never sampled: placeholders, and what opens and closes them.
     pub fn media_ids(&self) -> Vec<i64> {
-        ["<|image_pad|>", "<|video_pad|>", "<|vision_pad|>", "<|vision_start|>", "<|vision_end|>"]
-            .iter()
-            .filter_map(|token| self.id(token))
-            .collect()
+        self.family.unsaid.iter().filter_map(|token| self.id(token)).collect()
     }
 
     /// The ids below `rows` that spell nothing: published models round their vocabulary up.
@@ -253,6 +234,11 @@ impl Tokenizer {
     /// The ids below `rows` that are never sampled: those of media, and those that spell nothing.
     pub fn unreachable_ids(&self, rows: i64) -> Vec<i64> {
         self.media_ids().into_iter().chain(self.unspelt_ids(rows)).collect()
+    }
+
+    /// What its model's family calls media.
+    pub(crate) fn family(&self) -> &'static Family {
+        self.family
     }
 
     /// Where the tokenizer came from.
@@ -298,12 +284,7 @@ impl Tokenizer {
 
     /// `image_token_id` and its like in `config.json` must be the ids the tokenizer gives those tokens.
     fn check_model_ids(&self, model: &Map<String, Value>, dir: &Path) -> Result<()> {
-        for (key, token) in [
-            ("image_token_id", "<|image_pad|>"),
-            ("video_token_id", "<|video_pad|>"),
-            ("vision_start_token_id", "<|vision_start|>"),
-            ("vision_end_token_id", "<|vision_end|>"),
-        ] {
+        for &(key, token) in self.family.ids {
             let (Some(said), Some(is)) = (model.get(key).and_then(Value::as_i64), self.id(token)) else { continue };
             if said != is {
                 let reason = format!("{said}, but tokenizer.json gives {token} the id {is}");

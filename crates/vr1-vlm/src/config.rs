@@ -6,7 +6,8 @@ use tch::Kind;
 use vr1_llm::DecoderConfig;
 use vr1_vision::VisionConfig;
 
-use crate::families::FAMILIES;
+use super::families::FAMILIES;
+use super::freeze::ModelPart;
 use crate::{Error, Result};
 
 /// A checkpoint's `config.json`, flat as published checkpoints have it or nested as transformers writes it now.
@@ -18,6 +19,8 @@ pub struct ModelConfig {
     pub vision: Option<Arc<dyn VisionConfig>>,
     /// The file as it was read; what is saved again.
     json: Map<String, Value>,
+    /// What settings call the family's parts.
+    parts: &'static [ModelPart],
 }
 
 impl ModelConfig {
@@ -67,7 +70,12 @@ impl ModelConfig {
                 Some(vision.into())
             }
         };
-        Ok(Self { text, vision, json })
+        Ok(Self { text, vision, json, parts: family.parts })
+    }
+
+    /// What settings call the family's parts.
+    pub(crate) fn parts(&self) -> &'static [ModelPart] {
+        self.parts
     }
 
     /// Writes `config.json` into `dir` as it was read, but for the kind of the weights beside it.

@@ -39,12 +39,12 @@ pub enum Error {
         model: String,
     },
     /// A part of a model that it does not have.
-    #[error(
-        "nothing in the model is called `{entry}`; `tower`, `merger`, `language` or the beginning of a name may be"
-    )]
+    #[error("nothing in the model is called `{entry}`; {parts} or the beginning of a name may be")]
     NoSuchPart {
         /// What was asked for.
         entry: String,
+        /// What its parts are called.
+        parts: String,
     },
     /// A model that is neither a directory nor a Hub id that can be had.
     #[error("model `{model}`: {reason}")]

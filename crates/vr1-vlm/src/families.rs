@@ -5,6 +5,8 @@ use vr1_llm::{DecoderConfig, llama, qwen2};
 use vr1_nn::Result;
 use vr1_vision::{VisionConfig, qwen2_5_vl, qwen2_vl};
 
+use super::freeze::ModelPart;
+
 type Keys = Map<String, Value>;
 /// Reads a config from the keys of a file's section.
 type Reads<T> = fn(&Keys) -> Result<T>;
@@ -16,12 +18,21 @@ pub(crate) struct Family {
     pub(crate) text: Reads<DecoderConfig>,
     /// The vision tower, from the keys of `vision_config`.
     pub(crate) vision: Option<Reads<Box<dyn VisionConfig>>>,
+    /// What settings call its parts.
+    pub(crate) parts: &'static [ModelPart],
 }
+
+const LANGUAGE: ModelPart = ("language", &["model", "lm_head"], &[]);
+/// A language model alone.
+const WORDS: &[ModelPart] = &[LANGUAGE];
+/// One with a tower whose features a merger brings to its width.
+const MERGED: &[ModelPart] =
+    &[("tower", &["visual"], &["visual.merger"]), ("merger", &["visual.merger"], &[]), LANGUAGE];
 
 /// The numbers are transformers' bases of the rotary frequencies for files that give none.
 pub(crate) const FAMILIES: [Family; 4] = [
-    Family { model_type: "llama", text: |keys| llama(keys, 1e4), vision: None },
-    Family { model_type: "qwen2", text: |keys| qwen2(keys, 1e4), vision: None },
-    Family { model_type: "qwen2_vl", text: |keys| qwen2(keys, 1e6), vision: Some(qwen2_vl) },
-    Family { model_type: "qwen2_5_vl", text: |keys| qwen2(keys, 1e6), vision: Some(qwen2_5_vl) },
+    Family { model_type: "llama", text: |keys| llama(keys, 1e4), vision: None, parts: WORDS },
+    Family { model_type: "qwen2", text: |keys| qwen2(keys, 1e4), vision: None, parts: WORDS },
+    Family { model_type: "qwen2_vl", text: |keys| qwen2(keys, 1e6), vision: Some(qwen2_vl), parts: MERGED },
+    Family { model_type: "qwen2_5_vl", text: |keys| qwen2(keys, 1e6), vision: Some(qwen2_5_vl), parts: MERGED },
 ];

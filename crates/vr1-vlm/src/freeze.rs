@@ -2,12 +2,8 @@ use tch::Tensor;
 
 use crate::{Backbone, Error, Model, Result};
 
-/// Parts of a model by the words that settings have for them: a word, where its parameters are, and where they are not.
-const PARTS: [(&str, &[&str], &[&str]); 3] = [
-    ("tower", &["visual"], &["visual.merger"]),
-    ("merger", &["visual.merger"], &[]),
-    ("language", &["model", "lm_head"], &[]),
-];
+/// Part of a model: the word that settings have for it, where its parameters are, and where they are not.
+pub(crate) type ModelPart = (&'static str, &'static [&'static str], &'static [&'static str]);
 
 /// Whether `name` is the place `prefix` or below it.
 fn below(name: &str, prefix: &str) -> bool {
@@ -15,8 +11,8 @@ fn below(name: &str, prefix: &str) -> bool {
 }
 
 /// Whether `entry`, a part's word or a place in the tree of names, holds the parameter `name`.
-fn holds(entry: &str, name: &str) -> bool {
-    match PARTS.iter().find(|(word, _, _)| *word == entry) {
+fn holds(parts: &[ModelPart], entry: &str, name: &str) -> bool {
+    match parts.iter().find(|(word, _, _)| *word == entry) {
         Some((_, within, without)) => {
             within.iter().any(|prefix| below(name, prefix)) && !without.iter().any(|prefix| below(name, prefix))
         }
@@ -34,16 +30,25 @@ impl Model {
     /// # Errors
     /// If an entry of `freeze` names nothing.
     pub(crate) fn trained(&self, freeze: &[String]) -> Result<Vec<(String, Tensor)>> {
-        if let Some(entry) = freeze.iter().find(|entry| !self.parameters().iter().any(|(name, _)| holds(entry, name))) {
-            return Err(Error::NoSuchPart { entry: entry.clone() });
+        let parts = self.config().parts();
+        let unknown = |entry: &&String| !self.parameters().iter().any(|(name, _)| holds(parts, entry, name));
+        if let Some(entry) = freeze.iter().find(unknown) {
+            let words: Vec<String> = parts.iter().map(|(word, _, _)| format!("`{word}`")).collect();
+            return Err(Error::NoSuchPart { entry: entry.clone(), parts: words.join(", ") });
         }
-        Ok(self.parameters().train(|name| !freeze.iter().any(|entry| holds(entry, name))))
+        Ok(self.parameters().train(|name| !freeze.iter().any(|entry| holds(parts, entry, name))))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::holds;
+    use super::holds as holds_in;
+    use crate::families::FAMILIES;
+
+    fn holds(entry: &str, name: &str) -> bool {
+        let family = FAMILIES.iter().find(|family| family.vision.is_some());
+        family.is_some_and(|family| holds_in(family.parts, entry, name))
+    }
 
     #[test]
     fn a_place_ends_at_a_dot() {
