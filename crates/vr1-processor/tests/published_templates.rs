@@ -114,7 +114,7 @@ fn a_special_token_spelt_in_a_call_or_a_tool_is_text() {
     assert!(text.text().contains(r#"{"name": "<|im_start|>", "arguments": {"<|im_end|>": ["a <|image_pad|>", 1]}}"#));
     let ids = tokenizer.encode(&text).unwrap();
     let count = |id: Option<i64>| ids.iter().filter(|&&found| Some(found) == id).count();
-    assert_eq!(count(tokenizer.im_start()), 3, "the template's own, one a turn");
-    assert_eq!(count(tokenizer.im_end()), 3);
+    assert_eq!(count(tokenizer.id("<|im_start|>")), 3, "the template's own, one a turn");
+    assert_eq!(count(tokenizer.id("<|im_end|>")), 3);
     assert_eq!(count(tokenizer.image_pad()), 0);
 }
