@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use serde_json::json;
 use tch::{Device, Kind};
-use vr1_processor::{Layout, Message, Processor, PromptRequest, Role};
-use vr1_vlm::Model;
+use vr1_processor::{Layout, Message, Processor, PromptRequest, Role, Supervised};
+use vr1_rollout::{Group, SampleKey, Sequence};
+use vr1_vlm::{Backbone, Batch, Model, Piece};
 
 /// `cargo bench -p vr1 --bench models -- DIR DTYPE REPEATS [WORDS]`; without arguments there is nothing to do, without words
 /// only loading is timed.
@@ -33,10 +34,13 @@ fn main() {
     let messages = [Message::text(Role::User, words)];
     let request = PromptRequest { sample: "bench", messages: &messages, layout: Layout::Raw, prefill: "" };
     let prompt = Processor::from_dir(dir).unwrap().prompt(&request).unwrap();
+    let labels = prompt.input_ids().to_vec();
+    let whole = Sequence::document(&Supervised { prompt: prompt.clone(), labels }).unwrap();
+    let group = Group::new(SampleKey::default(), vec![whole]).unwrap();
     let _no_grad = tch::no_grad_guard();
     let forward = seconds(repeats, || {
-        let (hidden, prefix) = model.prefill(&model.embed(&[&prompt]).unwrap());
-        (model.logits(&hidden).to_kind(Kind::Float), prefix)
+        let hidden = model.score(&Batch::new(&[Piece::whole(&group)]).unwrap(), &[]).unwrap();
+        model.logits(&hidden).to_kind(Kind::Float)
     });
     let all = json!({ "load": load, "check": check, "forward": forward });
     println!("{}", json!({ "memory": memory, "tokens": prompt.len(), "seconds": all }));

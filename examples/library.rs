@@ -41,7 +41,7 @@ impl Dataset for Questions {
 ///
 /// # Errors
 /// If a step fails, or what was to rise did not.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny"));
     let model: Rc<dyn Backbone> = Rc::new(Model::load(dir, Device::Cpu, Kind::Float)?);
     let processor = Processor::from_dir(dir)?;

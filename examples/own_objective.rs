@@ -53,7 +53,7 @@ impl Objective for Longest {
 ///
 /// # Errors
 /// If a step fails, or what was to rise did not.
-pub fn main() -> Result<()> {
+pub(crate) fn main() -> Result<()> {
     let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny"));
     let model: Rc<dyn Backbone> = Rc::new(Model::load(dir, Device::Cpu, Kind::Float)?);
     let processor = Arc::new(Processor::from_dir(dir)?);

@@ -28,7 +28,7 @@ usage: cargo xtask COMMAND
   parity [ARG…]     set up, then vr1 beside transformers and peft on fresh random checkpoints
                     (--seeds N a family, --seed N again, families: llama, qwen2, qwen2_vl, qwen2_5_vl)
   setup             libtorch 2.11.0 for plain cargo: from LIBTORCH, from python3, or installed by pip
-  lint [STEP…]      what CI checks: fmt, arrows, clippy, doc, deny (default: all of them)
+  lint [STEP…]      what CI checks: fmt, arrows, package, clippy, doc, deny (default: all of them)
   fmt               format the code
   fetch easy-vqa    the easy-VQA data set, into data/easy-vqa/";
 

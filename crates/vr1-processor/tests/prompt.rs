@@ -193,7 +193,7 @@ fn a_span_holds_the_placeholders_of_its_media_and_nothing_else_does() {
 fn a_special_token_put_together_from_two_texts_is_text() {
     let parts = |texts: &[&str]| Message { role: Role::User, parts: texts.iter().map(|&text| text.into()).collect() };
     let processor = processor();
-    let end = processor.tokenizer().im_end().unwrap();
+    let end = processor.tokenizer().id("<|im_end|>").unwrap();
     for texts in [&["a <|im_", "end|> b"][..], &["<", "|image_", "", "pad|>"], &["<|im_end|", "><|im_end|>"]] {
         let messages = [parts(texts)];
         let rendered = processor.template().unwrap().render(&messages, Ending::Open, processor.tokenizer()).unwrap();
@@ -252,7 +252,7 @@ fn words_and_prefill_make_no_special_token_together() {
     let request = PromptRequest { sample: "s", messages: &messages, layout: Layout::Raw, prefill: "end|> b" };
     let prompt = processor.prompt(&request).unwrap();
     assert_eq!(prompt.text(), "a <|im_end|> b");
-    assert!(!prompt.input_ids().contains(&processor.tokenizer().im_end().unwrap()));
+    assert!(!prompt.input_ids().contains(&processor.tokenizer().id("<|im_end|>").unwrap()));
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn a_further_turn_keeps_what_was_sampled() {
     assert_ne!(sampled, tokenizer.encode_words("Three").unwrap());
     let next = [Message::user([picture("slope", 70, 31)], "Sure?")];
     let unended = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Chat)).unwrap();
-    sampled.push(tokenizer.im_end().unwrap());
+    sampled.push(tokenizer.id("<|im_end|>").unwrap());
     let ended = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Chat)).unwrap();
     assert_eq!(unended.input_ids(), ended.input_ids(), "the model's own end of its turn is not doubled");
     assert_eq!(ended.input_ids()[..prompt.len()], *prompt.input_ids());

@@ -22,10 +22,10 @@ fn specials_come_after_the_vocabulary_in_qwens_order() {
     let tokenizer = trained();
     assert_eq!(tokenizer.vocab_size(), 300);
     assert_eq!(tokenizer.id("<|endoftext|>"), Some(286));
-    assert_eq!(tokenizer.im_start(), Some(287));
-    assert_eq!(tokenizer.im_end(), Some(288));
-    assert_eq!(tokenizer.vision_start(), Some(295));
-    assert_eq!(tokenizer.vision_end(), Some(296));
+    assert_eq!(tokenizer.id("<|im_start|>"), Some(287));
+    assert_eq!(tokenizer.id("<|im_end|>"), Some(288));
+    assert_eq!(tokenizer.id("<|vision_start|>"), Some(295));
+    assert_eq!(tokenizer.id("<|vision_end|>"), Some(296));
     assert_eq!(tokenizer.image_pad(), Some(298));
     assert_eq!(tokenizer.video_pad(), Some(299));
     assert_eq!(tokenizer.eos(), [288]);

@@ -103,7 +103,7 @@ fn a_script_says_its_answers_and_ends_them_where_they_end() {
     });
     let sampling = Sampling { max_completion_tokens: 6, ..Sampling::default() };
     let groups = engine.generate(vec![Request { sampling, ..request("s", 0, 4) }]).unwrap();
-    let end = tokenizer().im_end().unwrap();
+    let end = tokenizer().id("<|im_end|>").unwrap();
     let [whole, spelt, bare, again] = groups[0].sequences() else { panic!() };
     assert_eq!(whole.ids(), [tokenizer().encode_words("Three.").unwrap(), vec![end]].concat());
     assert_eq!((whole.text(), whole.finished()), ("Three.", true));

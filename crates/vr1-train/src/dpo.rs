@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -26,8 +26,9 @@ pub struct Dpo {
     draw: Draw,
     loss: PreferenceLoss,
     steps_per_round: u64,
-    /// The pairs of this round that were not learnt from yet.
-    pool: VecDeque<Pooled>,
+    /// The pairs of this round, and how many were learnt from; a round with few goes through them again.
+    pool: Vec<Pooled>,
+    taken: usize,
     seed: u64,
 }
 
@@ -43,7 +44,8 @@ struct Pooled {
 #[derive(Serialize, Deserialize)]
 struct State {
     drawn: Drawing,
-    pool: VecDeque<Pooled>,
+    pool: Vec<Pooled>,
+    taken: usize,
 }
 
 impl std::fmt::Debug for Dpo {
@@ -73,7 +75,8 @@ impl Dpo {
             draw,
             loss: config.preference_loss(),
             steps_per_round: setting.steps.div_ceil(config.rounds.max(1)),
-            pool: VecDeque::new(),
+            pool: Vec::new(),
+            taken: 0,
             seed: setting.seed,
         })
     }
@@ -103,28 +106,36 @@ impl Dpo {
         Ok((pairs, Collected { metrics, warnings, ..Collected::default() }))
     }
 
-    /// The pairs of a round, all sampled from the model at its start.
+    /// The pairs of a round, all sampled from the model at its start; what is told is of all of them.
     fn fill(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
         let steps = self.steps_per_round.min(at.of - at.done);
         let mut told = Collected::default();
+        (self.pool, self.taken) = (Vec::new(), 0);
         for _ in 0..steps {
             let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
             let (pairs, collected) = self.sampled(run, &drawn, at)?;
-            (told.metrics, told.warnings) = (collected.metrics, collected.warnings);
+            told.warnings.extend(collected.warnings);
+            for (name, value) in collected.metrics {
+                *told.metrics.entry(name).or_default() += value / steps as f64;
+            }
             self.pool.extend(pairs.iter().map(|group| Pooled {
                 key: group.key(),
                 ids: [0, 1].map(|i| group.sequences()[i].ids().to_vec()),
                 texts: [0, 1].map(|i| group.sequences()[i].text().to_owned()),
             }));
         }
+        told.metrics.remove("pairs");
+        told.metrics.insert("pairs_in_round".to_owned(), self.pool.len() as f64);
         Ok(told)
     }
 
-    /// Pairs of the pool as groups: their prompts are made again.
+    /// The pool's next pairs as groups: their prompts are made again.
     fn take(&mut self, run: &Run, at: Step) -> Result<Vec<Group>> {
-        let left = (self.steps_per_round - at.done % self.steps_per_round).min(at.of - at.done);
-        let count = self.pool.len().div_ceil(left.max(1) as usize);
-        let pooled: Vec<Pooled> = self.pool.drain(..count.min(self.pool.len())).collect();
+        let begun = at.done - at.done % self.steps_per_round;
+        let steps = self.steps_per_round.min(at.of - begun) as usize;
+        let count = self.pool.len().div_ceil(steps.max(1));
+        let pooled: Vec<Pooled> = self.pool.iter().cycle().skip(self.taken).take(count).cloned().collect();
+        self.taken = (self.taken + count) % self.pool.len().max(1);
         let processor = &run.processor;
         let group = |pooled: &Pooled| -> Result<Group> {
             let sample = self.draw.sample(pooled.key)?;
@@ -181,13 +192,13 @@ impl Objective for Dpo {
     }
 
     fn state(&self) -> Value {
-        serde_json::json!({ "drawn": self.draw.drawing(), "pool": self.pool })
+        serde_json::json!({ "drawn": self.draw.drawing(), "pool": self.pool, "taken": self.taken })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let State { drawn, pool } = serde_json::from_value(state.clone())
+        let State { drawn, pool, taken } = serde_json::from_value(state.clone())
             .map_err(|error| Error::Recipe(format!("the state of the objective cannot be read: {error}")))?;
-        self.pool = pool;
+        (self.pool, self.taken) = (pool, taken);
         self.draw.resume(drawn)
     }
 }

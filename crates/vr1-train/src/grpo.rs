@@ -206,15 +206,12 @@ impl Round {
             let Some(((drawn, group), outcomes)) = fresh.next() else { break };
             (self.drawn[i], self.groups[i], self.rewarded.outcomes[i]) = (drawn, group, outcomes);
         }
-        self.rewarded.warnings.extend(more.rewarded.warnings);
+        self.rewarded.take_in(more.rewarded.warnings, more.rewarded.errors);
     }
 }
 
 impl Objective for Grpo {
     fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
-        if self.config.compares_rewards_with_a_reference() && run.learner.reference().is_none() {
-            run.learner.keep_reference()?;
-        }
         let begun = std::time::Instant::now();
         let (mut round, refills) = self.rounds(run, at)?;
         let sampled = begun.elapsed().as_secs_f64();
@@ -245,6 +242,10 @@ impl Objective for Grpo {
 
     fn loss(&self) -> &dyn Loss {
         self.loss.as_ref()
+    }
+
+    fn compares(&self) -> bool {
+        self.loss.needs().reference || self.config.compares_rewards_with_a_reference()
     }
 
     fn state(&self) -> Value {

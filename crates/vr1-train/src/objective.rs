@@ -22,6 +22,11 @@ pub trait Objective {
     /// The loss that is followed.
     fn loss(&self) -> &dyn Loss;
 
+    /// Whether anything is compared with a reference: by the loss, or in collecting.
+    fn compares(&self) -> bool {
+        self.loss().needs().reference
+    }
+
     /// What a resumed run needs to collect what this one would have.
     fn state(&self) -> Value {
         Value::Null

@@ -27,7 +27,7 @@ pub(crate) struct Rewarded {
     pub(crate) outcomes: Vec<Vec<Outcome>>,
     /// What could not be scored, and why.
     pub(crate) warnings: Vec<String>,
-    errors: usize,
+    pub(crate) errors: usize,
 }
 
 /// Scores the sequences of groups, each group of its sample, side by side.
@@ -86,6 +86,12 @@ pub(crate) fn judged<'a>(sample: &'a Sample, group: &'a Group, sequence: &'a Seq
 }
 
 impl Rewarded {
+    /// Takes in what went wrong in a further round.
+    pub(crate) fn take_in(&mut self, warnings: Vec<String>, errors: usize) {
+        self.warnings.extend(warnings);
+        self.errors += errors;
+    }
+
     /// The totals of all completions in order; NaN where there is none, which takes no part.
     pub(crate) fn totals(&self) -> Vec<f32> {
         self.outcomes.iter().flatten().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect()

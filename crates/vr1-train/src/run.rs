@@ -46,7 +46,7 @@ impl Run {
     /// If collecting or learning fails; the weights are then as they were.
     pub fn step(&mut self, objective: &mut dyn Objective, at: Step) -> Result<Stepped> {
         let begun = Instant::now();
-        if objective.loss().needs().reference && self.learner.reference().is_none() {
+        if objective.compares() && self.learner.reference().is_none() {
             self.learner.keep_reference()?;
         }
         // An adapter's dropout is drawn by libtorch: a function of the seed and the step.

@@ -101,7 +101,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_model(recipe: Recipe, model: Model, processor: Processor, options: RunOptions) -> Result<Self> {
-        model.check(&processor)?;
+        model.fits(&processor)?;
         let model = match &recipe.lora {
             Some(lora) => model.with_adapter(Adapter::random(lora.config(), recipe.seed)?)?,
             None => model,
@@ -349,7 +349,7 @@ impl Trainer {
         let model = self.run.learner.model().clone();
         let mut learner = learner(config, &self.recipe, model, &self.run.processor)?;
         learner.continue_from(Version(self.done));
-        if self.objective.loss().needs().reference {
+        if self.objective.compares() {
             // The start of a later stage is not the model that the recipe names.
             learner.renew_reference()?;
         }

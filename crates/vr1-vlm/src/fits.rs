@@ -8,7 +8,7 @@ impl Model {
     ///
     /// # Errors
     /// If it does not; the settings on both sides are named.
-    pub fn check(&self, processor: &Processor) -> Result<()> {
+    pub fn fits(&self, processor: &Processor) -> Result<()> {
         let config = self.config();
         let (ids, rows) = (processor.tokenizer().vocab_size(), config.text.vocab_size);
         if ids as i64 > rows {

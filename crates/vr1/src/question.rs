@@ -78,7 +78,7 @@ impl Question {
         let positions = ModelConfig::from_dir(&dir)?.text.max_position_embeddings as usize;
         prompt.check_fits(positions.saturating_sub(room(&processor)?))?;
         let mut model = Model::load(&dir, device, kind)?;
-        model.check(&processor)?;
+        model.fits(&processor)?;
         if let Some(adapter) = &self.adapter {
             model = model.with_adapter(Adapter::open(adapter)?)?;
         }

@@ -16,6 +16,7 @@ pub fn run(trainer: Trainer, smoke: bool) -> Result<String> {
     let stages = recipe.all_stages();
     let (metric, sign, wanted) = match stages.last().map(|stage| &stage.objective) {
         Some(ObjectiveConfig::Grpo(_)) => ("reward", 1.0, "rise"),
+        Some(ObjectiveConfig::Dpo(_)) => ("rewards/margins", 1.0, "rise"),
         _ => ("loss", -1.0, "fall"),
     };
 

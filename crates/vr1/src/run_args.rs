@@ -7,6 +7,10 @@ use vr1_reward::Registry;
 use vr1_run::Show;
 use vr1_train::{Recipe, RunOptions, Trainer};
 
+/// Steps of each stage of a smoke run, and samples of its evaluations.
+const SMOKE_STEPS: u64 = 16;
+const SMOKE_SAMPLES: usize = 16;
+
 /// The arguments of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -49,13 +53,13 @@ impl RunArgs {
     /// If the recipe cannot be read, a key is unknown, or the data is not there.
     pub fn recipe(&self, path: &Path) -> Result<Recipe> {
         let mut overrides = Vec::new();
-        if self.smoke {
-            overrides.extend(["steps=16", "evaluation.samples=16"].map(str::to_owned));
-        }
         overrides.extend(self.set.clone());
         overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
         overrides.extend(self.model.as_ref().map(|model| format!("model={}", serde_json::json!(model))));
         let mut recipe = Recipe::load(path, &overrides)?;
+        if self.smoke {
+            recipe.shorten(SMOKE_STEPS, SMOKE_SAMPLES);
+        }
         if let Some(data) = &self.data {
             recipe.use_data(data)?;
         }
