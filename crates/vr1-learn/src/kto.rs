@@ -1,4 +1,4 @@
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use vr1_dpo::{KtoConfig, KtoLoss, kto_loss};
 
 use crate::{Counts, Error, Fold, Loss, Needs, Result, Scored, Stats};
@@ -22,11 +22,15 @@ impl Loss for JudgedLoss {
         let kl = scored.mismatched_kl.unwrap_or(0.0);
         let (loss, stats) = kto_loss(&policy, &reference, &scored.signals, kl, &config)?;
         let (liked, disliked) = (Fold::Mean(stats.desirable as f64), Fold::Mean(stats.undesirable as f64));
+        let mean = |judged: &Tensor| policy.masked_select(judged).mean(Kind::Double).double_value(&[]);
+        let likes = scored.signals.ne(0.0);
         let measured = [
             ("loss", stats.loss, Fold::Sum),
             ("kl", stats.kl, Fold::Mean(1.0)),
             ("rewards/chosen", stats.desirable_reward, liked),
             ("rewards/rejected", stats.undesirable_reward, disliked),
+            ("logps/chosen", mean(&likes), liked),
+            ("logps/rejected", mean(&likes.logical_not()), disliked),
         ];
         Ok((loss, Stats::new(measured)))
     }
