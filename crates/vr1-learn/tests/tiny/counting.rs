@@ -18,7 +18,7 @@ pub(crate) struct Tally {
     /// How many batches it scored.
     pub(crate) scored: Cell<usize>,
     /// That of the models derived from it.
-    pub(crate) derived: Option<Rc<Tally>>,
+    pub(crate) derived: Option<Rc<Self>>,
 }
 
 impl Tally {
@@ -38,16 +38,15 @@ impl Tally {
 }
 
 #[derive(Debug)]
-pub(crate) struct Counting {
+struct Counting {
     inner: Rc<dyn Backbone>,
     tally: Rc<Tally>,
 }
 
-impl Counting {
-    pub(crate) fn new(inner: impl Backbone + 'static) -> (Rc<dyn Backbone>, Rc<Tally>) {
-        let tally = Rc::new(Tally { derived: Some(Rc::default()), ..Tally::default() });
-        (Rc::new(Self { inner: Rc::new(inner), tally: tally.clone() }), tally)
-    }
+/// A model and what it is asked from here on.
+pub(crate) fn counted(inner: impl Backbone + 'static) -> (Rc<dyn Backbone>, Rc<Tally>) {
+    let tally = Rc::new(Tally { derived: Some(Rc::default()), ..Tally::default() });
+    (Rc::new(Counting { inner: Rc::new(inner), tally: tally.clone() }), tally)
 }
 
 impl Backbone for Counting {

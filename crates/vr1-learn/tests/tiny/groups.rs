@@ -49,7 +49,7 @@ pub(crate) fn answers(lengths: &[usize]) -> Vec<Vec<i64>> {
 pub(crate) fn mixed() -> Vec<Group> {
     let [small, wide, tall] = [picture(56, 56, 0), picture(56, 84, 1), picture(84, 56, 2)];
     vec![
-        group(0, &prompt("one", &[small.clone()], "What is it?"), &answers(&[3, 7, 1, 4, 2])),
+        group(0, &prompt("one", std::slice::from_ref(&small), "What is it?"), &answers(&[3, 7, 1, 4, 2])),
         document(1, &prompt("none", &[], "Two and two?"), &answers(&[9])[0], 3..6),
         group(2, &prompt("two", &[wide, tall], "Which?"), &answers(&[5, 5, 8])),
         group(3, &prompt("again", &[small], "And now?"), &answers(&[1, 6])),

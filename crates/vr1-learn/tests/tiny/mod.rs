@@ -18,7 +18,7 @@ use vr1_processor::{ChatTemplate, ImageProcessor, Layout, Message, Processor, Pr
 use vr1_vlm::{Backbone, Model};
 
 pub(crate) use bits::{Named, bits, changed, difference, gradients, largest, parameters, state};
-pub(crate) use counting::Counting;
+pub(crate) use counting::{Tally, counted};
 pub(crate) use groups::{answers, document, group, key, mixed, sampled, signals};
 pub(crate) use losses::{Failing, Linear, Spied, Spy};
 
