@@ -5,7 +5,6 @@
 
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use tch::{Device, Kind};
@@ -33,7 +32,7 @@ impl Objective for Longest {
         };
         let requests = (at.done * 4..at.done * 4 + 4).map(request).collect::<vr1_train::Result<_>>()?;
         let (mut groups, mut words) = (Vec::new(), 0);
-        for group in run.engine.generate(requests)? {
+        for group in run.engine()?.generate(requests)? {
             let (key, length) = (group.key(), |text: &str| text.split_whitespace().count());
             words += group.sequences().iter().map(|s| length(s.text())).sum::<usize>();
             let best = group.into_sequences().into_iter().max_by_key(|sequence| length(sequence.text()));
@@ -56,12 +55,12 @@ impl Objective for Longest {
 pub(crate) fn main() -> Result<()> {
     let dir = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny"));
     let model: Rc<dyn Backbone> = Rc::new(Model::load(dir, Device::Cpu, Kind::Float)?);
-    let processor = Arc::new(Processor::from_dir(dir)?);
+    let processor = Processor::from_dir(dir)?;
     let unreachable = processor.tokenizer().unreachable_ids(model.lm_head().size()[0]);
     let optimizer = OptimizerConfig { learning_rate: 3e-4, ..OptimizerConfig::default() };
     let config = LearnerConfig { optimizer, ..LearnerConfig::default() };
     let engine = Box::new(LocalEngine::new(model.clone(), processor.tokenizer().clone())?);
-    let mut run = Run { engine, learner: Learner::new(model, config, &unreachable)?, processor, seed: 1 };
+    let mut run = Run::new(engine, Learner::new(model, config, &unreachable)?, processor, 1);
     let scenes = Scenes::new(Task::Attributes, Split::Train, 1, 64);
     let mut objective = Longest { scenes, loss: ImitationLoss::default() };
     let mut words = Vec::new();

@@ -39,7 +39,8 @@ impl<'a> Answer<'a> {
 /// Averages over a set of answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// The share of right answers among those that have a verdict.
+    /// The share of right answers among those that have a verdict; NaN where none has.
+    #[serde(deserialize_with = "nullable")]
     pub accuracy: f64,
     /// The mean of each term of the reward, over the answers that have it.
     pub terms: BTreeMap<String, f64>,
@@ -53,6 +54,11 @@ pub struct Score {
     pub missing: usize,
     /// Why the first of those has none.
     pub why_missing: Option<String>,
+}
+
+/// JSON has no NaN; it writes `null`.
+fn nullable<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// An answer with what the reward says of it.
@@ -139,7 +145,7 @@ impl<'a> Tally<'a> {
     pub fn score(&self) -> Score {
         let of = |sum: usize, count: usize| sum as f64 / count.max(1) as f64;
         Score {
-            accuracy: of(self.right, self.count - self.missing),
+            accuracy: self.right as f64 / (self.count - self.missing) as f64,
             terms: self.sums.iter().map(|(name, (sum, count))| (name.clone(), sum / *count as f64)).collect(),
             completion_length: of(self.tokens, self.count),
             finished: of(self.finished, self.count),

@@ -76,7 +76,7 @@ impl Loss for PreferenceLoss {
             PairLoss::Referenced { config, terms } => {
                 let reference = scored.ref_logprobs.as_ref().ok_or(Error::NoReference)?;
                 let [ref_chosen, ref_rejected] = sums(reference)?;
-                let normalizer = Normalizer::Global { pairs: counts.groups, chosen_tokens: counts.positive_tokens };
+                let normalizer = Normalizer::Global { pairs: counts.groups, chosen_tokens: counts.chosen_tokens };
                 let config = DpoConfig { normalizer, ..*config };
                 let extras = Extras {
                     chosen_tokens: Some(&chosen_tokens),
@@ -99,7 +99,7 @@ impl Loss for PreferenceLoss {
                 Ok((loss, Stats::new(measured)))
             }
             PairLoss::ReferenceFree(config) => {
-                let config = ReferenceFreeConfig { whole: Some((counts.groups, counts.positive_tokens)), ..*config };
+                let config = ReferenceFreeConfig { whole: Some((counts.groups, counts.chosen_tokens)), ..*config };
                 let (loss, stats) =
                     reference_free_loss(&policy_chosen, &policy_rejected, &chosen_tokens, &rejected_tokens, &config)?;
                 let value = |logprobs: &Tensor| logprobs.mean(Kind::Double).double_value(&[]);
@@ -121,11 +121,15 @@ impl Loss for PreferenceLoss {
 /// The rows of the chosen and of the rejected answers, `[P]` each.
 fn pairs(scored: &Scored) -> Result<[Tensor; 2]> {
     let signals = Vec::<f32>::try_from(&scored.signals)?;
+    let lengths = Vec::<f32>::try_from(&scored.lengths())?;
     let (mut chosen, mut rejected, mut at) = (Vec::new(), Vec::new(), 0);
     for (&size, sample) in scored.groups.iter().zip(&scored.samples) {
         let wrong = |reason: String| Err(Error::Sequence { sample: sample.clone(), reason });
         if size != 2 {
             return wrong(format!("a pair has two answers, not {size}"));
+        }
+        if lengths[at..at + 2].contains(&0.0) {
+            return wrong("an answer of the pair has no token to learn from".to_owned());
         }
         let (first, second) = (signals[at], signals[at + 1]);
         if first == second {

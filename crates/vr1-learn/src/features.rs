@@ -7,40 +7,81 @@ use vr1_vlm::{Backbone, Batch, Features};
 
 use crate::Result;
 
-/// Pictures that were encoded in this step: where nothing of the tower is trained, each is encoded once, however many
-/// micro-batches and models read it.
+type Kept = HashMap<*const Patches, Rc<Features>>;
+
+/// Pictures that were encoded in this step, each once: the model's where nothing of its tower is trained, and the
+/// reference's, which does not move within a step. A reference that has the model's tower takes what the model made.
 #[derive(Debug, Default)]
 pub(crate) struct Encoded {
-    kept: HashMap<*const Patches, Rc<Features>>,
+    of_model: Kept,
+    of_reference: Kept,
+    shared: bool,
 }
 
 impl Encoded {
-    /// The features of a batch's media, in order. They carry gradients where the tower is trained and gradients are
-    /// collected.
-    pub(crate) fn of(&mut self, model: &dyn Backbone, batch: &Batch) -> Result<Vec<Rc<Features>>> {
-        let key = |patches: &Arc<Patches>| Arc::as_ptr(patches);
-        let mut missing: Vec<Arc<Patches>> = Vec::new();
-        for media in &batch.media {
-            let known =
-                self.kept.contains_key(&key(&media.patches)) || missing.iter().any(|m| Arc::ptr_eq(m, &media.patches));
-            if !known {
-                missing.push(media.patches.clone());
-            }
-        }
-        let made = model.encode(&missing)?.into_iter().map(Rc::new);
-        let made: HashMap<*const Patches, Rc<Features>> = missing.iter().map(key).zip(made).collect();
-        let find = |patches: &Arc<Patches>| made.get(&key(patches)).or_else(|| self.kept.get(&key(patches))).cloned();
-        let found = batch.media.iter().filter_map(|media| find(&media.patches)).collect();
-        self.keep(made);
-        Ok(found)
+    /// Nothing yet, of `model` and what it is compared with.
+    pub(crate) fn new(model: &dyn Backbone, reference: Option<&dyn Backbone>) -> Self {
+        let shared = reference.is_some_and(|reference| share_what_is_frozen(model, reference));
+        Self { shared, ..Self::default() }
     }
 
-    /// Keeps what passes no gradient on; only what is made while gradients are collected shows whether it would.
-    fn keep(&mut self, made: HashMap<*const Patches, Rc<Features>>) {
-        if gradients_are_collected() {
-            self.kept.extend(made.into_iter().filter(|(_, features)| !features.tokens.requires_grad()));
+    /// The features of a batch's media, in order, made by the model that is trained. They carry gradients where its tower
+    /// is trained and gradients are collected.
+    pub(crate) fn of_model(&mut self, model: &dyn Backbone, batch: &Batch) -> Result<Vec<Rc<Features>>> {
+        let missing = missing(batch, &[&self.of_model]);
+        if missing.is_empty() {
+            return Ok(found(batch, &[&self.of_model]));
+        }
+        let collected = gradients_are_collected();
+        // Only features that could carry a gradient show whether they would.
+        let mut passing = Kept::new();
+        for (patches, features) in missing.iter().zip(tch::with_grad(|| model.encode(&missing))?) {
+            let trained = features.tokens.requires_grad() || features.side.iter().any(tch::Tensor::requires_grad);
+            let kept = if trained { &mut passing } else { &mut self.of_model };
+            let features = if collected { features } else { features.detached() };
+            kept.insert(Arc::as_ptr(patches), Rc::new(features));
+        }
+        Ok(found(batch, &[&self.of_model, &passing]))
+    }
+
+    /// The same, made by what the model is compared with.
+    pub(crate) fn of_reference(&mut self, reference: &dyn Backbone, batch: &Batch) -> Result<Vec<Rc<Features>>> {
+        let nothing = Kept::new();
+        let shared = if self.shared { &self.of_model } else { &nothing };
+        let missing = missing(batch, &[shared, &self.of_reference]);
+        if !missing.is_empty() {
+            let made = tch::no_grad(|| reference.encode(&missing))?.into_iter().map(Rc::new);
+            self.of_reference.extend(missing.iter().map(Arc::as_ptr).zip(made));
+        }
+        Ok(found(batch, &[shared, &self.of_reference]))
+    }
+}
+
+/// The media of a batch that are in none of these, each once.
+fn missing(batch: &Batch, kept: &[&Kept]) -> Vec<Arc<Patches>> {
+    let mut missing: Vec<Arc<Patches>> = Vec::new();
+    for media in &batch.media {
+        let known = kept.iter().any(|kept| kept.contains_key(&Arc::as_ptr(&media.patches)));
+        if !known && !missing.iter().any(|other| Arc::ptr_eq(other, &media.patches)) {
+            missing.push(media.patches.clone());
         }
     }
+    missing
+}
+
+fn found(batch: &Batch, kept: &[&Kept]) -> Vec<Rc<Features>> {
+    let find = |patches: &Arc<Patches>| kept.iter().find_map(|kept| kept.get(&Arc::as_ptr(patches))).cloned();
+    batch.media.iter().filter_map(|media| find(&media.patches)).collect()
+}
+
+/// Whether all that is frozen in `model` is the same memory in `reference`, which has nothing else beside: then features
+/// without a gradient, made by frozen parameters alone, are those of both.
+fn share_what_is_frozen(model: &dyn Backbone, reference: &dyn Backbone) -> bool {
+    let (own, others) = (model.parameters(), reference.parameters());
+    let frozen = own.iter().filter(|(_, tensor)| !tensor.requires_grad());
+    let same =
+        |(name, tensor): (&str, &tch::Tensor)| others.get(name).is_some_and(|o| o.data_ptr() == tensor.data_ptr());
+    frozen.into_iter().all(same) && others.iter().all(|(name, _)| own.get(name).is_some())
 }
 
 fn gradients_are_collected() -> bool {

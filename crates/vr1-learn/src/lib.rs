@@ -1,16 +1,19 @@
 #![doc = include_str!("../README.md")]
 
+mod compared;
 mod cut;
 mod dpo;
 mod error;
 mod features;
 mod gradients;
 mod grpo;
+mod known;
 mod kto;
 mod learner;
 mod loss;
 mod muon;
 mod optimizer;
+mod part;
 mod reference;
 mod schedule;
 mod score;

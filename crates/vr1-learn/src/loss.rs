@@ -62,7 +62,8 @@ pub enum Reach {
 /// Where old log-probabilities come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Old {
-    /// The sampler: those of the distribution that the tokens were drawn from. The model's own where nobody sampled.
+    /// The sampler: those of the distribution that the tokens were drawn from. The model's own for sequences that nobody
+    /// sampled.
     Drawn,
     /// The model itself, before the first update of the step.
     Own,
@@ -94,7 +95,8 @@ pub struct Scored {
     pub mask: Tensor,
     /// Old log-probabilities, `[B, T]`.
     pub old_logprobs: Tensor,
-    /// The log-probabilities in the distribution drawn from, `[B, T]`, where all sequences were sampled.
+    /// The log-probabilities in the distribution drawn from, `[B, T]`, where any sequence of the step was sampled; NaN for
+    /// those that nobody sampled.
     pub drawn: Option<Tensor>,
     /// The reference's, `[B, T]`, where they were wanted.
     pub ref_logprobs: Option<Tensor>,
@@ -135,8 +137,8 @@ impl Scored {
 pub struct Counts {
     /// Tokens to learn from.
     pub tokens: f64,
-    /// Those of sequences with a positive signal.
-    pub positive_tokens: f64,
+    /// Those of each group's first sequence with the highest signal.
+    pub chosen_tokens: f64,
     /// Sequences.
     pub sequences: f64,
     /// Sequences with a token to learn from.

@@ -1,7 +1,6 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use tch::Kind;
 use vr1_nn::Derived;
 use vr1_vlm::Backbone;
 
@@ -23,7 +22,8 @@ pub enum ReferenceConfig {
         #[serde(default = "wholly")]
         mixup: f64,
     },
-    /// After every step it moves a little: a running average, `π_ref ← decay · π_ref + (1 − decay) · π`.
+    /// After every step it moves a little: a running average, `π_ref ← decay · π_ref + (1 − decay) · π`, kept in f32
+    /// whatever the weights are.
     Ema {
         /// How much of it stays.
         decay: f64,
@@ -55,7 +55,7 @@ impl ReferenceConfig {
     }
 
     /// How far the reference moves after `done` steps, where it does.
-    fn moves(self, done: u64) -> Option<f64> {
+    pub(crate) fn moves(self, done: u64) -> Option<f64> {
         match self {
             Self::Start => None,
             Self::Synced { every_steps, mixup } => done.is_multiple_of(every_steps.max(1)).then_some(mixup),
@@ -70,20 +70,5 @@ impl ReferenceConfig {
             _ => Derived::Copy,
         };
         Ok(model.derive(derived)?)
-    }
-
-    /// Moves `reference` after `done` steps: whether it moved.
-    pub(crate) fn follow(self, reference: &dyn Backbone, model: &dyn Backbone, done: u64) -> bool {
-        let Some(share) = self.moves(done) else { return false };
-        tch::no_grad(|| {
-            let trained = model.parameters().iter().filter(|(_, tensor)| tensor.requires_grad());
-            for (name, tensor) in trained {
-                let Some(mine) = reference.parameters().get(name) else { continue };
-                // In f32: a small share of a bf16 number would be lost. What is narrow keeps no more than it can hold.
-                let moved = mine.to_kind(Kind::Float).lerp(&tensor.to_kind(Kind::Float), share);
-                mine.shallow_clone().copy_(&moved);
-            }
-        });
-        true
     }
 }

@@ -52,15 +52,14 @@ pub(crate) struct Said {
     pub(crate) mean_logprobs: Option<Tensor>,
 }
 
-/// Runs `model` over a batch; its logits never exist but a chunk at a time.
+/// Runs `model` over a batch with the features of its media; its logits never exist but a chunk at a time.
 pub(crate) fn score(
     model: &dyn Backbone,
     batch: &Batch,
-    encoded: &mut Encoded,
+    features: &[Rc<Features>],
     unreachable: &Tensor,
     needs: &Needs,
 ) -> Result<Said> {
-    let features = encoded.of(model, batch)?;
     let features: Vec<&Features> = features.iter().map(Rc::as_ref).collect();
     let hidden = model.score(batch, &features)?; // [M, D]
     let targets = Tensor::from_slice(&batch.targets).to_device(model.device());
@@ -98,7 +97,10 @@ pub fn logprobs(model: &dyn Backbone, groups: &[Group], temperature: f64) -> Res
         model.check(group.prompt())?;
         group.sequences().iter().try_for_each(|sequence| model.check(sequence.tail()))?;
     }
-    let said = tch::no_grad(|| score(model, &batch, &mut Encoded::default(), &nothing, &needs))?;
+    let said = tch::no_grad(|| {
+        let features = Encoded::default().of_reference(model, &batch)?;
+        score(model, &batch, &features, &nothing, &needs)
+    })?;
     lists(&said.logprobs, &batch.lengths)
 }
 

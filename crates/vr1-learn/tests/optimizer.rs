@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use tch::Tensor;
-use vr1_train::{Method, Optimizer, OptimizerConfig, Schedule};
+use vr1_learn::{Method, Optimizer, OptimizerConfig, Schedule};
 
 #[derive(Deserialize)]
 struct Steps {
@@ -37,8 +37,7 @@ fn difference(steps: &Steps, name: &str, method: Method) -> f64 {
     let mut optimizer = Optimizer::new(vec![(name.to_owned(), parameter.shallow_clone())], config(method)).unwrap();
     let mut worst: f64 = 0.0;
     for (step, (gradient, after)) in steps.gradients.iter().zip(&steps.after).enumerate() {
-        (&parameter * tensor(gradient)).sum(None).backward();
-        optimizer.step(step as u64, 3).unwrap();
+        optimizer.step(vec![Some(tensor(gradient))], step as u64, 3).unwrap();
         worst = worst.max((parameter.detach() - tensor(after)).abs().max().double_value(&[]));
     }
     worst

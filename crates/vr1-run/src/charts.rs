@@ -47,6 +47,8 @@ pub(crate) fn charts(metrics: &[StepMetrics], summary: Option<&Summary>) -> Vec<
     let mut names: Vec<&str> = metrics.iter().flat_map(|row| row.values.keys().map(String::as_str)).collect();
     names.sort_unstable();
     names.dedup();
+    // Which stage a step is of is a label, no curve.
+    names.retain(|name| *name != "stage");
     let curve = |name: &&str| Series {
         name: name.strip_prefix("rewards/").unwrap_or(name).to_owned(),
         points: metrics.iter().filter_map(|row| Some((row.step as f64, row.get(name)?))).collect(),

@@ -15,12 +15,12 @@ mod yaml;
 
 pub use charts::write_plots;
 pub use interrupt::Interrupt;
-pub use metrics::{StepMetrics, Summary, read_metrics};
+pub use metrics::{StageScores, StepMetrics, Summary, read_metrics};
 pub use plot::{Series, Stroke, plot, plot_svg};
 pub use progress::{Progress, Show};
 pub use report::report;
 pub use run::RunFolder;
 pub use run_error::RunError;
-pub use table::{Row, Unit, before_after_table, summary_rows};
+pub use table::{Row, Unit, before_after_table, stage_table, summary_rows};
 pub use tensorboard::EventWriter;
 pub use yaml::{Document, Place, YamlError, from_str, load};

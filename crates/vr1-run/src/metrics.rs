@@ -81,10 +81,24 @@ pub struct Summary {
     pub before: BTreeMap<String, f64>,
     /// The same scores after the last step.
     pub after: BTreeMap<String, f64>,
+    /// What each stage came to, where there are several; the last came to what `after` says.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stages: Vec<StageScores>,
     /// Steps taken.
     pub steps: u64,
     /// Wall time of the run.
     pub seconds: f64,
+}
+
+/// A stage of a run that is over.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StageScores {
+    /// What it is called.
+    pub name: String,
+    /// Steps taken in it.
+    pub steps: u64,
+    /// Its scores on held-out samples after its last step, by name.
+    pub scores: BTreeMap<String, f64>,
 }
 
 impl Summary {

@@ -15,7 +15,7 @@ use crate::{
     metrics::{Summary, read_metrics, read_summary},
     run::{CONFIG, METRICS, ROLLOUTS, SUMMARY},
     run_error::RunError,
-    table::{Row, Unit, summary_rows},
+    table::{Row, Unit, stage_cells, summary_rows},
 };
 
 /// Writes `report.html` into a run's folder: its recipe, its scores before and after, its curves and some of its
@@ -42,6 +42,7 @@ pub fn report(run_dir: &Path) -> Result<PathBuf, RunError> {
             title: title(run_dir),
             subtitle: subtitle(summary.as_ref(), metrics.last().map_or(0, |row| row.step)),
             rows: summary.as_ref().map(rows).unwrap_or_default(),
+            stages: summary.as_ref().map(stage_cells).unwrap_or_default(),
             plots,
             rollouts: rollouts(run_dir)?,
             config,
@@ -70,6 +71,8 @@ struct Page {
     title: String,
     subtitle: String,
     rows: Vec<ScoreRow>,
+    /// The head first.
+    stages: Vec<Vec<String>>,
     plots: Vec<String>,
     rollouts: Vec<StepRollouts>,
     config: String,

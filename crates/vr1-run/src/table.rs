@@ -1,5 +1,7 @@
 //! What training did, as a table for stdout.
 
+use std::collections::BTreeMap;
+
 use crate::metrics::Summary;
 
 /// How a number is shown.
@@ -9,6 +11,16 @@ pub enum Unit {
     Percent,
     /// A number as it is.
     Number,
+}
+
+impl Unit {
+    fn shown(self, value: f64) -> String {
+        match self {
+            _ if !value.is_finite() => "-".to_owned(),
+            Self::Percent => format!("{:.1} %", 100.0 * value),
+            Self::Number => format!("{value:.3}"),
+        }
+    }
 }
 
 /// A score before and after training; NaN where it was not measured.
@@ -29,11 +41,7 @@ impl Row {
     #[must_use]
     pub fn cells(&self) -> [String; 4] {
         let change = self.after - self.before;
-        let shown = |value: f64| match self.unit {
-            _ if !value.is_finite() => "-".to_owned(),
-            Unit::Percent => format!("{:.1} %", 100.0 * value),
-            Unit::Number => format!("{value:.3}"),
-        };
+        let shown = |value| self.unit.shown(value);
         let change = match self.unit {
             _ if !change.is_finite() => "-".to_owned(),
             Unit::Percent => format!("{:+.1} points", 100.0 * change),
@@ -71,15 +79,67 @@ pub fn summary_rows(summary: &Summary) -> Vec<Row> {
 #[must_use]
 pub fn before_after_table(title: &str, rows: &[Row]) -> String {
     let head = [title, "before", "after", "change"].map(str::to_owned);
-    let cells: Vec<[String; 4]> = std::iter::once(head).chain(rows.iter().map(Row::cells)).collect();
-    let wide = |column: usize| cells.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let widths = [0, 1, 2, 3].map(wide);
-    let line = |row: &[String; 4]| {
-        let [name, rest @ ..] = row;
-        let pad = " ".repeat(widths[0] - name.chars().count());
-        let rest: String = rest.iter().zip(&widths[1..]).map(|(cell, width)| format!("  {cell:>width$}")).collect();
-        format!("{name}{pad}{rest}\n")
+    let cells: Vec<Vec<String>> = std::iter::once(head).chain(rows.iter().map(Row::cells)).map(Vec::from).collect();
+    aligned(&cells)
+}
+
+/// The first column to the left, the others to the right, and a rule below the first row.
+fn aligned(cells: &[Vec<String>]) -> String {
+    let Some((head, rest)) = cells.split_first() else { return String::new() };
+    let wide = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..head.len()).map(|column| wide(column).unwrap_or(0)).collect();
+    let line = |row: &Vec<String>| {
+        let pad = |(column, (cell, width)): (usize, (&String, &usize))| match column {
+            0 => format!("{cell:<width$}"),
+            _ => format!("  {cell:>width$}"),
+        };
+        row.iter().zip(&widths).enumerate().map(pad).collect::<String>() + "\n"
     };
-    let rule = widths.map(|width| "-".repeat(width));
-    [line(&cells[0]), line(&rule)].into_iter().chain(cells[1..].iter().map(line)).collect()
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    [line(head), line(&rule)].into_iter().chain(rest.iter().map(line)).collect()
+}
+
+/// What each stage of a run brought: its accuracies before the first and after each, aligned; nothing where there is one
+/// stage.
+///
+/// # Example
+/// ```
+/// use vr1_run::{StageScores, Summary, stage_table};
+/// let scores = |accuracy| [("accuracy".to_owned(), accuracy)].into();
+/// let stage = |name: &str, steps, accuracy| StageScores { name: name.into(), steps, scores: scores(accuracy) };
+/// let stages = vec![stage("sft", 40, 0.5), stage("grpo", 8, 0.625)];
+/// let summary = Summary { before: scores(0.2), after: scores(0.625), stages, steps: 48, seconds: 9.0 };
+/// assert_eq!(stage_table(&summary), "\
+/// stage   steps  accuracy
+/// ------  -----  --------
+/// before           20.0 %
+/// sft        40    50.0 %
+/// grpo        8    62.5 %
+/// ");
+/// ```
+#[must_use]
+pub fn stage_table(summary: &Summary) -> String {
+    aligned(&stage_cells(summary))
+}
+
+/// The cells of [`stage_table`], its head first.
+pub(crate) fn stage_cells(summary: &Summary) -> Vec<Vec<String>> {
+    if summary.stages.is_empty() {
+        return Vec::new();
+    }
+    let known = summary.stages.iter().flat_map(|stage| stage.scores.keys()).map(String::as_str);
+    let mut names: Vec<&str> =
+        summary.names().into_iter().chain(known).filter(|name| name.contains("accuracy")).collect();
+    names.sort_unstable();
+    names.dedup();
+    if names.iter().any(|name| name.ends_with("/accuracy")) {
+        names.retain(|name| *name != "accuracy");
+    }
+    let row = |name: &str, steps: String, scores: &BTreeMap<String, f64>| {
+        let score = |name: &&str| scores.get(*name).map_or_else(|| "-".to_owned(), |score| Unit::Percent.shown(*score));
+        [name.to_owned(), steps].into_iter().chain(names.iter().map(score)).collect::<Vec<String>>()
+    };
+    let head = ["stage", "steps"].into_iter().chain(names.iter().copied()).map(str::to_owned).collect();
+    let stages = summary.stages.iter().map(|stage| row(&stage.name, stage.steps.to_string(), &stage.scores));
+    [head, row("before", String::new(), &summary.before)].into_iter().chain(stages).collect()
 }

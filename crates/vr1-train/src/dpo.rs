@@ -2,18 +2,19 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use vr1_dpo::preference_pairs;
 use vr1_learn::{Loss, PreferenceLoss, Signals, Step};
 use vr1_reward::Program;
-use vr1_rollout::{Group, SampleKey, Sampling, Sequence};
+use vr1_rollout::{Group, Sampling};
 
-use super::draw::{Deck, Draw, Drawing, Drawn};
+use super::draw::{Deck, Draw, Drawing};
 use super::grpo::{Setting, ask};
 use super::pairs::Pairs;
+use super::pool::{Pool, Pooled};
 use super::prompting::Prompting;
-use super::rewards::{lengths, reward};
+use super::rewards::{lengths, reward, rollouts};
 use crate::recipe::{DpoObjective, PairSource};
 use crate::{Collected, Error, Objective, Result, Run};
 
@@ -25,27 +26,9 @@ pub struct Dpo {
     reward: Arc<Program>,
     draw: Draw,
     loss: PreferenceLoss,
-    steps_per_round: u64,
-    /// The pairs of this round, and how many were learnt from; a round with few goes through them again.
-    pool: Vec<Pooled>,
-    taken: usize,
+    /// The pairs that were sampled at the start of this round.
+    pool: Pool,
     seed: u64,
-}
-
-/// A pair of this round.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Pooled {
-    key: SampleKey,
-    /// The ids of the chosen and of the rejected completion.
-    ids: [Vec<i64>; 2],
-    texts: [String; 2],
-}
-
-#[derive(Serialize, Deserialize)]
-struct State {
-    drawn: Drawing,
-    pool: Vec<Pooled>,
-    taken: usize,
 }
 
 impl std::fmt::Debug for Dpo {
@@ -74,84 +57,62 @@ impl Dpo {
             reward: setting.reward.clone(),
             draw,
             loss: config.preference_loss(),
-            steps_per_round: setting.steps.div_ceil(config.rounds.max(1)),
-            pool: Vec::new(),
-            taken: 0,
+            pool: Pool::default(),
             seed: setting.seed,
         })
     }
 
     /// Groups of completions, rewarded and paired.
-    fn sampled(&self, run: &mut Run, drawn: &[Drawn], at: Step) -> Result<(Vec<Group>, Collected)> {
+    fn sampled(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
         let PairSource::Sampled { group_size, sampling, rule, margin, on_error, .. } = &self.config.pairs else {
             unreachable!("pairs that are written are not sampled")
         };
+        let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
         let sampling = Sampling { seed: self.seed, ..sampling.clone() };
-        let groups = ask(run, &self.prompting, drawn, *group_size, &sampling)?;
+        let asked = ask(run, &self.prompting, &drawn, *group_size, &sampling)?;
         let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
-        let mut rewarded = reward(&self.reward, *on_error, &samples, &groups, at.done + 1)?;
+        let mut rewarded = reward(&self.reward, *on_error, &samples, &asked, at.done + 1)?;
         let mut metrics = rewarded.metrics();
-        metrics.extend(lengths(&groups));
+        metrics.extend(lengths(&asked));
         let warnings = std::mem::take(&mut rewarded.warnings);
-        let mut totals = rewarded.totals().into_iter();
-        let mut pairs = Vec::new();
-        for group in groups {
-            let scores: Vec<f32> = totals.by_ref().take(group.size()).collect();
-            for pair in preference_pairs(&scores, scores.len(), *margin, *rule)? {
+        let (totals, mut groups, mut preferred, mut start) = (rewarded.totals(), Vec::new(), Vec::new(), 0);
+        for group in &asked {
+            let scores = &totals[start..start + group.size()];
+            let mut signs = vec![0.0; group.size()];
+            for pair in preference_pairs(scores, scores.len(), *margin, *rule)? {
                 let sequence = |i: usize| group.sequences()[i].clone();
-                pairs.push(Group::new(group.key(), vec![sequence(pair.chosen), sequence(pair.rejected)])?);
+                groups.push(Group::new(group.key(), vec![sequence(pair.chosen), sequence(pair.rejected)])?);
+                signs[pair.chosen] += 1.0;
+                signs[pair.rejected] -= 1.0;
             }
+            preferred.extend(signs);
+            start += group.size();
         }
-        metrics.insert("pairs".to_owned(), pairs.len() as f64);
-        Ok((pairs, Collected { metrics, warnings, ..Collected::default() }))
+        let rollouts = rollouts(&samples, &asked, rewarded, &preferred);
+        metrics.insert("pairs".to_owned(), groups.len() as f64);
+        Ok(Collected { groups, metrics, rollouts, warnings, ..Collected::default() })
     }
 
-    /// The pairs of a round, all sampled from the model at its start; what is told is of all of them.
-    fn fill(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
-        let steps = self.steps_per_round.min(at.of - at.done);
+    /// The pairs of a round, all sampled from the model at its start; what was measured on the way.
+    fn fill(&mut self, run: &mut Run, at: Step, steps: u64) -> Result<Collected> {
         let mut told = Collected::default();
-        (self.pool, self.taken) = (Vec::new(), 0);
+        let mut pooled = Vec::new();
         for _ in 0..steps {
-            let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
-            let (pairs, collected) = self.sampled(run, &drawn, at)?;
-            told.warnings.extend(collected.warnings);
-            for (name, value) in collected.metrics {
-                *told.metrics.entry(name).or_default() += value / steps as f64;
+            let Collected { groups, metrics, rollouts, warnings, .. } = self.sampled(run, at)?;
+            for (name, value) in metrics {
+                let counted = ["pairs", "reward_missing", "reward_errors"].contains(&name.as_str());
+                *told.metrics.entry(name).or_default() += if counted { value } else { value / steps as f64 };
             }
-            self.pool.extend(pairs.iter().map(|group| Pooled {
-                key: group.key(),
-                ids: [0, 1].map(|i| group.sequences()[i].ids().to_vec()),
-                texts: [0, 1].map(|i| group.sequences()[i].text().to_owned()),
-            }));
+            told.rollouts.extend(rollouts);
+            told.warnings.extend(warnings);
+            pooled.extend(groups.iter().map(Pooled::of));
         }
-        told.metrics.remove("pairs");
-        told.metrics.insert("pairs_in_round".to_owned(), self.pool.len() as f64);
+        self.pool = Pool::new(pooled)?;
         Ok(told)
     }
 
-    /// The pool's next pairs as groups: their prompts are made again.
-    fn take(&mut self, run: &Run, at: Step) -> Result<Vec<Group>> {
-        let begun = at.done - at.done % self.steps_per_round;
-        let steps = self.steps_per_round.min(at.of - begun) as usize;
-        let count = self.pool.len().div_ceil(steps.max(1));
-        let pooled: Vec<Pooled> = self.pool.iter().cycle().skip(self.taken).take(count).cloned().collect();
-        self.taken = (self.taken + count) % self.pool.len().max(1);
-        let processor = &run.processor;
-        let group = |pooled: &Pooled| -> Result<Group> {
-            let sample = self.draw.sample(pooled.key)?;
-            let prompts = self.prompting.prompts(&[&sample], processor, usize::MAX)?;
-            let prompt = Arc::new(prompts.into_iter().next().ok_or(Error::Recipe("no prompt".to_owned()))?);
-            let sequences = pooled.ids.iter().zip(&pooled.texts).map(|(ids, text)| {
-                Sequence::new(prompt.clone(), prompt.tail(ids, text)?, vec![true; ids.len()], text.clone())
-            });
-            Ok(Group::new(pooled.key, sequences.collect::<vr1_rollout::Result<_>>()?)?)
-        };
-        pooled.par_iter().map(group).collect()
-    }
-
-    fn written(&mut self, run: &Run) -> Result<Vec<Group>> {
+    fn written(&mut self, pairs: &Pairs, run: &Run) -> Result<Vec<Group>> {
         let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
-        let pairs = self.written.as_ref().ok_or(Error::Recipe("no written pairs".to_owned()))?;
         let processor = &run.processor;
         drawn.par_iter().map(|drawn| pairs.group(drawn.key, processor)).collect()
     }
@@ -159,31 +120,34 @@ impl Dpo {
 
 impl Objective for Dpo {
     fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
-        let begins = at.done.is_multiple_of(self.steps_per_round);
-        if begins && at.done > 0 && self.config.rounds > 1 && self.loss.needs().reference {
+        let round = Round::of(at, self.config.rounds);
+        if round.number > 0 && round.place == 0 && self.loss.needs().reference {
             run.learner.renew_reference()?;
         }
-        let (groups, mut collected) = match (&self.written, self.config.rounds) {
-            (Some(_), _) => (self.written(run)?, Collected::default()),
-            (None, 1) => {
-                let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
-                self.sampled(run, &drawn, at)?
+        let mut collected = match (self.written.take(), self.config.rounds) {
+            (Some(pairs), _) => {
+                let groups = self.written(&pairs, run);
+                self.written = Some(pairs);
+                Collected { groups: groups?, ..Collected::default() }
             }
+            (None, 1) => self.sampled(run, at)?,
             (None, _) => {
-                let told = if begins { self.fill(run, at)? } else { Collected::default() };
-                (self.take(run, at)?, told)
+                let told = if round.place == 0 { self.fill(run, at, round.steps)? } else { Collected::default() };
+                let pooled = self.pool.share(round.place, round.steps);
+                let (processor, prompting) = (&run.processor, &self.prompting);
+                let group = |pooled: &Pooled| pooled.group(&self.draw.sample(pooled.key())?, prompting, processor);
+                Collected { groups: pooled.par_iter().map(group).collect::<Result<_>>()?, ..told }
             }
         };
-        if groups.is_empty() {
-            let reason = "no group gave a pair: all its answers are equally good; try a larger group or a lower margin";
-            return Err(Error::Recipe(format!("step {}: {reason}", at.done + 1)));
+        if collected.groups.is_empty() {
+            let why = "no group gave a pair, for its answers are equally good; nothing is learnt";
+            collected.warnings.push(format!("step {}: {why}", at.done + 1));
         }
         if self.config.rounds > 1 {
-            collected.metrics.insert("round".to_owned(), (at.done / self.steps_per_round + 1) as f64);
+            collected.metrics.insert("round".to_owned(), round.number as f64 + 1.0);
         }
-        collected.metrics.entry("pairs".to_owned()).or_insert(groups.len() as f64);
-        collected.signals = Signals::new(groups.iter().flat_map(|_| [1.0, -1.0]).collect());
-        collected.groups = groups;
+        collected.metrics.entry("pairs".to_owned()).or_insert(collected.groups.len() as f64);
+        collected.signals = Signals::new(collected.groups.iter().flat_map(|_| [1.0, -1.0]).collect());
         Ok(collected)
     }
 
@@ -192,14 +156,39 @@ impl Objective for Dpo {
     }
 
     fn state(&self) -> Value {
-        serde_json::json!({ "drawn": self.draw.drawing(), "pool": self.pool, "taken": self.taken })
+        serde_json::json!({ "drawn": self.draw.drawing(), "pool": self.pool.state() })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let State { drawn, pool, taken } = serde_json::from_value(state.clone())
+        let State { drawn, pool } = serde_json::from_value(state.clone())
             .map_err(|error| Error::Recipe(format!("the state of the objective cannot be read: {error}")))?;
-        (self.pool, self.taken) = (pool, taken);
+        self.pool = Pool::restored(pool)?;
         self.draw.resume(drawn)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    drawn: Drawing,
+    pool: String,
+}
+
+/// Where a step is among the rounds.
+struct Round {
+    number: u64,
+    /// Steps of the round before it.
+    place: u64,
+    /// Steps of the round.
+    steps: u64,
+}
+
+impl Round {
+    /// The rounds of `of` steps, as even as can be.
+    fn of(Step { done, of }: Step, rounds: u64) -> Self {
+        let begin = |round: u64| (round * of).div_ceil(rounds);
+        let number = done * rounds / of.max(1);
+        Self { number, place: done - begin(number), steps: begin(number + 1) - begin(number) }
     }
 }
 

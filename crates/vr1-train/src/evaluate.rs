@@ -45,15 +45,41 @@ impl Evaluation {
         Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, sets, preferences })
     }
 
+    /// Evaluates on `samples` as the set `name`.
+    pub(crate) fn set(&mut self, name: &str, samples: Arc<dyn Dataset>) {
+        self.sets.retain(|(known, _)| known != name);
+        self.sets.push((name.to_owned(), samples));
+    }
+
+    /// The names of all scores.
+    ///
+    /// # Errors
+    /// If the reward has no term that counts as accuracy.
+    pub(crate) fn scores(&self, reward: &Program) -> Result<Vec<String>> {
+        Tally::new(reward, &self.config.metric, self.config.threshold)?;
+        let measured = ["accuracy", "completion_length", "finished_rate"];
+        let of_sets = self
+            .sets
+            .iter()
+            .flat_map(|(set, _)| reward.term_names().chain(measured).map(move |name| format!("{set}/{name}")));
+        let of_pairs = self
+            .preferences
+            .iter()
+            .flat_map(|(set, _)| preference_metrics(&[]).into_keys().map(move |name| format!("{set}/{name}")));
+        let first = self.sets.first().map(|_| "accuracy".to_owned());
+        Ok(first.into_iter().chain(of_sets).chain(of_pairs).collect())
+    }
+
     /// Scores of all sets as numbers by name: `in_domain/accuracy`, `in_domain/format`, `in_domain/completion_length`…;
-    /// `accuracy` alone is that of the first set by name, which is the one in domain.
-    pub(crate) fn run(&self, run: &mut Run, reward: &Program, interrupt: &Interrupt) -> Result<BTreeMap<String, f64>> {
-        let mut values = BTreeMap::new();
+    /// `accuracy` alone is that of the first set by name, which is the one in domain. Beside them, what the person who
+    /// waits should know.
+    pub(crate) fn run(&self, run: &mut Run, reward: &Program, interrupt: &Interrupt) -> Result<Evaluated> {
+        let (mut values, mut warnings) = (BTreeMap::new(), Vec::new());
         for (number, (name, samples)) in self.sets.iter().enumerate() {
             let mut tally = Tally::new(reward, &self.config.metric, self.config.threshold)?;
             for start in (0..self.count(samples.len())).step_by(BATCH) {
                 if interrupt.requested() {
-                    return Ok(values);
+                    return Ok((values, warnings));
                 }
                 let end = (start + BATCH).min(self.count(samples.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT + number as u32, epoch: 0, index: index as u64 };
@@ -66,14 +92,22 @@ impl Evaluation {
                 answers.iter().for_each(|answer| drop(tally.add(answer)));
             }
             let score = tally.score();
-            values.entry("accuracy".to_owned()).or_insert(score.accuracy);
+            if let Some(why) = &score.why_missing {
+                let (missing, count) = (score.missing, score.count);
+                warnings.push(format!(
+                    "`{name}`: {missing} of {count} answers have no verdict and count for nothing; {why}"
+                ));
+            }
+            if number == 0 && score.accuracy.is_finite() {
+                values.insert("accuracy".to_owned(), score.accuracy);
+            }
             values.extend(numbers(&score).map(|(key, value)| (format!("{name}/{key}"), value)));
         }
         for (name, pairs) in &self.preferences {
             let mut lists = Vec::new();
             for start in (0..self.count(pairs.len())).step_by(PAIRS) {
                 if interrupt.requested() {
-                    return Ok(values);
+                    return Ok((values, warnings));
                 }
                 let end = (start + PAIRS).min(self.count(pairs.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT, epoch: 0, index: index as u64 };
@@ -84,7 +118,7 @@ impl Evaluation {
             }
             values.extend(preference_metrics(&lists).into_iter().map(|(key, value)| (format!("{name}/{key}"), value)));
         }
-        Ok(values)
+        Ok((values, warnings))
     }
 
     fn count(&self, len: usize) -> usize {
@@ -98,7 +132,7 @@ impl Evaluation {
         let prompts = self.prompting.prompts(&samples, &run.processor, limit)?;
         let requests = prompts.into_iter().zip(batch);
         let requests = requests.map(|(prompt, (key, _))| Request::new(prompt, 1, sampling.clone(), *key)).collect();
-        let groups = run.engine.generate(requests)?;
+        let groups = run.engine()?.generate(requests)?;
         Ok(samples.into_iter().zip(&groups).map(|(sample, group)| Answer::of(sample, group)).collect())
     }
 
@@ -111,9 +145,10 @@ impl Evaluation {
     ) -> Result<Vec<Answer<'a>>> {
         let sampling = Sampling::greedy(self.config.max_completion_tokens);
         let search = Search::Beam { beams, length_penalty: 1.0 };
-        let mut answers = Vec::with_capacity(batch.len());
+        let (mut answers, processor) = (Vec::with_capacity(batch.len()), run.processor.clone());
+        let engine = run.engine()?;
         for (key, sample) in batch {
-            let stages = answer_in_stages(run.engine.as_mut(), &run.processor, sample, *key, (&sampling, search))?;
+            let stages = answer_in_stages(engine, &processor, sample, *key, (&sampling, search))?;
             answers.push(Answer {
                 sample,
                 prompt: sample.question.clone(),
@@ -126,13 +161,19 @@ impl Evaluation {
     }
 }
 
+/// Scores by name, and warnings.
+type Evaluated = (BTreeMap<String, f64>, Vec<String>);
+
 /// Where held-out sets are counted from; what is trained on comes before.
 const HELD_OUT: u32 = 1 << 16;
 
 fn numbers(score: &Score) -> impl Iterator<Item = (String, f64)> {
     let mut values: BTreeMap<String, f64> = score.terms.clone();
     // A term of that name is a mean of grades; the share of right answers is what the name promises.
-    values.insert("accuracy".to_owned(), score.accuracy);
+    values.remove("accuracy");
+    if score.accuracy.is_finite() {
+        values.insert("accuracy".to_owned(), score.accuracy);
+    }
     values.insert("completion_length".to_owned(), score.completion_length);
     values.insert("finished_rate".to_owned(), score.finished);
     if score.missing > 0 {

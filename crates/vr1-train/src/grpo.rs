@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use serde_json::Value;
-use vr1_curriculum::Curriculum;
+use vr1_curriculum::{Curriculum, Schedule as CurriculumSchedule};
+use vr1_data::Dataset;
 use vr1_grpo::{
     advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages, teaches_nothing,
 };
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
-use vr1_reward::Program;
+use vr1_reward::{Outcome, Program};
 use vr1_rollout::{Group, Request, Sampling};
 
 use super::draw::{Deck, Draw, Drawing, Drawn};
@@ -63,6 +64,14 @@ impl Grpo {
         let temperature = if sampled > 0.0 { sampled } else { 1.0 };
         let loss = Box::new(PolicyLoss { config: config.loss, temperature });
         let prompting = Prompting::new(setting.prompt)?;
+        if let Advantages::PerReward { weights, .. } = &config.advantages {
+            let known: Vec<&str> = setting.reward.term_names().collect();
+            if let Some(unknown) = weights.keys().find(|term| !known.contains(&term.as_str())) {
+                let known = known.join(", ");
+                let reason = format!("objective.advantages.weights: no term {unknown:?} among {known}");
+                return Err(Error::Recipe(reason));
+            }
+        }
         let (reward, solved, seed) = (setting.reward.clone(), setting.solved.clone(), setting.seed);
         Ok(Self { config: config.clone(), prompting, reward, draw, curriculum, loss, solved, seed })
     }
@@ -71,6 +80,16 @@ impl Grpo {
     #[must_use]
     pub fn with_curriculum(self, curriculum: Box<dyn Curriculum>) -> Self {
         Self { curriculum, ..self }
+    }
+
+    /// The same that asks samples of the user's own.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn with_samples(self, samples: Arc<dyn Dataset>) -> Result<Self> {
+        let draw = Draw::new(vec![Deck { samples, weight: 1.0, stage: 0 }], self.seed)?;
+        let curriculum = CurriculumSchedule::default().build(1, 1)?;
+        Ok(Self { draw, curriculum, ..self })
     }
 
     /// The same with a loss of the user's own; signals are advantages.
@@ -93,10 +112,8 @@ impl Grpo {
     fn observe(&mut self, drawn: &[Drawn], rewarded: &Rewarded) {
         let (term, above) = &self.solved;
         for (drawn, group) in drawn.iter().zip(&rewarded.outcomes) {
-            let value = |outcome: &vr1_reward::Outcome| {
-                outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value)
-            };
-            let scored: Vec<f64> = group.iter().filter_map(value).map(f64::from).collect();
+            let scored = group.iter().map(|outcome| f64::from(value(outcome, term)));
+            let scored: Vec<f64> = scored.filter(|value| !value.is_nan()).collect();
             if !scored.is_empty() {
                 let solved = scored.iter().filter(|value| *value > above).count() as f64 / scored.len() as f64;
                 self.curriculum.observe(drawn.stage, solved);
@@ -109,12 +126,12 @@ impl Grpo {
         let (wanted, stages) = (self.config.prompts_per_step, self.curriculum.weights(at.done));
         let mut all = self.round(run, wanted, &stages, at)?;
         for round in 0..self.config.refill_rounds {
-            let idle = all.idle();
+            let idle = self.idle(&all);
             if idle == 0 {
                 return Ok((all, round));
             }
             let more = self.round(run, idle, &stages, at)?;
-            all.refill(more);
+            self.refill(&mut all, more);
         }
         Ok((all, self.config.refill_rounds))
     }
@@ -136,7 +153,10 @@ impl Grpo {
         Ok(match &self.config.advantages {
             Advantages::Group(config) => Signals::new(advantages_by_group(&rewards, &sizes, config)?),
             Advantages::PerReward { weights, epsilon } => {
-                let table = self.table(round, weights.keys().map(String::as_str))?;
+                // Row by row.
+                let outcomes = round.rewarded.outcomes.iter().flatten();
+                let table: Vec<f32> =
+                    outcomes.flat_map(|outcome| weights.keys().map(|term| value(outcome, term))).collect();
                 let weights: Vec<f32> = weights.values().map(|weight| *weight as f32).collect();
                 Signals::new(per_reward_advantages_by_group(&table, &weights, &sizes, *epsilon)?)
             }
@@ -147,19 +167,40 @@ impl Grpo {
         })
     }
 
-    /// The values of terms, row by row; NaN where one is missing.
-    fn table<'a>(&self, round: &Round, terms: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<f32>> {
-        let known: Vec<&str> = self.reward.term_names().collect();
-        if let Some(unknown) = terms.clone().find(|term| !known.contains(term)) {
-            let known = known.join(", ");
-            return Err(Error::Recipe(format!("objective.advantages.weights: no term {unknown:?} among {known}")));
+    /// Whether a group's rewards differ, and so tell its completions apart.
+    fn teaches(&self, outcomes: &[Outcome]) -> bool {
+        let differ =
+            |value: &dyn Fn(&Outcome) -> f32| !teaches_nothing(&outcomes.iter().map(value).collect::<Vec<_>>());
+        match &self.config.advantages {
+            Advantages::PerReward { weights, .. } => weights.keys().any(|term| differ(&|outcome| value(outcome, term))),
+            Advantages::Group(_) | Advantages::Reinforce(_) => differ(&|outcome| outcome.total.unwrap_or(f32::NAN)),
         }
-        let value = |outcome: &vr1_reward::Outcome, term: &str| {
-            outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value).unwrap_or(f32::NAN)
-        };
-        let outcomes = round.rewarded.outcomes.iter().flatten();
-        Ok(outcomes.flat_map(|outcome| terms.clone().map(|term| value(outcome, term)).collect::<Vec<_>>()).collect())
     }
+
+    /// How many groups teach nothing.
+    fn idle(&self, round: &Round) -> usize {
+        round.rewarded.outcomes.iter().filter(|outcomes| !self.teaches(outcomes)).count()
+    }
+
+    /// Puts the groups of `more` that teach something in the places of those that do not.
+    fn refill(&self, round: &mut Round, mut more: Round) {
+        let outcomes = std::mem::take(&mut more.rewarded.outcomes);
+        let fresh = more.drawn.into_iter().zip(more.groups).zip(outcomes);
+        let mut fresh = fresh.filter(|(_, outcomes)| self.teaches(outcomes));
+        for i in 0..round.groups.len() {
+            if self.teaches(&round.rewarded.outcomes[i]) {
+                continue;
+            }
+            let Some(((drawn, group), outcomes)) = fresh.next() else { break };
+            (round.drawn[i], round.groups[i], round.rewarded.outcomes[i]) = (drawn, group, outcomes);
+        }
+        round.rewarded.count(more.rewarded);
+    }
+}
+
+/// The value of a term; NaN where it is missing.
+fn value(outcome: &Outcome, term: &str) -> f32 {
+    outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value).unwrap_or(f32::NAN)
 }
 
 /// Prompts of what was drawn, completed.
@@ -175,7 +216,7 @@ pub(crate) fn ask(
     let prompts = prompting.prompts(&samples, &run.processor, limit)?;
     let requests = prompts.into_iter().zip(drawn);
     let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
-    Ok(run.engine.generate(requests.collect())?)
+    Ok(run.engine()?.generate(requests.collect())?)
 }
 
 /// Samples with their groups and rewards.
@@ -183,31 +224,6 @@ struct Round {
     drawn: Vec<Drawn>,
     groups: Vec<Group>,
     rewarded: Rewarded,
-}
-
-impl Round {
-    fn teaches(outcomes: &[vr1_reward::Outcome]) -> bool {
-        !teaches_nothing(&outcomes.iter().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect::<Vec<_>>())
-    }
-
-    /// How many groups teach nothing.
-    fn idle(&self) -> usize {
-        self.rewarded.outcomes.iter().filter(|outcomes| !Self::teaches(outcomes)).count()
-    }
-
-    /// Puts the groups of `more` that teach something in the places of those that do not.
-    fn refill(&mut self, more: Self) {
-        let fresh = more.drawn.into_iter().zip(more.groups).zip(more.rewarded.outcomes);
-        let mut fresh = fresh.filter(|(_, outcomes)| Self::teaches(outcomes));
-        for i in 0..self.groups.len() {
-            if Self::teaches(&self.rewarded.outcomes[i]) {
-                continue;
-            }
-            let Some(((drawn, group), outcomes)) = fresh.next() else { break };
-            (self.drawn[i], self.groups[i], self.rewarded.outcomes[i]) = (drawn, group, outcomes);
-        }
-        self.rewarded.take_in(more.rewarded.warnings, more.rewarded.errors);
-    }
 }
 
 impl Objective for Grpo {
@@ -227,15 +243,20 @@ impl Objective for Grpo {
             metrics.insert("refill_rounds".to_owned(), refills as f64);
         }
         let mut warnings = std::mem::take(&mut round.rewarded.warnings);
-        if parts.iter().all(|part| !part) {
-            let why =
-                if whole { "not one completion has a reward" } else { "no completion with a reward came to an end" };
-            return Err(Error::Recipe(format!("step {}: {why}; there is nothing to learn from", at.done + 1)));
+        let step = at.done + 1;
+        if !round.rewarded.present().contains(&true) {
+            let why = warnings.first().map(|why| format!(" ({why})")).unwrap_or_default();
+            return Err(Error::Recipe(format!("step {step}: not one completion has a reward{why}")));
         }
         let samples: Vec<_> = round.drawn.iter().map(|drawn| &drawn.sample).collect();
         let rollouts = rollouts(&samples, &round.groups, round.rewarded, signals.values());
-        if signals.values().iter().all(|value| *value == 0.0) {
-            warnings.push(format!("step {}: every group's rewards are equal; it teaches nothing", at.done + 1));
+        if !parts.contains(&true) {
+            warnings.push(format!("step {step}: no completion with a reward came to an end; nothing is learnt"));
+            return Ok(Collected { metrics, rollouts, warnings, ..Collected::default() });
+        }
+        let of_tokens = signals.tokens().into_iter().flatten().flatten();
+        if signals.values().iter().chain(of_tokens).all(|value| *value == 0.0) {
+            warnings.push(format!("step {step}: every group's rewards are equal; it teaches nothing"));
         }
         Ok(Collected { groups: round.groups, signals: signals.taking_part(parts)?, metrics, rollouts, warnings })
     }

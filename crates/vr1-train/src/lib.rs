@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod checkpoint;
 mod document;
 mod dpo;
 mod draw;
@@ -11,6 +10,7 @@ mod kto;
 mod lora;
 mod objective;
 mod pairs;
+mod pool;
 mod prompting;
 mod recipe;
 mod rewards;

@@ -13,7 +13,7 @@ use crate::{Result, Run};
 /// GRPO samples and rewards, DPO pairs, imitation reads; a user's own is a type that implements this. What it collects, the
 /// learner turns into weights by the [`Loss`] that it names.
 pub trait Objective {
-    /// The groups of a step and what is known of them.
+    /// The groups of a step and what is known of them; none where there is nothing to learn from.
     ///
     /// # Errors
     /// If samples cannot be read, an engine fails, or a reward does and the recipe has it stop.
@@ -22,12 +22,12 @@ pub trait Objective {
     /// The loss that is followed.
     fn loss(&self) -> &dyn Loss;
 
-    /// Whether anything is compared with a reference: by the loss, or in collecting.
+    /// Whether the model is compared with a reference: by the loss, unless the objective itself compares.
     fn compares(&self) -> bool {
         self.loss().needs().reference
     }
 
-    /// What a resumed run needs to collect what this one would have.
+    /// What a resumed run needs to collect what this one would have; a step that fails is gone back from by it, too.
     fn state(&self) -> Value {
         Value::Null
     }

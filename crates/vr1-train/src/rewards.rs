@@ -27,7 +27,9 @@ pub(crate) struct Rewarded {
     pub(crate) outcomes: Vec<Vec<Outcome>>,
     /// What could not be scored, and why.
     pub(crate) warnings: Vec<String>,
-    pub(crate) errors: usize,
+    /// How many have no total, and how many of these for a fault.
+    missing: usize,
+    errors: usize,
 }
 
 /// Scores the sequences of groups, each group of its sample, side by side.
@@ -44,8 +46,8 @@ pub(crate) fn reward(
         program.outcomes(&rollouts)
     };
     let scored: Vec<Vec<_>> = samples.par_iter().zip(groups.par_iter()).map(score).collect();
-    let (mut outcomes, mut warnings, mut errors) = (Vec::with_capacity(groups.len()), Vec::new(), 0);
-    let mut missing = 0;
+    let (mut outcomes, mut warnings) = (Vec::with_capacity(groups.len()), Vec::new());
+    let (mut missing, mut errors) = (0, 0);
     for (sample, results) in samples.iter().zip(scored) {
         let mut group = Vec::with_capacity(results.len());
         for (completion, result) in results.into_iter().enumerate() {
@@ -71,7 +73,7 @@ pub(crate) fn reward(
     if missing > 1 {
         warnings.push(format!("step {step}: {missing} completions have no reward and take no part"));
     }
-    Ok(Rewarded { outcomes, warnings, errors })
+    Ok(Rewarded { outcomes, warnings, missing, errors })
 }
 
 pub(crate) fn judged<'a>(sample: &'a Sample, group: &'a Group, sequence: &'a Sequence) -> Judged<'a> {
@@ -86,12 +88,6 @@ pub(crate) fn judged<'a>(sample: &'a Sample, group: &'a Group, sequence: &'a Seq
 }
 
 impl Rewarded {
-    /// Takes in what went wrong in a further round.
-    pub(crate) fn take_in(&mut self, warnings: Vec<String>, errors: usize) {
-        self.warnings.extend(warnings);
-        self.errors += errors;
-    }
-
     /// The totals of all completions in order; NaN where there is none, which takes no part.
     pub(crate) fn totals(&self) -> Vec<f32> {
         self.outcomes.iter().flatten().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect()
@@ -102,7 +98,14 @@ impl Rewarded {
         self.outcomes.iter().flatten().map(|outcome| outcome.total.is_some()).collect()
     }
 
-    /// Means over the step, by name.
+    /// Counts what was scored beside this and is not learnt from.
+    pub(crate) fn count(&mut self, other: Self) {
+        self.missing += other.missing;
+        self.errors += other.errors;
+        self.warnings.extend(other.warnings);
+    }
+
+    /// Means over the step, by name. What could not be scored counts for nothing in them, and is counted.
     pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
         let present = |group: &[Outcome]| group.iter().filter_map(|o| o.total.map(f64::from)).collect::<Vec<_>>();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
@@ -114,20 +117,22 @@ impl Rewarded {
         };
         let all: Vec<f64> = self.outcomes.iter().flat_map(|group| present(group)).collect();
         let spreads: Vec<f64> = self.outcomes.iter().map(spread).collect();
-        let count: usize = self.outcomes.iter().map(Vec::len).sum();
         let equal = self.outcomes.iter().filter(|group| same(&present(group))).count();
         let mut metrics = BTreeMap::from([
-            ("reward".to_owned(), mean(&all)),
-            ("reward_std".to_owned(), mean(&spreads)),
-            ("reward_missing".to_owned(), (count - all.len()) as f64),
+            ("reward_missing".to_owned(), self.missing as f64),
             ("reward_errors".to_owned(), self.errors as f64),
             ("groups_of_equals".to_owned(), equal as f64 / self.outcomes.len().max(1) as f64),
         ]);
+        if !all.is_empty() {
+            metrics.insert("reward".to_owned(), mean(&all));
+            metrics.insert("reward_std".to_owned(), mean(&spreads));
+        }
         let mut terms: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
         for (name, value) in self.outcomes.iter().flatten().flat_map(|o| &o.terms) {
             terms.entry(name).or_default().extend(value.map(f64::from));
         }
-        metrics.extend(terms.into_iter().map(|(name, values)| (format!("rewards/{name}"), mean(&values))));
+        let known = terms.into_iter().filter(|(_, values)| !values.is_empty());
+        metrics.extend(known.map(|(name, values)| (format!("rewards/{name}"), mean(&values))));
         metrics
     }
 }

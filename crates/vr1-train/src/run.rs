@@ -4,16 +4,17 @@ use std::time::Instant;
 
 use vr1_learn::{Learner, Step};
 use vr1_processor::Processor;
-use vr1_rollout::Engine;
+use vr1_rollout::{Engine, Group, Version};
 
-use crate::{Objective, Result, Rollout};
+use crate::{Collected, Objective, Result, Rollout};
 
 /// What a step is taken with: the engine that samples, the learner that learns, and what makes prompts.
 ///
 /// A [`Trainer`](crate::Trainer) drives one by a recipe; from Rust it can be driven by hand.
 pub struct Run {
-    /// Samples with the learner's weights.
-    pub engine: Box<dyn Engine>,
+    engine: Box<dyn Engine>,
+    /// The weights that the engine has.
+    loaded: Option<Version>,
     /// Turns sequences into weights.
     pub learner: Learner,
     /// Makes prompts and spells ids.
@@ -40,33 +41,73 @@ pub struct Stepped {
 }
 
 impl Run {
-    /// Takes a step: what `objective` collects is learnt from, and the engine gets the new weights.
+    /// A run whose completions come from `engine` and whose weights are made by `learner`.
+    pub fn new(engine: Box<dyn Engine>, learner: Learner, processor: impl Into<Arc<Processor>>, seed: u64) -> Self {
+        Self { engine, loaded: None, learner, processor: processor.into(), seed }
+    }
+
+    /// The engine, with the learner's weights as they are now: they are handed over where they changed since it was last
+    /// asked for, and a run that samples nothing never hands any over.
     ///
     /// # Errors
-    /// If collecting or learning fails; the weights are then as they were.
+    /// If the engine cannot take the weights.
+    pub fn engine(&mut self) -> Result<&mut dyn Engine> {
+        let weights = self.learner.snapshot();
+        if self.loaded != Some(weights.version) {
+            self.engine.load(&weights)?;
+            self.loaded = Some(weights.version);
+        }
+        Ok(self.engine.as_mut())
+    }
+
+    /// Samples with another engine from here on.
+    pub fn set_engine(&mut self, engine: Box<dyn Engine>) {
+        (self.engine, self.loaded) = (engine, None);
+    }
+
+    /// Learns by another learner from here on.
+    pub(crate) fn set_learner(&mut self, learner: Learner) {
+        (self.learner, self.loaded) = (learner, None);
+    }
+
+    /// Takes a step: what `objective` collects is learnt from. Where it collects nothing, nothing is learnt.
+    ///
+    /// # Errors
+    /// If collecting or learning fails; the weights and the objective's state are then as they were.
     pub fn step(&mut self, objective: &mut dyn Objective, at: Step) -> Result<Stepped> {
+        let before = objective.state();
+        self.attempt(objective, at).inspect_err(|_| {
+            // What failed first is what to tell; an objective takes its own state.
+            let _ = objective.restore(&before);
+        })
+    }
+
+    fn attempt(&mut self, objective: &mut dyn Objective, at: Step) -> Result<Stepped> {
         let begun = Instant::now();
         if objective.compares() && self.learner.reference().is_none() {
             self.learner.keep_reference()?;
         }
         // An adapter's dropout is drawn by libtorch: a function of the seed and the step.
         tch::manual_seed(self.seed.wrapping_add(at.done << 32) as i64);
-        let collected = objective.collect(self, at)?;
+        let Collected { groups, signals, mut metrics, rollouts, warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
-        let update = self.learner.update(&collected.groups, &collected.signals, objective.loss(), at)?;
-        self.engine.load(&self.learner.snapshot())?;
-        let mut metrics = collected.metrics;
-        let total: usize = collected.groups.iter().map(tokens).sum();
+        if groups.is_empty() {
+            // A step is a version, whatever it did.
+            self.learner.continue_from(Version(self.learner.snapshot().version.0 + 1));
+            metrics.insert("idle".to_owned(), 1.0);
+        } else {
+            metrics.extend(self.learner.update(&groups, &signals, objective.loss(), at)?.metrics);
+        }
+        let total: usize = groups.iter().map(tokens).sum();
         let seconds = begun.elapsed().as_secs_f64();
-        metrics.extend(update.metrics);
         metrics.entry("tokens_per_second".to_owned()).or_insert(total as f64 / seconds.max(1e-9));
         metrics.insert("seconds_collecting".to_owned(), gathered);
         metrics.insert("seconds".to_owned(), seconds);
-        Ok(Stepped { metrics, rollouts: collected.rollouts, warnings: collected.warnings })
+        Ok(Stepped { metrics, rollouts, warnings })
     }
 }
 
 /// How many tokens a model runs over for a group.
-fn tokens(group: &vr1_rollout::Group) -> usize {
+fn tokens(group: &Group) -> usize {
     group.prompt().len() + group.sequences().iter().map(|sequence| sequence.ids().len()).sum::<usize>()
 }

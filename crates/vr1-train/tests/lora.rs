@@ -10,7 +10,7 @@ use vr1_nn::Adapter;
 use vr1_processor::Processor;
 use vr1_run::Show;
 use vr1_train::{Recipe, RunOptions, Trainer};
-use vr1_vlm::Model;
+use vr1_vlm::{Backbone, Model};
 
 /// Held by tests that draw from libtorch's one generator.
 static GENERATOR: Mutex<()> = Mutex::new(());
@@ -54,14 +54,14 @@ fn trainer(dir: &Path, recipe: Recipe) -> vr1_train::Result<Trainer> {
 }
 
 /// The last hidden state of a prompt.
-fn state(model: &Model) -> Tensor {
+fn state(model: &dyn Backbone) -> Tensor {
     let processor = Processor::from_dir(&tiny()).unwrap();
     let messages =
         [vr1_processor::Message::text(vr1_processor::Role::User, "How many red cubes are left of the sphere?")];
     let layout = vr1_processor::Layout::Raw;
     let request = vr1_processor::PromptRequest { sample: "s", messages: &messages, layout, prefill: "" };
     let prompt = processor.prompt(&request).unwrap();
-    tch::no_grad(|| model.prefill(&model.embed(&[&prompt]).unwrap()).0.select(1, -1))
+    tch::no_grad(|| model.prefill(&[&prompt]).unwrap().0)
 }
 
 #[test]

@@ -1,4 +1,11 @@
-use super::{Advantages, DpoObjective, ObjectiveConfig, PairSource, Recipe, StageConfig};
+use vr1_grpo::{Baseline, GroupOfOne, GrpoConfig, Scale};
+use vr1_learn::ReferenceConfig;
+use vr1_rollout::Sampling;
+use vr1_sft::SftConfig;
+
+use super::{
+    Advantages, DpoObjective, GrpoObjective, ObjectiveConfig, PairLossConfig, PairSource, Recipe, StageConfig,
+};
 
 /// A key and what is wrong with its value.
 type Fault = (String, String);
@@ -15,15 +22,25 @@ impl Recipe {
             (false, _, Some(_)) => return both("steps"),
             _ => {}
         }
-        positive("evaluation.max_completion_tokens", self.evaluation.max_completion_tokens)?;
-        for (i, stage) in self.all_stages().iter().enumerate() {
-            let at = |key: &str| if alone { key.to_owned() } else { format!("stages.{i}.{key}") };
-            check_stage(stage).map_err(|(key, reason)| (at(&key), reason))?;
+        let stages = self.all_stages();
+        for (i, stage) in stages.iter().enumerate() {
+            // What a stage does not say itself stands at the top.
+            let said = |key: &str| self.stages.get(i).is_some_and(|stage| stage.says(key));
+            let at = |key: String| if alone || !said(&key) { key } else { format!("stages.{i}.{key}") };
+            check_stage(stage).map_err(|(key, reason)| (at(key), reason))?;
+            let compares = stage.objective.compares();
+            if self.stages.get(i).is_some_and(|stage| stage.reference.is_some()) && !compares {
+                return fault(&format!("stages.{i}.reference"), "the stage's loss compares with none");
+            }
+        }
+        if self.reference != ReferenceConfig::default() && !stages.iter().any(|stage| stage.objective.compares()) {
+            return fault("reference", "no loss compares with one");
         }
         if let Some(lora) = &self.lora {
             lora.config().validate().map_err(|e| ("lora".to_owned(), e.to_string()))?;
         }
-        if self.keep_best.is_some() && self.evaluation.every_steps == 0 {
+        let evaluates = |stage: &StageConfig| stage.evaluation.as_ref().is_some_and(|e| e.every_steps > 0);
+        if self.keep_best.is_some() && !stages.iter().any(evaluates) {
             return fault("keep_best", "needs evaluations during training: `evaluation.every_steps`");
         }
         Ok(())
@@ -39,62 +56,51 @@ fn positive(key: &str, value: usize) -> Result<(), Fault> {
 }
 
 fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
-    let invalid = |key: &str, error: String| fault(key, error);
     positive("steps", usize::try_from(stage.steps).unwrap_or(usize::MAX))?;
     match &stage.objective {
-        ObjectiveConfig::Grpo(grpo) => {
-            positive("objective.prompts_per_step", grpo.prompts_per_step)?;
-            positive("objective.iterations", usize::try_from(grpo.iterations).unwrap_or(usize::MAX))?;
-            if grpo.train.is_some() != grpo.sources.is_empty() {
-                return fault("objective.train", "either `train` or `sources`, one of the two");
-            }
-            for source in &grpo.sources {
-                weight("objective.sources", source.weight)?;
-            }
-            // What a single completion is compared with is not its group.
-            let compares = !matches!(&grpo.advantages, Advantages::Reinforce(_));
-            if grpo.group_size < 1 || (compares && grpo.group_size < 2) {
-                return fault("objective.group_size", "must be at least 2: an advantage compares");
-            }
-            if !(grpo.kl_in_reward.is_finite() && grpo.kl_in_reward >= 0.0) {
-                return fault("objective.kl_in_reward", "must be 0 or more and finite");
-            }
-            grpo.sampling.validate().or_else(|e| invalid("objective.sampling", e.to_string()))?;
-            grpo.loss.validate().or_else(|e| invalid("objective.loss", e.to_string()))?;
-            match &grpo.advantages {
-                Advantages::Group(config) => config.validate().map_err(|e| e.to_string()),
-                Advantages::Reinforce(config) => config.validate().map_err(|e| e.to_string()),
-                Advantages::PerReward { weights, .. } => match weights.is_empty() {
-                    true => Err("`weights`: at least one term".to_owned()),
-                    false => Ok(()),
-                },
-            }
-            .or_else(|reason| invalid("objective.advantages", reason))?;
-        }
+        ObjectiveConfig::Grpo(grpo) => check_grpo(grpo)?,
         ObjectiveConfig::Sft(sft) => {
             positive("objective.documents_per_step", sft.documents_per_step)?;
             positive("objective.documents", sft.documents.len())?;
             for document in &sft.documents {
                 weight("objective.documents", document.weight)?;
             }
-            sft.loss.validate().or_else(|e| invalid("objective.loss", e.to_string()))?;
+            valid("objective.loss", sft.loss.validate())?;
+            let SftConfig { alignment, normalizer, .. } = SftConfig::default();
+            own("objective.loss.alignment", sft.loss.alignment == alignment)?;
+            own("objective.loss.normalizer", sft.loss.normalizer == normalizer)?;
         }
         ObjectiveConfig::Dpo(dpo) => check_dpo(dpo, stage.steps)?,
         ObjectiveConfig::Kto(kto) => {
             positive("objective.answers_per_step", kto.answers_per_step)?;
-            kto.loss.validate().or_else(|e| invalid("objective.loss", e.to_string()))?;
+            valid("objective.loss", kto.loss.validate())?;
+            own("objective.loss.completions", kto.loss.completions.is_none())?;
         }
     }
     if let Some(reference) = stage.reference {
-        reference.validate().or_else(|e| invalid("reference", e.to_string()))?;
+        valid("reference", reference.validate())?;
     }
-    for (name, pairs) in stage.evaluation.iter().flat_map(|evaluation| &evaluation.preferences) {
-        if matches!(pairs, PairSource::Sampled { .. }) {
-            return fault(&format!("evaluation.preferences.{name}"), "held-out pairs are rows or written, not sampled");
+    if let Some(evaluation) = &stage.evaluation {
+        positive("evaluation.max_completion_tokens", evaluation.max_completion_tokens)?;
+        if evaluation.stage_beams == Some(0) {
+            return fault("evaluation.stage_beams", "must be at least 1");
+        }
+        let sampled = |pairs: &PairSource| matches!(pairs, PairSource::Sampled { .. });
+        if let Some((name, _)) = evaluation.preferences.iter().find(|(_, pairs)| sampled(pairs)) {
+            let reason = "held-out pairs are rows or written, not sampled";
+            return fault(&format!("evaluation.preferences.{name}"), reason);
         }
     }
-    let optimizer = stage.optimizer.as_ref().map_or(Ok(()), |optimizer| optimizer.validate());
-    optimizer.or_else(|e| invalid("optimizer", e.to_string()))
+    stage.optimizer.as_ref().map_or(Ok(()), |optimizer| valid("optimizer", optimizer.validate()))
+}
+
+fn valid<E: ToString>(key: &str, checked: Result<(), E>) -> Result<(), Fault> {
+    checked.or_else(|error| fault(key, error.to_string()))
+}
+
+/// A key that losses have for who calls them by hand; here the step says it.
+fn own(key: &str, unsaid: bool) -> Result<(), Fault> {
+    if unsaid { Ok(()) } else { fault(key, "is set by the step itself, not by a recipe") }
 }
 
 fn weight(key: &str, weight: f64) -> Result<(), Fault> {
@@ -104,6 +110,72 @@ fn weight(key: &str, weight: f64) -> Result<(), Fault> {
     }
 }
 
+fn check_sampling(key: &str, sampling: &Sampling) -> Result<(), Fault> {
+    valid(key, sampling.validate())?;
+    match sampling.seed {
+        0 => Ok(()),
+        _ => fault(&format!("{key}.seed"), "is the run's own, the recipe's `seed`"),
+    }
+}
+
+fn check_grpo(grpo: &GrpoObjective) -> Result<(), Fault> {
+    positive("objective.prompts_per_step", grpo.prompts_per_step)?;
+    positive("objective.group_size", grpo.group_size)?;
+    positive("objective.iterations", usize::try_from(grpo.iterations).unwrap_or(usize::MAX))?;
+    if grpo.train.is_some() != grpo.sources.is_empty() {
+        return fault("objective.train", "either `train` or `sources`, one of the two");
+    }
+    for source in &grpo.sources {
+        weight("objective.sources", source.weight)?;
+    }
+    if !(grpo.kl_in_reward.is_finite() && grpo.kl_in_reward >= 0.0) {
+        return fault("objective.kl_in_reward", "must be 0 or more and finite");
+    }
+    check_sampling("objective.sampling", &grpo.sampling)?;
+    check_advantages(grpo)?;
+    valid("objective.loss", grpo.loss.validate())?;
+    own("objective.loss.normalizer", grpo.loss.normalizer == GrpoConfig::default().normalizer)?;
+    own("objective.loss.entropy_tokens", grpo.loss.entropy_tokens.is_none())
+}
+
+fn check_advantages(grpo: &GrpoObjective) -> Result<(), Fault> {
+    let in_groups = |baseline: Baseline| matches!(baseline, Baseline::GroupMean | Baseline::LeaveOneOut);
+    // Whether a completion needs others in its group, and whether a group of equals teaches nothing.
+    let (company, idle) = match &grpo.advantages {
+        Advantages::Group(config) => {
+            valid("objective.advantages", config.validate())?;
+            if config.group_of_one == GroupOfOne::RawReward && grpo.group_size > 1 {
+                return fault("objective.advantages.group_of_one", "no group is of one here");
+            }
+            let raw = config.group_of_one == GroupOfOne::RawReward;
+            (!raw && (in_groups(config.baseline) || config.scale == Scale::Group), in_groups(config.baseline))
+        }
+        Advantages::Reinforce(config) => {
+            valid("objective.advantages", config.validate())?;
+            (in_groups(config.baseline), in_groups(config.baseline))
+        }
+        Advantages::PerReward { weights, epsilon } => {
+            if weights.is_empty() || weights.values().any(|weight| !weight.is_finite()) {
+                return fault("objective.advantages.weights", "must be at least one term, each with a finite weight");
+            }
+            if !(epsilon.is_finite() && *epsilon >= 0.0) {
+                return fault("objective.advantages.epsilon", "must be 0 or more and finite");
+            }
+            if grpo.kl_in_reward > 0.0 {
+                return fault("objective.kl_in_reward", "has no place among advantages of each reward by itself");
+            }
+            (true, true)
+        }
+    };
+    if company && grpo.group_size < 2 {
+        return fault("objective.group_size", "must be at least 2: an advantage compares");
+    }
+    if grpo.refill_rounds > 0 && !(idle && grpo.group_size > 1) {
+        return fault("objective.refill_rounds", "groups of equal rewards teach something with these advantages");
+    }
+    Ok(())
+}
+
 fn check_dpo(dpo: &DpoObjective, steps: u64) -> Result<(), Fault> {
     positive("objective.pairs_per_step", dpo.pairs_per_step)?;
     if dpo.rounds == 0 || dpo.rounds > steps {
@@ -111,6 +183,9 @@ fn check_dpo(dpo: &DpoObjective, steps: u64) -> Result<(), Fault> {
     }
     if !(0.0..=1.0).contains(&dpo.length_desensitisation) {
         return fault("objective.length_desensitisation", "must be in [0, 1]");
+    }
+    if let PairLossConfig::ReferenceFree(config) = &dpo.loss {
+        own("objective.loss.whole", config.whole.is_none())?;
     }
     if let Some(reason) = dpo.fault() {
         return fault("objective.loss", reason);
@@ -122,7 +197,7 @@ fn check_dpo(dpo: &DpoObjective, steps: u64) -> Result<(), Fault> {
         if !(margin.is_finite() && *margin >= 0.0) {
             return fault("objective.pairs.margin", "must be 0 or more and finite");
         }
-        sampling.validate().or_else(|e| fault("objective.pairs.sampling", e.to_string()))?;
+        check_sampling("objective.pairs.sampling", sampling)?;
     }
     Ok(())
 }

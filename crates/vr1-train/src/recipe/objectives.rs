@@ -27,6 +27,18 @@ pub enum ObjectiveConfig {
     Sft(SftObjective),
 }
 
+impl ObjectiveConfig {
+    /// Whether the model is compared with a reference.
+    pub(crate) fn compares(&self) -> bool {
+        match self {
+            Self::Grpo(grpo) => grpo.loss.beta != 0.0 || grpo.compares_rewards_with_a_reference(),
+            Self::Dpo(dpo) => matches!(dpo.loss, PairLossConfig::Dpo { .. }),
+            Self::Kto(_) => true,
+            Self::Sft(_) => false,
+        }
+    }
+}
+
 /// A source among others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +125,7 @@ impl GrpoObjective {
 
 /// How rewards become advantages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Advantages {
     /// Each reward less a baseline, over a scale: GRPO by default; with `baseline: leave_one_out` and `scale: none` RLOO.
     Group(AdvantageConfig),
@@ -285,20 +297,33 @@ impl DpoObjective {
         PreferenceLoss { pairs, length_desensitisation: self.length_desensitisation }
     }
 
-    /// What is out of range in the loss.
+    /// What is out of range in the loss, or has no place in it.
     pub(crate) fn fault(&self) -> Option<String> {
         match &self.loss {
             PairLossConfig::ReferenceFree(config) => config.validate().err().map(|error| error.to_string()),
             PairLossConfig::Dpo { losses, .. } if losses.is_empty() => Some("`losses`: at least one".to_owned()),
-            PairLossConfig::Dpo { beta, divergence, losses, label_smoothing } => losses.iter().find_map(|term| {
-                // Of a mixture, only the losses that smooth are told to.
-                let label_smoothing = if losses.len() == 1 { *label_smoothing } else { 0.0 };
-                let divergence = if losses.len() == 1 { *divergence } else { Divergence::default() };
-                let config =
-                    DpoConfig { loss: term.loss, beta: *beta, label_smoothing, divergence, ..DpoConfig::default() };
-                let smooth = losses.len() > 1 && matches!(term.loss, DpoLoss::Exo);
-                if smooth { None } else { config.validate().err().map(|error| error.to_string()) }
-            }),
+            PairLossConfig::Dpo { beta, divergence, losses, label_smoothing } => {
+                if let Some(term) = losses.iter().find(|term| !term.weight.is_finite()) {
+                    return Some(format!("`losses`: a `weight` is {}, and must be finite", term.weight));
+                }
+                let plain = |loss| DpoConfig { loss, beta: *beta, ..DpoConfig::default() };
+                let smoothed = |loss| DpoConfig { label_smoothing: *label_smoothing, ..plain(loss) };
+                let diverging = |loss| DpoConfig { divergence: *divergence, ..plain(loss) };
+                // EXO is nothing without smoothing, the others may do without.
+                let each = |loss| match loss {
+                    DpoLoss::Exo => smoothed(loss),
+                    _ => plain(loss),
+                };
+                let fault = |config: DpoConfig| config.validate().err().map(|error| error.to_string());
+                // A setting that any loss of the mixture has a place for does something.
+                let idle = |with: &dyn Fn(DpoLoss) -> DpoConfig| -> Option<String> {
+                    let faults: Vec<Option<String>> = losses.iter().map(|term| fault(with(term.loss))).collect();
+                    faults.iter().all(Option::is_some).then(|| faults.into_iter().flatten().next()).flatten()
+                };
+                let own = losses.iter().find_map(|term| fault(each(term.loss)));
+                let exo = |loss| DpoConfig { label_smoothing: each(loss).label_smoothing, ..diverging(loss) };
+                own.or_else(|| idle(&smoothed)).or_else(|| idle(&exo))
+            }
         }
     }
 }

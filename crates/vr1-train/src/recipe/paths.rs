@@ -64,7 +64,10 @@ impl Recipe {
                 ObjectiveConfig::Kto(_) => return Err(own_files("judged answers")),
             }
         }
-        self.evaluation.sets = BTreeMap::from([("test".to_owned(), test)]);
+        let stages = self.stages.iter_mut().filter_map(|stage| stage.evaluation.as_mut());
+        for evaluation in std::iter::once(&mut self.evaluation).chain(stages) {
+            evaluation.sets = BTreeMap::from([("test".to_owned(), test.clone())]);
+        }
         Ok(())
     }
 }

@@ -38,6 +38,18 @@ impl StageConfig {
         Self { name, steps, objective, freeze, optimizer, reference, prompt: None, evaluation: None }
     }
 
+    /// Whether it says itself what stands under `key` or above it.
+    pub(super) fn says(&self, key: &str) -> bool {
+        match key.split('.').next() {
+            Some("freeze") => self.freeze.is_some(),
+            Some("optimizer") => self.optimizer.is_some(),
+            Some("reference") => self.reference.is_some(),
+            Some("prompt") => self.prompt.is_some(),
+            Some("evaluation") => self.evaluation.is_some(),
+            _ => true,
+        }
+    }
+
     /// How its learner learns.
     pub(crate) fn learner(&self, tokens_per_micro_batch: usize) -> LearnerConfig {
         let iterations = match &self.objective {

@@ -1,0 +1,338 @@
+mod options;
+mod resume;
+mod saved;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use options::RunOptions;
+use serde_json::Value;
+use vr1_data::Dataset;
+use vr1_decode::LocalEngine;
+use vr1_learn::Step;
+use vr1_nn::Adapter;
+use vr1_processor::Processor;
+use vr1_reward::Program;
+use vr1_rollout::{Engine, Version};
+use vr1_run::{
+    EventWriter, Interrupt, Progress, RunFolder, Show, StageScores, StepMetrics, Summary, report, write_plots,
+};
+use vr1_vlm::{Backbone, Model};
+
+use self::saved::Origin;
+use self::stage::{evaluation, learner, objective, setting};
+use super::evaluate::Evaluation;
+use super::grpo::Setting;
+use crate::recipe::{Recipe, StageConfig};
+use crate::{Error, Objective, Result, Run, Stepped};
+
+/// A run by a recipe: its stages one after the other, with a folder that says what happened.
+pub struct Trainer {
+    recipe: Recipe,
+    stages: Vec<StageConfig>,
+    run: Run,
+    reward: Arc<Program>,
+    /// The stage that is under way, and the steps that were taken before it.
+    stage: usize,
+    before_stage: u64,
+    objective: Box<dyn Objective>,
+    /// What the objective of a resumed run takes up at its first step.
+    resumed: Option<Value>,
+    evaluation: Evaluation,
+    /// Held-out samples of the user's own.
+    held_out: Vec<(String, Arc<dyn Dataset>)>,
+    folder: RunFolder,
+    events: EventWriter,
+    progress: Progress,
+    interrupt: Interrupt,
+    show: Show,
+    done: u64,
+    /// Scores before the first step.
+    before: BTreeMap<String, f64>,
+    /// Scores after each stage that is over, but for the last.
+    over: Vec<StageScores>,
+    /// The step of the best evaluation during training, and its score.
+    best: Option<(u64, f64)>,
+    begun: Instant,
+    /// Seconds that the run took before it was taken up again.
+    earlier: f64,
+    origin: Origin,
+}
+
+impl std::fmt::Debug for Trainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("recipe", &self.recipe.system).field("done", &self.done).finish_non_exhaustive()
+    }
+}
+
+/// What a trainer begins with.
+struct Beginning {
+    model: Rc<dyn Backbone>,
+    processor: Processor,
+    stage: usize,
+    before_stage: u64,
+    origin: Origin,
+}
+
+impl Trainer {
+    /// A run of `recipe` on the model that it names.
+    ///
+    /// # Errors
+    /// If the model, the data, the reward or the run's folder cannot be had; nothing is written before all else is.
+    pub fn new(recipe: Recipe, options: RunOptions) -> Result<Self> {
+        let dir = vr1_vlm::resolve(&recipe.model)?;
+        let model = Model::load(&dir, options.device, options.kind)?;
+        let processor = Processor::from_dir(&dir)?;
+        Self::begin(recipe, model, processor, options, Origin::Recipe)
+    }
+
+    /// A run of `recipe` on a model made elsewhere.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`].
+    pub fn with_model(recipe: Recipe, model: Model, processor: Processor, options: RunOptions) -> Result<Self> {
+        Self::begin(recipe, model, processor, options, Origin::Elsewhere)
+    }
+
+    fn begin(recipe: Recipe, model: Model, processor: Processor, options: RunOptions, origin: Origin) -> Result<Self> {
+        model.fits(&processor)?;
+        let model = match &recipe.lora {
+            Some(lora) => model.with_adapter(Adapter::random(lora.config(), recipe.seed)?)?,
+            None => model,
+        };
+        let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, origin };
+        Self::assemble(recipe, beginning, &options, |recipe| {
+            let folder = RunFolder::create(&options.out)?;
+            folder.write_config(recipe)?;
+            Ok(folder)
+        })
+    }
+
+    fn assemble(
+        recipe: Recipe,
+        Beginning { model, processor, stage, before_stage, origin }: Beginning,
+        options: &RunOptions,
+        folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
+    ) -> Result<Self> {
+        recipe.check().map_err(|(key, reason)| Error::Recipe(format!("`{key}` {reason}")))?;
+        let reward = Arc::new(Program::compile(recipe.reward.clone(), &options.registry)?.tested()?);
+        let stages = recipe.all_stages();
+        let Some(config) = stages.get(stage) else {
+            return Err(Error::Recipe(format!("there is no stage {stage} among {}", stages.len())));
+        };
+        stage::check(&stages[stage..], &recipe, &reward, model.as_ref())?;
+        let evaluation = evaluation(config, &recipe)?;
+        let objective = objective(config, &recipe, &reward)?;
+        let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
+        let learner = learner(config, &recipe, model, &processor)?;
+        let run = Run::new(Box::new(engine), learner, processor, recipe.seed);
+        let interrupt = Interrupt::install().unwrap_or_default();
+        let folder = folder(&recipe)?;
+        let events = EventWriter::create(folder.path(), 1)?;
+        let progress = Progress::new(recipe.all_steps(), 0, options.show);
+        Ok(Self {
+            recipe,
+            stages,
+            run,
+            reward,
+            stage,
+            before_stage,
+            objective,
+            resumed: None,
+            evaluation,
+            held_out: Vec::new(),
+            folder,
+            events,
+            progress,
+            interrupt,
+            show: options.show,
+            done: 0,
+            before: BTreeMap::new(),
+            over: Vec::new(),
+            best: None,
+            begun: Instant::now(),
+            earlier: 0.0,
+            origin,
+        })
+    }
+
+    /// What it does.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The model as it is now.
+    pub fn model(&self) -> &dyn Backbone {
+        self.run.learner.model().as_ref()
+    }
+
+    /// Its processor.
+    pub fn processor(&self) -> &Processor {
+        &self.run.processor
+    }
+
+    /// The run's folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the objective of the stage that is under way is made with.
+    pub fn setting(&self) -> Setting<'_> {
+        setting(&self.stages[self.stage], &self.recipe, &self.reward)
+    }
+
+    /// Samples with another engine from here on.
+    ///
+    /// # Errors
+    /// If the engine cannot take the weights as they are.
+    pub fn set_engine(&mut self, engine: Box<dyn Engine>) -> Result<()> {
+        self.run.set_engine(engine);
+        self.run.engine().map(drop)
+    }
+
+    /// Learns by another objective in the stage that is under way. In a run that was taken up again, before its first step,
+    /// it takes up the state that it had.
+    pub fn set_objective(&mut self, objective: Box<dyn Objective>) {
+        self.objective = objective;
+    }
+
+    /// Evaluates on samples of the user's own, too, or instead of the recipe's set of that name.
+    pub fn set_held_out(&mut self, name: &str, samples: Arc<dyn Dataset>) {
+        self.evaluation.set(name, samples.clone());
+        self.held_out.push((name.to_owned(), samples));
+    }
+
+    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on.
+    ///
+    /// # Errors
+    /// If a prompt cannot be made or the engine fails.
+    pub fn evaluate(&mut self) -> Result<BTreeMap<String, f64>> {
+        let (scores, warnings) = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt)?;
+        self.warn(&warnings);
+        Ok(scores)
+    }
+
+    fn warn(&self, warnings: &[String]) {
+        if self.show != Show::Quiet {
+            warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+        }
+    }
+
+    /// Evaluates, trains, evaluates again, and leaves the folder with checkpoint, summary, plots and report.
+    ///
+    /// After Ctrl-C the step under way is finished and the folder is left whole, with a summary of the steps that were
+    /// taken.
+    ///
+    /// # Errors
+    /// If a step fails. What was learnt before it is saved first, and the folder can be resumed.
+    pub fn run(mut self) -> Result<Summary> {
+        if self.done == 0 && self.before.is_empty() {
+            self.before = self.evaluate()?;
+        }
+        while self.done < self.recipe.all_steps() && !self.interrupt.requested() {
+            if let Err(error) = self.step() {
+                self.progress.finish();
+                if self.done > 0
+                    && let Err(also) = self.checkpoint()
+                {
+                    self.warn(&[format!("what was learnt before could not be saved: {also}")]);
+                }
+                return Err(error);
+            }
+        }
+        self.progress.finish();
+        self.checkpoint()?;
+        let after = self.evaluate()?;
+        let seconds = self.seconds();
+        let mut stages = self.over;
+        if self.stages.len() > 1 {
+            stages.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, after.clone()));
+        }
+        let summary = Summary { before: self.before, after, stages, steps: self.done, seconds };
+        self.folder.write_summary(&summary)?;
+        write_plots(self.folder.path())?;
+        report(self.folder.path())?;
+        Ok(summary)
+    }
+
+    /// Takes one step and records it: what was measured.
+    ///
+    /// # Errors
+    /// If the step fails; the parameters are then as they were. If what follows a step fails, an evaluation or a checkpoint,
+    /// the step was taken all the same.
+    pub fn step(&mut self) -> Result<StepMetrics> {
+        if let Some(state) = &self.resumed {
+            self.objective.restore(state)?;
+            self.resumed = None;
+        }
+        let stage = &self.stages[self.stage];
+        let at = Step { done: self.done - self.before_stage, of: stage.steps };
+        let every = stage.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
+        let Stepped { metrics, rollouts, warnings } = self.run.step(self.objective.as_mut(), at)?;
+        self.done += 1;
+        let mut metrics = StepMetrics { step: self.done, values: metrics };
+        if self.stages.len() > 1 {
+            metrics.set("stage", self.stage as f64 + 1.0);
+        }
+        self.warn(&warnings);
+        if !rollouts.is_empty() {
+            self.folder.write_rollouts(self.done, &rollouts)?;
+        }
+        let last = self.done == self.recipe.all_steps();
+        let stage_over = !last && at.done + 1 == at.of;
+        let due = !last && (stage_over || (every > 0 && self.done.is_multiple_of(every)));
+        let scores = if due { Some(self.evaluate()) } else { None };
+        if let Some(Ok(scores)) = &scores {
+            metrics.values.extend(scores.clone());
+        }
+        self.folder.append_metrics(&metrics)?;
+        self.events.write(&metrics)?;
+        self.progress.step(&metrics);
+        let scores = scores.transpose()?;
+        let improved = scores.as_ref().is_some_and(|scores| self.compare(scores));
+        if let (Some(scores), true) = (scores, stage_over) {
+            self.next_stage(scores)?;
+        }
+        let save = self.recipe.save_every_steps;
+        if improved || (!last && save > 0 && self.done.is_multiple_of(save)) {
+            self.checkpoint()?;
+        }
+        Ok(metrics)
+    }
+
+    /// Whether an evaluation is the best so far by the score that the recipe keeps.
+    fn compare(&mut self, scores: &BTreeMap<String, f64>) -> bool {
+        let score = self.recipe.keep_best.as_ref().and_then(|name| scores.get(name)).copied();
+        let Some(score) = score.filter(|score| self.best.is_none_or(|(_, best)| *score > best)) else { return false };
+        self.best = Some((self.done, score));
+        true
+    }
+
+    /// Begins the next stage from the weights as they are; the one before ended with `scores`.
+    fn next_stage(&mut self, scores: BTreeMap<String, f64>) -> Result<()> {
+        let config = &self.stages[self.stage + 1];
+        let objective = objective(config, &self.recipe, &self.reward)?;
+        let mut evaluation = evaluation(config, &self.recipe)?;
+        self.held_out.iter().for_each(|(name, samples)| evaluation.set(name, samples.clone()));
+        let model = self.run.learner.model().clone();
+        let mut learner = learner(config, &self.recipe, model, &self.run.processor)?;
+        learner.continue_from(Version(self.done));
+        if objective.compares() {
+            // The start of a later stage is not the model that the recipe names.
+            learner.renew_reference()?;
+        }
+        self.over.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, scores));
+        self.run.set_learner(learner);
+        (self.stage, self.before_stage) = (self.stage + 1, self.done);
+        (self.objective, self.evaluation) = (objective, evaluation);
+        Ok(())
+    }
+
+    fn seconds(&self) -> f64 {
+        self.earlier + self.begun.elapsed().as_secs_f64()
+    }
+}

@@ -1,0 +1,28 @@
+use std::path::PathBuf;
+
+use tch::{Device, Kind};
+use vr1_reward::Registry;
+use vr1_run::Show;
+
+/// What a run is told beside its recipe.
+#[derive(Debug, Clone)]
+pub struct RunOptions {
+    /// The run's folder, which holds no run yet.
+    pub out: PathBuf,
+    /// Where tensors live.
+    pub device: Device,
+    /// The parameters' kind of number; optimizer states are f32 whatever it is.
+    pub kind: Kind,
+    /// Whether progress is shown on stderr.
+    pub show: Show,
+    /// Verifiers that the recipe's reward may call.
+    pub registry: Registry,
+}
+
+impl RunOptions {
+    /// A run in `out` on the CPU in f32, with the built-in verifiers.
+    pub fn new(out: impl Into<PathBuf>) -> Self {
+        let (device, kind, show) = (Device::Cpu, Kind::Float, Show::Auto);
+        Self { out: out.into(), device, kind, show, registry: Registry::default() }
+    }
+}

@@ -1,0 +1,134 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vr1_run::{RunError, StageScores};
+use vr1_vlm::Backbone;
+
+use super::Trainer;
+use crate::{Error, Result};
+
+/// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Progressed {
+    pub(super) step: u64,
+    /// The stage under way, from 0, and the steps that were taken before it.
+    pub(super) stage: usize,
+    pub(super) before_stage: u64,
+    pub(super) seconds: f64,
+    pub(super) before: BTreeMap<String, f64>,
+    /// Scores after each stage that is over.
+    pub(super) over: Vec<StageScores>,
+    /// The step of the best evaluation, and its score.
+    pub(super) best: Option<(u64, f64)>,
+    /// Where its first model came from.
+    pub(super) origin: Origin,
+    /// What the reference is, where there is one.
+    pub(super) reference: Option<Reference>,
+    pub(super) objective: serde_json::Value,
+}
+
+/// Where the model of a run's start can be found again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Origin {
+    /// Where the recipe says.
+    #[default]
+    Recipe,
+    /// Nowhere: it was handed in.
+    Elsewhere,
+}
+
+/// What a reference is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Reference {
+    /// The model that the run began with.
+    Start,
+    /// Another, which is beside the checkpoint.
+    Moved,
+}
+
+const STATE: &str = "trainer_state.json";
+/// The folder of the adapter by itself.
+pub(super) const ADAPTER: &str = "adapter";
+/// The folder of a reference that is not the model the run began with.
+pub(super) const REFERENCE: &str = "reference";
+
+impl Progressed {
+    pub(super) fn read(dir: &Path) -> Result<Self> {
+        let path = dir.join(STATE);
+        let broken = |reason: String| Error::State { path: path.clone(), reason };
+        let text = std::fs::read(&path).map_err(|error| broken(error.to_string()))?;
+        serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let path = dir.join(STATE);
+        let broken = |reason: String| Error::State { path: path.clone(), reason };
+        let text = serde_json::to_vec_pretty(self).map_err(|error| broken(error.to_string()))?;
+        std::fs::write(&path, text).map_err(|error| broken(error.to_string()))
+    }
+}
+
+impl Trainer {
+    /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them, and beside them what
+    /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step. An
+    /// adapter is merged into the model, and stands by itself in `adapter/` as peft reads it; a reference that is not the
+    /// recipe's model stands in `reference/`.
+    ///
+    /// # Errors
+    /// If it cannot be written; earlier checkpoints stay.
+    pub fn checkpoint(&self) -> Result<PathBuf> {
+        let path = self.folder.checkpoint(self.done, |dir| self.write(dir))?;
+        if self.recipe.keep_checkpoints > 0 {
+            self.folder.prune_checkpoints(self.recipe.keep_checkpoints, self.best.map(|(step, _)| step))?;
+        }
+        Ok(path)
+    }
+
+    fn write(&self, dir: &Path) -> Result<()> {
+        let learner = &self.run.learner;
+        self.save_model(learner.model().as_ref(), dir)?;
+        self.run.processor.save(dir)?;
+        learner.save(dir)?;
+        // Neither what a later stage began with nor what was handed in is found where the recipe says.
+        let lost = self.before_stage > 0 || self.origin == Origin::Elsewhere;
+        let moved = lost || learner.moved_reference().is_some();
+        if let Some(reference) = learner.reference().filter(|_| moved) {
+            let dir = dir.join(REFERENCE);
+            make(&dir)?;
+            self.save_model(reference.as_ref(), &dir)?;
+        }
+        let kind = if moved { Reference::Moved } else { Reference::Start };
+        Progressed {
+            step: self.done,
+            stage: self.stage,
+            before_stage: self.before_stage,
+            seconds: self.seconds(),
+            before: self.before.clone(),
+            over: self.over.clone(),
+            best: self.best,
+            origin: self.origin,
+            reference: learner.reference().map(|_| kind),
+            objective: self.resumed.clone().unwrap_or_else(|| self.objective.state()),
+        }
+        .write(dir)
+    }
+
+    fn save_model(&self, model: &dyn Backbone, dir: &Path) -> Result<()> {
+        model.save(dir, model.kind())?;
+        if model.parameters().adapter().is_some() {
+            let adapter = dir.join(ADAPTER);
+            make(&adapter)?;
+            model.save_adapter(&adapter, Some(&self.recipe.model))?;
+        }
+        Ok(())
+    }
+}
+
+fn make(dir: &Path) -> Result<()> {
+    let io = |source| RunError::Io { action: "create the folder", path: dir.to_owned(), source };
+    Ok(std::fs::create_dir_all(dir).map_err(io)?)
+}
