@@ -12,7 +12,7 @@ use super::cut::cut;
 use super::features::Encoded;
 use super::gradients::{Gradients, drop_gradients};
 use super::part::{Part, count, parts, sampler_gap};
-use super::score::{lists, score};
+use super::score::{check, lists, score};
 use crate::{
     Error, Loss, Needs, Optimizer, OptimizerConfig, ReferenceConfig, Result, Scored, SequenceLogprobs, Signals, Stats,
 };
@@ -192,7 +192,7 @@ impl Learner {
     /// # Errors
     /// If no reference is kept, or a sequence does not fit the model.
     pub fn reference_logprobs(&mut self, groups: &[Group], needs: &Needs) -> Result<Vec<SequenceLogprobs>> {
-        groups.iter().try_for_each(|group| self.check(group))?;
+        check(self.model.as_ref(), groups)?;
         let mut encoded = self.nothing_encoded();
         let mut all = Vec::new();
         for pieces in cut(groups, self.config.tokens_per_micro_batch, needs.coupling) {
@@ -216,7 +216,7 @@ impl Learner {
     ) -> Result<BTreeMap<String, f64>> {
         let step = at.done + 1;
         signals.check(groups)?;
-        groups.iter().try_for_each(|group| self.check(group))?;
+        check(self.model.as_ref(), groups)?;
         let needs = loss.needs();
         let counts = count(groups, signals);
         if counts.tokens == 0.0 {
@@ -256,19 +256,6 @@ impl Learner {
         metrics.insert("learning_rate".to_owned(), self.learning_rate(at));
         metrics.insert("micro_batches".to_owned(), parts.len() as f64);
         Ok(metrics)
-    }
-
-    fn check(&self, group: &Group) -> Result<()> {
-        self.model.check(group.prompt())?;
-        for sequence in group.sequences() {
-            self.model.check(sequence.tail())?;
-            let (tokens, most) = (group.prompt().len() + sequence.tail().len(), self.model.max_tokens());
-            if tokens > most {
-                let reason = format!("{tokens} tokens where {most} fit");
-                return Err(Error::Sequence { sample: group.prompt().sample().into(), reason });
-            }
-        }
-        Ok(())
     }
 
     fn scored(

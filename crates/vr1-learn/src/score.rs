@@ -8,7 +8,7 @@ use vr1_rollout::Group;
 use vr1_vlm::{Backbone, Batch, Features, Piece};
 
 use crate::features::Encoded;
-use crate::{Needs, Reach, Result};
+use crate::{Error, Needs, Reach, Result};
 
 /// Tokens whose logits are held at once.
 const CHUNK: i64 = 4096;
@@ -91,17 +91,33 @@ pub type SequenceLogprobs = Vec<f32>;
 pub fn logprobs(model: &dyn Backbone, groups: &[Group], temperature: f64) -> Result<Vec<SequenceLogprobs>> {
     let needs = Needs { temperature, ..Needs::default() };
     let nothing = Tensor::zeros([0], (Kind::Int64, model.device()));
+    if groups.is_empty() {
+        return Ok(Vec::new());
+    }
+    check(model, groups)?;
     let pieces: Vec<Piece<'_>> = groups.iter().map(Piece::whole).collect();
     let batch = Batch::new(&pieces)?;
-    for group in groups {
-        model.check(group.prompt())?;
-        group.sequences().iter().try_for_each(|sequence| model.check(sequence.tail()))?;
-    }
     let said = tch::no_grad(|| {
         let features = Encoded::default().of_reference(model, &batch)?;
         score(model, &batch, &features, &nothing, &needs)
     })?;
     lists(&said.logprobs, &batch.lengths)
+}
+
+/// Checks that every sequence is made as `model` wants it, and fits.
+pub(crate) fn check(model: &dyn Backbone, groups: &[Group]) -> Result<()> {
+    for group in groups {
+        model.check(group.prompt())?;
+        for sequence in group.sequences() {
+            model.check(sequence.tail())?;
+            let (tokens, most) = (group.prompt().len() + sequence.tail().len(), model.max_tokens());
+            if tokens > most {
+                let reason = format!("{tokens} tokens where {most} fit");
+                return Err(Error::Sequence { sample: group.prompt().sample().into(), reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// `[B, T]` as a list for each row.

@@ -3,6 +3,7 @@
 
 mod tiny;
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
@@ -148,6 +149,33 @@ fn a_loss_that_is_not_one_number_with_a_gradient_is_an_error() {
     }
 }
 
+/// A loss that comes back to the micro-batch before, whose graph is gone.
+#[derive(Debug, Default)]
+struct Stale(RefCell<Option<Tensor>>);
+
+impl Loss for Stale {
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    fn loss(&self, scored: &Scored, _: &Counts) -> Result<(Tensor, Stats)> {
+        let own = scored.logprobs.sum(Kind::Float);
+        let before = self.0.replace(Some(own.shallow_clone()));
+        Ok((before.map_or_else(|| own.shallow_clone(), |before| &own + before), Stats::default()))
+    }
+}
+
+#[test]
+fn a_backward_pass_that_breaks_off_leaves_no_gradient() {
+    let groups = mixed();
+    let mut learner = learner(model("qwen2_vl_1", Kind::Float), config());
+    learner.keep_reference().unwrap();
+    let before = everything(&learner);
+    let error = learner.update(&groups, &signals(&groups), &Stale::default(), FIRST).unwrap_err();
+    assert!(matches!(error, Error::Tch(_)), "{error}");
+    assert_eq!(changed(&before, &everything(&learner)), Vec::<String>::new());
+}
+
 /// What an update of `groups` says.
 fn refused(groups: &[Group], signals: Signals, loss: &dyn Loss) -> Error {
     let mut learner = plain(model("qwen2_vl_1", Kind::Float), 1e-3);
@@ -199,6 +227,9 @@ fn a_sequence_that_the_model_cannot_take_is_named() {
     let long = [group(0, &short, &[vec![5], vec![6; 600]])];
     let error = refused(&long, Signals::new(vec![1.0, 2.0]), &linear);
     assert_eq!(error.to_string(), format!("sample `short`: {} tokens where 512 fit", short.len() + 600));
+    let asked = vr1_learn::logprobs(&model("qwen2_vl_1", Kind::Float), &long, 1.0).unwrap_err();
+    assert_eq!(asked.to_string(), error.to_string());
+    assert!(vr1_learn::logprobs(&model("qwen2_vl_1", Kind::Float), &[], 1.0).unwrap().is_empty());
     let beyond = [group(0, &short, &[vec![5, 374]])];
     let error = refused(&beyond, Signals::new(vec![1.0]), &linear).to_string();
     assert!(error.contains("the id 374 in `short`"), "{error}");

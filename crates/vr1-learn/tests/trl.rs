@@ -42,7 +42,7 @@ fn recorded() -> Recorded {
     assert_eq!(expected["settings"]["max_pixels"], processor.images().unwrap().max_pixels);
     let text = std::fs::read_to_string(fixtures().join("rows.jsonl")).unwrap();
     let row = |(line, ids): (&str, &Value)| Row {
-        prompt: shown(&processor, &serde_json::from_str(line).unwrap(), &numbers(&ids["prompt_ids"])),
+        prompt: shown(processor, &serde_json::from_str(line).unwrap(), &numbers(&ids["prompt_ids"])),
         chosen: numbers(&ids["chosen_ids"]),
         rejected: numbers(&ids["rejected_ids"]),
     };

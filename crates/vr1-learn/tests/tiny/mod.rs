@@ -8,7 +8,7 @@ mod losses;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use image::RgbImage;
 use tch::{Device, Kind};
@@ -37,7 +37,13 @@ pub(crate) fn model(name: &str, kind: Kind) -> Model {
 /// The families that see pictures, a checkpoint each.
 pub(crate) const SEEING: [&str; 2] = ["qwen2_vl_1", "qwen2_5_vl_1"];
 
-pub(crate) fn processor() -> Processor {
+/// The processor of all these models.
+pub(crate) fn processor() -> &'static Processor {
+    static PROCESSOR: OnceLock<Processor> = OnceLock::new();
+    PROCESSOR.get_or_init(read)
+}
+
+fn read() -> Processor {
     let dir = folder("crates/vr1-processor/tests/fixtures/checkpoint");
     let images = ImageProcessor { max_pixels: 28 * 28 * 40, ..ImageProcessor::from_dir(&dir).unwrap() };
     let template = ChatTemplate::from_dir(&dir).unwrap();
