@@ -4,15 +4,9 @@
 mod tiny;
 
 use tch::{Kind, Tensor};
-use tiny::{
-    FIRST, Linear, Named, Spy, answers, bits, difference, gradients, group, learner, mixed, model, signals, steady,
-    step,
-};
-use vr1_dpo::KtoConfig;
-use vr1_grpo::{GrpoConfig, grpo_loss};
-use vr1_learn::{
-    ImitationLoss, JudgedLoss, Learner, LearnerConfig, Loss, OptimizerConfig, PolicyLoss, Signals, Update,
-};
+use tiny::{FIRST, Linear, Named, answers, difference, gradients, group, learner, mixed, model, signals, steady};
+use vr1_grpo::{Aggregation, EmptyRows, GrpoConfig, grpo_loss};
+use vr1_learn::{ImitationLoss, Learner, LearnerConfig, Loss, OptimizerConfig, PolicyLoss, Signals, Update};
 use vr1_rollout::Group;
 use vr1_sft::{Alignment, Objective, SftConfig, sft_loss};
 use vr1_vlm::{Backbone, Batch, Model, Piece};
@@ -128,96 +122,33 @@ fn token_signals_weigh_each_token_by_its_own() {
     assert!(difference(&apart, &shared) > 0.1);
 }
 
-/// The sums of log-probabilities of every prompt with the first answer of the group before it, each in a pass of its own.
-fn swapped(model: &dyn Backbone, groups: &[Group]) -> Vec<f64> {
-    let one = |i: usize| {
-        let ids = groups[(i + groups.len() - 1) % groups.len()].sequences()[0].ids();
-        let token = |t: usize| {
-            let before = groups[i].prompt().extend(&ids[..t], "").unwrap();
-            let (hidden, _) = model.prefill(&[&before]).unwrap();
-            model.logits(&hidden).log_softmax(-1, Kind::Double).double_value(&[0, ids[t]])
+#[test]
+fn what_takes_no_part_teaches_nothing() {
+    // Behind one prompt, a whole group, and in the midst of others.
+    let groups = mixed();
+    let parts = [true, false, true, true, true, true, false, false, false, true, true];
+    let kept: Vec<Group> = {
+        let mut marks = parts.iter();
+        let own = |group: &Group| {
+            let sequences = group.sequences().iter().cloned();
+            Group::new(group.key(), sequences.filter(|_| *marks.next().unwrap()).collect()).ok()
         };
-        (0..ids.len()).map(token).sum()
+        groups.iter().filter_map(own).collect()
     };
-    tch::no_grad(|| (0..groups.len()).map(one).collect())
-}
-
-#[test]
-fn the_divergence_of_kto_is_that_of_answers_to_other_prompts() {
-    let prompts = mixed();
-    let lengths: [&[usize]; 4] = [&[3, 2], &[6], &[1, 1, 4], &[5]];
-    let one = |i: usize| group(i as u64, prompts[i].prompt(), &answers(lengths[i]));
-    let groups: Vec<Group> = (0..4).map(one).collect();
-    let likes = Signals::new(vec![1.0, 0.0, 1.0, 0.0, 1.0, 1.0, 0.0]);
-    let spy = Spy::new(JudgedLoss { config: KtoConfig::default() });
-    let mut positive = 0;
-    for budget in [0, 1, 150] {
-        let optimizer = steady(3e-3);
-        let config = LearnerConfig { optimizer, tokens_per_micro_batch: budget, ..LearnerConfig::default() };
-        let mut learner = learner(model("qwen2_vl_1", Kind::Float), config);
-        learner.keep_reference().unwrap();
-        for done in 0..3 {
-            let [own, kept] = [tiny::of(&learner), learner.reference().unwrap().as_ref()].map(|m| swapped(m, &groups));
-            let mean = own.iter().zip(&kept).map(|(own, kept)| own - kept).sum::<f64>() / 4.0;
-            let update = learner.update(&groups, &likes, &spy, step(done)).unwrap();
-            let (found, expected) = (spy.take().mismatched_kl.unwrap(), mean.max(0.0));
-            assert!((found - expected).abs() < 1e-4, "step {done}, {budget} tokens: {found}, by hand {expected}");
-            assert!((update.metrics["kl"] - found).abs() < 1e-9);
-            positive += usize::from(expected > 1e-2);
-        }
-    }
-    assert!(positive > 0, "the policy never went away from the reference");
-}
-
-#[test]
-fn kto_needs_answers_to_other_prompts() {
-    let alone = [group(0, mixed()[0].prompt(), &answers(&[3, 2]))];
-    let mut learner = bare();
-    learner.keep_reference().unwrap();
-    let judged = JudgedLoss { config: KtoConfig::default() };
-    let error = learner.update(&alone, &Signals::new(vec![1.0, 0.0]), &judged, FIRST).unwrap_err().to_string();
-    assert_eq!(error, "sample `one`: its step has no other prompt, whose answers it could be compared with");
-}
-
-#[test]
-fn chosen_tokens_are_those_of_the_preferred_answer_whatever_the_signals_are() {
-    // Rewards as signals: both positive, or the better one 0.
-    use vr1_dpo::{DpoConfig, DpoLoss};
-    use vr1_learn::{PairLoss, PreferenceLoss, WeightedLoss};
-    let groups = [group(0, mixed()[0].prompt(), &answers(&[3, 7])), group(1, mixed()[1].prompt(), &answers(&[4, 2]))];
-    let terms = vec![WeightedLoss { weight: 1.0, loss: DpoLoss::ChosenNll }];
-    let pairs = PairLoss::Referenced { config: DpoConfig::default(), terms };
-    let loss = PreferenceLoss { pairs, length_desensitisation: 1.0 };
-    let of = |signals: [f32; 4]| {
-        let mut learner = bare();
-        learner.keep_reference().unwrap();
-        let update = learner.update(&groups, &Signals::new(signals.to_vec()), &loss, FIRST).unwrap();
-        (update.metrics["loss"], gradients(&learner))
-    };
-    let (value, gradient) = of([1.0, -1.0, -1.0, 1.0]);
-    for signals in [[0.9, 0.3, 0.2, 0.7], [0.0, -3.0, -1.0, 0.0]] {
-        let (other_value, other) = of(signals);
-        assert_eq!(other_value, value);
-        assert!(gradient.iter().all(|(name, tensor)| bits(tensor) == bits(&other[name])));
-    }
-}
-
-#[test]
-fn answers_of_nothing_are_not_judged() {
-    let (prompts, judged) = (mixed(), JudgedLoss { config: KtoConfig::default() });
-    let with = [group(0, prompts[0].prompt(), &[vec![5, 6], vec![]]), group(1, prompts[1].prompt(), &[vec![7]])];
-    let without = [group(0, prompts[0].prompt(), &[vec![5, 6]]), group(1, prompts[1].prompt(), &[vec![7]])];
-    for budget in [0, 1] {
-        let of = |groups: &[Group], likes: Vec<f32>| {
-            let config = LearnerConfig { tokens_per_micro_batch: budget, ..LearnerConfig::default() };
-            let mut learner = learner(model("qwen2_vl_1", Kind::Float), config);
-            learner.keep_reference().unwrap();
-            learner.update(groups, &Signals::new(likes), &judged, FIRST).unwrap().metrics
-        };
-        let (a, b) = (of(&with, vec![1.0, 0.0, 0.0]), of(&without, vec![1.0, 0.0]));
-        for key in ["loss", "grad_norm", "rewards/chosen", "logps/rejected"] {
-            assert!((a[key] - b[key]).abs() < 1e-5, "{budget} tokens, {key}: {} and {}", a[key], b[key]);
-        }
+    assert_eq!(kept.iter().map(Group::size).collect::<Vec<_>>(), [4, 1, 2]);
+    let values = signals(&groups).values().to_vec();
+    let marked = values.iter().zip(parts).filter(|(_, part)| *part).map(|(value, _)| *value).collect();
+    let (some, all) = (Signals::new(marked), Signals::new(values).taking_part(parts.to_vec()).unwrap());
+    let token = GrpoConfig { beta: 0.0, aggregation: Aggregation::Token, ..GrpoConfig::default() };
+    let skipped = GrpoConfig { beta: 0.0, empty_rows: EmptyRows::Skipped, ..GrpoConfig::default() };
+    let policy = |config| PolicyLoss { config, temperature: 1.0 };
+    let supervised = ImitationLoss::default();
+    let losses: [&dyn Loss; 4] = [&Linear::default(), &supervised, &policy(token), &policy(skipped)];
+    for (i, loss) in losses.into_iter().enumerate() {
+        let ((a, with), (b, without)) = (updated(loss, &groups, &all), updated(loss, &kept, &some));
+        let error = difference(&with, &without);
+        assert!(error < 1e-5, "loss {i}: {error}");
+        assert!((a.metrics["loss"] - b.metrics["loss"]).abs() < 1e-5, "loss {i}");
     }
 }
 

@@ -98,6 +98,22 @@ fn old_logprobs_are_those_drawn_by() {
 }
 
 #[test]
+fn old_logprobs_stay_what_they_were_through_all_updates_of_a_step() {
+    let (first, mut engine) = pair("qwen2_vl_1", Kind::Float, 1e-3);
+    let sampled = draw(&mut engine, &sampling());
+    for (groups, by) in [(mixed(), None), (sampled.clone(), Some(drawn(&sampled)))] {
+        let config = LearnerConfig { optimizer: steady(1e-2), iterations: 3, ..LearnerConfig::default() };
+        let mut learner = Learner::new(first.model().clone(), config, &[]).unwrap();
+        let seen = spied(&mut learner, &groups, policy(1.0));
+        let rows = seen.old.len() / 3;
+        let begin = by.unwrap_or_else(|| seen.logprobs[..rows].to_vec());
+        assert!(seen.old.chunks(rows).all(|old| old == begin));
+        assert_ne!(seen.logprobs[..rows], seen.logprobs[rows..2 * rows]);
+        assert_ne!(seen.logprobs[rows..2 * rows], seen.logprobs[2 * rows..]);
+    }
+}
+
+#[test]
 fn a_corrected_loss_has_the_models_own_old_logprobs_beside_those_drawn_by() {
     let (mut learner, mut engine) = pair("qwen2_vl_1", Kind::Float, 1e-3);
     let groups = draw(&mut engine, &sampling());

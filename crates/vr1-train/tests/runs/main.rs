@@ -1,9 +1,17 @@
 //! Whole runs of the embedded model, a few small steps each: what a recipe says is what happens.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod checkpoints;
+mod draws;
+mod evaluation;
+mod failures;
 mod judged;
 mod losses;
+mod own;
 mod pairs;
+mod policy;
+mod refused;
+mod scripted;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -87,6 +95,14 @@ fn weights(model: &dyn Backbone) -> BTreeMap<String, Tensor> {
 fn moved<'a>(a: &'a BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> Option<&'a str> {
     assert_eq!(a.len(), b.len());
     a.iter().find(|(name, tensor)| !tensor.equal(&b[*name])).map(|(name, _)| name.as_str())
+}
+
+/// With this, a step is near proportional to its gradient: two that differ by rounding alone stay near each other.
+const PROPORTIONAL: &str = "optimizer.epsilon=1";
+
+/// The greatest difference between two lists of weights.
+fn distance(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> f64 {
+    a.iter().map(|(name, tensor)| (tensor - &b[name]).abs().max().double_value(&[])).fold(0.0, f64::max)
 }
 
 /// A run's numbers without its times, a line a step.

@@ -1,0 +1,136 @@
+//! Rewards and engines that fail: nothing is counted in silence, and nothing that was learnt is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use vr1_reward::Registry;
+use vr1_rollout::Request;
+
+use super::scripted::{grpo, scripted};
+use super::*;
+
+/// Options with a verifier `judge()`, which fails where it is told to.
+fn judged(out: &Path, fails: impl Fn(&str) -> bool + Send + Sync + 'static) -> RunOptions {
+    let mut registry = Registry::default();
+    registry.register("judge", move |args| {
+        let said = args.text(0)?.to_owned();
+        match fails(&said) {
+            true => Err(vr1_reward::Error::verifier("judge", "the judge is asleep")),
+            false => Ok(said.len() as f32),
+        }
+    });
+    RunOptions { registry, ..options(out) }
+}
+
+const JUDGE: &str = "reward={ terms: { accuracy: judge(completion) }, total: accuracy }";
+const END: &str = "<|im_end|>";
+
+/// Of the first sample of the set both answers cannot be judged.
+fn answer(request: &Request, completion: usize) -> Option<String> {
+    let words = if request.key.index == 0 { "asleep" } else { ["red", "green and blue"][completion] };
+    Some(format!("{words}{END}"))
+}
+
+#[test]
+fn a_reward_that_cannot_be_had_is_counted_and_takes_no_part() {
+    let dir = folder();
+    questions(dir.path(), "train.jsonl", (0..4).map(|i| format!("train {i}")));
+    let learnt = |word: &'static str| {
+        let overrides = [JUDGE, PROPORTIONAL];
+        let recipe = read(dir.path(), &grpo(1, "on_error: missing"), &overrides).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let out = out.path().join("run");
+        let mut run = Trainer::new(recipe, judged(&out, |said| said.contains("asleep"))).unwrap();
+        let tokenizer = run.processor().tokenizer().clone();
+        let engine = vr1_rollout::Scripted::new(tokenizer, move |request: &Request, completion| {
+            Some(answer(request, completion)?.replace("asleep", &format!("asleep {word}")))
+        });
+        run.set_engine(Box::new(engine)).unwrap();
+        let begun = weights(run.model());
+        let told = steps(&mut run, 1).remove(0);
+        let text = std::fs::read_to_string(out.join("rollouts/step-1.jsonl")).unwrap();
+        (told, begun, weights(run.model()), text)
+    };
+    let (told, begun, one, text) = learnt("now");
+    assert_eq!((told.get("reward_missing"), told.get("reward_errors")), (Some(2.0), Some(2.0)));
+    assert_eq!(told.get("reward"), Some((3.0 + 14.0) / 2.0), "over those that have one");
+    assert_eq!(told.get("rewards/accuracy"), told.get("reward"));
+    assert_eq!(text.matches("\"total\":null").count(), 2, "{text}");
+    // What it says is nothing to the weights.
+    assert!(distance(&one, &learnt("and deep").2) < 1e-3 * distance(&begun, &one));
+}
+
+#[test]
+fn a_reward_that_has_no_total_is_counted_and_is_no_error() {
+    let dir = folder();
+    let reward = "reward={ terms: { accuracy: 'to_number(completion)' }, total: accuracy }";
+    let recipe = read(dir.path(), &grpo(1, ""), &[reward]).unwrap();
+    let mut run = scripted(&recipe, &dir.path().join("run"), |request, completion| {
+        let words = if request.key.index == 0 && completion == 0 { "red".to_owned() } else { completion.to_string() };
+        Some(format!("{words}{END}"))
+    });
+    let told = (0..1).map(|_| run.step().unwrap()).next().unwrap();
+    let missing = told.get("reward_missing").unwrap();
+    assert!(missing <= 1.0 && told.get("reward_errors").unwrap() <= missing, "{told:?}");
+}
+
+#[test]
+fn where_not_one_reward_can_be_had_the_run_stops_and_says_why() {
+    let dir = folder();
+    let recipe = read(dir.path(), &grpo(2, "on_error: missing"), &[JUDGE]).unwrap();
+    let out = dir.path().join("run");
+    let error = Trainer::new(recipe, judged(&out, |_| true)).unwrap().step().unwrap_err().to_string();
+    assert!(
+        error.contains("step 1: not one completion has a reward") && error.contains("the judge is asleep"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_that_a_reward_stops_says_where_and_can_be_taken_up_again() {
+    let dir = folder();
+    let recipe = read(dir.path(), &grpo(4, "on_error: stop"), &[JUDGE, "evaluation.samples=1"]).unwrap();
+    let [whole, out] = ["whole", "run"].map(|name| dir.path().join(name));
+    Trainer::new(recipe.clone(), judged(&whole, |_| false)).unwrap().run().unwrap();
+
+    // One answer before the run, eight a step: the fault is in the third step.
+    let calls = Arc::new(AtomicU64::new(0));
+    let counted = calls.clone();
+    let options = judged(&out, move |_| counted.fetch_add(1, Ordering::SeqCst) >= 20);
+    let stopped = Trainer::new(recipe.clone(), options).unwrap();
+    calls.store(0, Ordering::SeqCst);
+    let error = stopped.run().unwrap_err().to_string();
+    assert!(error.starts_with("step 3: the reward of completion "), "{error}");
+    assert!(error.contains(" of `train ") && error.contains("the judge is asleep"), "{error}");
+    assert_eq!(rows(&out), rows(&whole)[..2]);
+    assert!(out.join("checkpoints/step-2").is_dir() && !out.join("summary.json").exists());
+
+    let again = Trainer::resume(recipe, judged(&out, |_| false)).unwrap();
+    again.run().unwrap();
+    assert_eq!(rows(&out), rows(&whole), "what the step had drawn is drawn again");
+}
+
+#[test]
+fn an_engine_that_fails_costs_nothing_of_what_was_learnt() {
+    let dir = folder();
+    let overrides = ["objective.loss.beta=0.1", "evaluation.samples=1"];
+    let recipe = read(dir.path(), &grpo(4, "refill_rounds: 1"), &overrides).unwrap();
+    let words = |request: &Request, completion: usize| {
+        Some(format!("{} {completion}{END}", "red ".repeat(completion + request.key.index as usize % 3)))
+    };
+    let [whole, out] = ["whole", "run"].map(|name| dir.path().join(name));
+    scripted(&recipe, &whole, words).run().unwrap();
+
+    let mut left = 21;
+    let stopped = scripted(&recipe, &out, move |request, completion| {
+        left -= 1;
+        (left > 0).then(|| words(request, completion)).flatten()
+    });
+    let error = stopped.run().unwrap_err().to_string();
+    assert!(error.contains("train "), "{error}");
+    let mut again = Trainer::resume(recipe, options(&out)).unwrap();
+    let engine = vr1_rollout::Scripted::new(again.processor().tokenizer().clone(), words);
+    again.set_engine(Box::new(engine)).unwrap();
+    again.run().unwrap();
+    assert_eq!(rows(&out), rows(&whole));
+}
