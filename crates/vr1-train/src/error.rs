@@ -71,7 +71,7 @@ pub enum Error {
     Reward(#[from] vr1_reward::Error),
     /// From the learner.
     #[error(transparent)]
-    Learn(#[from] vr1_learn::Error),
+    Learn(Box<vr1_learn::Error>),
     /// From preference pairs.
     #[error(transparent)]
     Dpo(#[from] vr1_dpo::Error),
@@ -81,6 +81,13 @@ pub enum Error {
     /// From libtorch.
     #[error("libtorch: {0}")]
     Tch(#[from] tch::TchError),
+}
+
+impl From<vr1_learn::Error> for Error {
+    fn from(error: vr1_learn::Error) -> Self {
+        // It is the largest of all, and would make every result of this crate as large.
+        Self::Learn(Box::new(error))
+    }
 }
 
 /// The result of this crate's functions.
