@@ -225,6 +225,64 @@ fn faults_of_the_question_itself_are_named() {
     says(&question(&["generate", "--prompt", "What?", "--num-beams", "0"]), &["--num-beams"]);
 }
 
+#[test]
+fn weights_of_half_precision_are_not_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = written(folder.path(), "recipe.yaml", RECIPE);
+    let said = train(&recipe, &folder.path().join("run"), &["--dtype", "f16"]);
+    says(&said, &["f16 weights are not trained", "bf16 or f32"]);
+    assert!(!folder.path().join("run").exists());
+}
+
+#[test]
+fn a_setting_that_a_step_makes_itself_is_refused_by_its_key_and_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = RECIPE.replace("  group_size: 2\n", "  group_size: 2\n  loss:\n    entropy_tokens: 7\n");
+    let recipe = written(folder.path(), "recipe.yaml", text);
+    let said = train(&recipe, &folder.path().join("run"), &[]);
+    says(&said, &[&format!("{}:10:", recipe.display()), "objective.loss.entropy_tokens", "set by the step itself"]);
+}
+
+#[test]
+fn an_answer_that_nobody_could_judge_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = RECIPE.replace("exact(answer, solution)", "to_number(first(split(completion, '|')))");
+    let recipe = written(folder.path(), "recipe.yaml", text);
+    let out = folder.path().join("run");
+    let mut command = vr1();
+    command.args([
+        "train",
+        recipe.to_str().unwrap(),
+        "--model",
+        TINY,
+        "--set",
+        "steps=1",
+        "--set",
+        "reward.total=length",
+    ]);
+    let output = command.args(["--out", out.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    says(&said, &["warning: `in_domain`: ", " of 4 answers have no verdict", "its `accuracy` is missing"]);
+}
+
+#[test]
+fn a_run_that_a_reward_stops_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    // A judge that nobody runs: the first completion cannot be rewarded.
+    let text = RECIPE.replace("exact(answer, solution)", "judge(completion, solution)");
+    let text = text.replace("  group_size: 2\n", "  group_size: 2\n  on_error: stop\n");
+    let recipe = written(folder.path(), "recipe.yaml", text);
+    let out = folder.path().join("run");
+    let mut command = vr1();
+    command.env("VR1_JUDGE_URL", "http://127.0.0.1:1/v1").env("VR1_JUDGE_MODEL", "nobody");
+    command.args(["train", recipe.to_str().unwrap(), "--model", TINY, "--out", out.to_str().unwrap()]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    says(&said, &["4 of 4 answers have no verdict", "error: step 1: the reward of completion 0 of `", "127.0.0.1:1"]);
+}
+
 /// The child, stopped whatever becomes of the test.
 struct Running(Child);
 

@@ -6,6 +6,7 @@ mod tiny;
 use tch::{Kind, Tensor};
 use tiny::{FIRST, Linear, Named, difference, group, learner, mixed, model, prompt, signals, state, steady, step};
 use vr1_learn::{Error, Learner, LearnerConfig, Optimizer, OptimizerConfig, Signals};
+use vr1_nn::Adapter;
 use vr1_ops::{Head, head_logprobs};
 use vr1_rollout::Group;
 use vr1_vlm::{Backbone, Batch, Model, Piece};
@@ -178,8 +179,12 @@ fn many_small_updates_reach_the_bf16_weights_themselves() {
 
 #[test]
 fn f16_is_refused() {
-    let model = std::rc::Rc::new(model(STORED_NARROW, Kind::Half));
-    let error = Learner::new(model, LearnerConfig::default(), &[]).unwrap_err();
-    assert!(matches!(error, Error::Half));
-    assert!(error.to_string().contains("f16"), "{error}");
+    // With an f32 adapter too: what flows back to it is f16.
+    let adapter = tiny::folder("crates/vr1-learn/tests/fixtures/trl/adapter");
+    let adapted = model(STORED_NARROW, Kind::Half).with_adapter(Adapter::open(&adapter).unwrap()).unwrap();
+    for model in [model(STORED_NARROW, Kind::Half), adapted] {
+        let error = Learner::new(std::rc::Rc::new(model), LearnerConfig::default(), &[]).unwrap_err();
+        assert!(matches!(error, Error::Half));
+        assert!(error.to_string().contains("f16"), "{error}");
+    }
 }

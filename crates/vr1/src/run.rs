@@ -1,12 +1,14 @@
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use vr1_run::{before_after_table, read_metrics, summary_rows};
+use vr1_run::{before_after_table, read_metrics, stage_table, summary_rows};
 use vr1_train::{ObjectiveConfig, Trainer};
 
-/// Runs `trainer` to its end: what to tell the person who waits, a table of scores before and after.
+/// Runs `trainer` to its end: what to tell the person who waits, a table of scores before and after, and one of what each
+/// stage brought where there are several.
 ///
-/// With `smoke` the run must have shown that it learns: reward rose, or the loss fell, from its first quarter to its last.
+/// With `smoke` the run must have shown that it learns: in its last stage reward rose, or the loss fell, from the first
+/// quarter to the last.
 ///
 /// # Errors
 /// If a step fails, or a smoke run shows nothing.
@@ -22,22 +24,26 @@ pub fn run(trainer: Trainer, smoke: bool) -> Result<String> {
 
     let summary = trainer.run()?;
     let mut told = before_after_table(&title, &summary_rows(&summary));
+    if !summary.stages.is_empty() {
+        told += &format!("\n{}\n", stage_table(&summary));
+    }
     if summary.steps < steps {
         told += &format!("stopped after {} of {steps} steps\n", summary.steps);
     }
     let page = folder.join("report.html");
     told += &format!("{} steps in {:.0} s; see {}\n", summary.steps, summary.seconds, page.display());
     if smoke {
-        let (first, last) = first_and_last(&folder, metric)?;
+        let (first, last) = first_and_last(&folder, metric, stages.len())?;
         ensure!(sign * (last - first) > 0.0, "{metric} did not {wanted}: {first:.3} at first, {last:.3} at last");
         told += &format!("smoke: {metric} went from {first:.3} to {last:.3}\n");
     }
     Ok(told)
 }
 
-/// Mean of a metric over the first and over the last quarter of a run.
-fn first_and_last(run: &Path, metric: &str) -> Result<(f64, f64)> {
-    let rows = read_metrics(&run.join("metrics.jsonl"))?;
+/// Mean of a metric over the first and over the last quarter of a run's last stage, of so many.
+fn first_and_last(run: &Path, metric: &str, stages: usize) -> Result<(f64, f64)> {
+    let mut rows = read_metrics(&run.join("metrics.jsonl"))?;
+    rows.retain(|row| row.get("stage").is_none_or(|stage| stage == stages as f64));
     let values: Vec<f64> = rows.iter().filter_map(|row| row.get(metric)).collect();
     ensure!(values.len() >= 2, "{}: fewer than two steps have a {metric:?}", run.display());
     let quarter = values.len().div_ceil(4);

@@ -7,10 +7,6 @@ use vr1_reward::Registry;
 use vr1_run::Show;
 use vr1_train::{Recipe, RunOptions, Trainer};
 
-/// Steps of each stage of a smoke run, and samples of its evaluations.
-const SMOKE_STEPS: u64 = 16;
-const SMOKE_SAMPLES: usize = 16;
-
 /// The arguments of a run.
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
@@ -52,14 +48,11 @@ impl RunArgs {
     /// # Errors
     /// If the recipe cannot be read, a key is unknown, or the data is not there.
     pub fn recipe(&self, path: &Path) -> Result<Recipe> {
-        let mut overrides = Vec::new();
+        let mut overrides = if self.smoke { short(path)? } else { Vec::new() };
         overrides.extend(self.set.clone());
         overrides.extend(self.seed.map(|seed| format!("seed={seed}")));
         overrides.extend(self.model.as_ref().map(|model| format!("model={}", serde_json::json!(model))));
         let mut recipe = Recipe::load(path, &overrides)?;
-        if self.smoke {
-            recipe.shorten(SMOKE_STEPS, SMOKE_SAMPLES);
-        }
         if let Some(data) = &self.data {
             recipe.use_data(data)?;
         }
@@ -86,6 +79,18 @@ impl RunArgs {
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
         Ok(RunOptions { device, kind, show, registry: registry()?, ..RunOptions::new(out) })
     }
+}
+
+/// What makes the recipe in `path` a run of under a minute: sixteen steps, of each stage where there are several.
+fn short(path: &Path) -> Result<Vec<String>> {
+    let stages = Recipe::load(path, &[])?.stages;
+    let steps = match stages.len() {
+        0 => vec!["steps=16".to_owned()],
+        count => (0..count).map(|stage| format!("stages.{stage}.steps=16")).collect(),
+    };
+    let evaluated = stages.iter().enumerate().filter(|(_, stage)| stage.evaluation.is_some());
+    let of_stages = evaluated.map(|(stage, _)| format!("stages.{stage}.evaluation.samples=16"));
+    Ok(steps.into_iter().chain(["evaluation.samples=16".to_owned()]).chain(of_stages).collect())
 }
 
 /// Every verifier of `vr1-reward`, and `judge` where `VR1_JUDGE_URL` and `VR1_JUDGE_MODEL` name a model behind an

@@ -127,20 +127,6 @@ impl Recipe {
         self.stages.iter().chain(&only).map(fill).collect()
     }
 
-    /// Cuts every stage to at most `steps` and every evaluation to at most `samples`; what was set aside stays set.
-    pub fn shorten(&mut self, steps: u64, samples: usize) {
-        let fewer = |evaluation: &mut EvaluationConfig| match evaluation.samples {
-            0 => evaluation.samples = samples,
-            more => evaluation.samples = more.min(samples),
-        };
-        fewer(&mut self.evaluation);
-        self.steps = self.steps.map(|own| own.min(steps));
-        for stage in &mut self.stages {
-            stage.steps = stage.steps.min(steps);
-            stage.evaluation.iter_mut().for_each(fewer);
-        }
-    }
-
     /// Steps of all stages.
     pub fn all_steps(&self) -> u64 {
         self.all_stages().iter().map(|stage| stage.steps).sum()

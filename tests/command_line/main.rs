@@ -1,6 +1,8 @@
 //! The program as a script sees it: JSON on stdout and nothing else there, a status of 0 only on success.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod runs;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -285,72 +287,6 @@ fn the_built_in_programs_and_the_verifiers_are_listed() {
     let listed = lines(&["score", "--list", "--json"]).remove(0);
     assert!(listed["programs"].as_array().unwrap().contains(&json!("visualthinker_sat")));
     assert!(listed["verifiers"]["exact"].is_string());
-}
-
-#[test]
-fn a_run_leaves_summary_metrics_and_a_page_that_can_be_written_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/visualthinker_sat.yaml");
-    let out = folder.path().join("run");
-    let run = out.to_str().unwrap();
-    let short = [
-        "steps=2",
-        "objective.prompts_per_step=2",
-        "objective.group_size=2",
-        "objective.sampling.max_completion_tokens=8",
-        "evaluation.samples=2",
-        "evaluation.max_completion_tokens=8",
-    ];
-    let set: Vec<&str> = short.into_iter().flat_map(|set| ["--set", set]).collect();
-    let output = vr1(&[&["train", recipe, "--model", TINY, "--out", run], &set[..]].concat());
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert!(output.stdout.is_empty());
-    assert!(said.contains("before") && said.contains("in_domain/accuracy"), "{said}");
-    assert_eq!(fs::read_to_string(out.join("metrics.jsonl")).unwrap().lines().count(), 2);
-
-    let page = out.join("report.html");
-    fs::remove_file(&page).unwrap();
-    assert!(vr1(&["report", run]).status.success());
-    assert!(fs::read_to_string(page).unwrap().contains("in_domain/accuracy"));
-    assert_eq!(vr1(&["report", folder.path().to_str().unwrap()]).status.code(), Some(1), "no run is there");
-}
-
-#[test]
-fn staged_conversations_of_ones_own_take_the_place_of_a_recipes_documents() {
-    let folder = tempfile::tempdir().unwrap();
-    picture(folder.path());
-    let said =
-        ["<image>Which color?\nSummarize.", "I will look.", "Describe.", "Blue.", "Explain.", "It is.", "State."];
-    let row = |answer: &str| {
-        let message = |(i, text)| json!({"from": if i % 2 == 0 { "human" } else { "gpt" }, "value": text});
-        let messages: Vec<Value> = said.into_iter().chain([answer]).enumerate().map(message).collect();
-        json!({"image": "picture.png", "conversations": messages}).to_string()
-    };
-    let [train, test] = ["train.jsonl", "test.jsonl"].map(|name| folder.path().join(name));
-    fs::write(&train, format!("{}\n{}\n", row("blue"), row("red"))).unwrap();
-    fs::write(&test, row("blue")).unwrap();
-
-    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/llamav_o1_curriculum.yaml");
-    let run = |out: &str, data: &Path, more: &[&str]| {
-        let out = folder.path().join(out);
-        let [out, data] = [&out, data].map(|path| path.to_str().unwrap());
-        let short = ["steps=2", "objective.documents_per_step=2", "evaluation.max_completion_tokens=4"];
-        let set: Vec<&str> = short.iter().chain(more).flat_map(|set| ["--set", set]).collect();
-        let output = vr1(&[&["train", recipe, "--model", TINY, "--out", out, "--data", data], &set[..]].concat());
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    };
-    let (code, said) = run("run", &train, &[]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("test/accuracy") && !said.contains("in_domain"), "{said}");
-
-    // A document that asks for what the rows do not have names the row.
-    let (code, said) = run("lacking", &train, &["objective.documents.0.turns=[summary, verdict]"]);
-    assert_eq!(code, Some(1));
-    assert!(said.contains("has no turn \"verdict\""), "{said}");
-    let (code, said) = run("gone", Path::new("/nowhere.jsonl"), &[]);
-    assert_eq!(code, Some(1));
-    assert!(said.contains("--data: there is no /nowhere.jsonl"), "{said}");
 }
 
 #[test]
