@@ -13,8 +13,12 @@ const EXAMPLES: [&str; 5] = ["visualthinker_sat", "vlm_r1_rec", "r1v_counting", 
 /// Sets up, runs the tests and then the smoke runs; one that fails does not hide the ones after it.
 pub(crate) fn test(checkout: &Checkout) -> Result<()> {
     setup::setup(checkout)?;
-    let mut ends =
-        vec![timed("tests", || process::run(&mut process::cargo(checkout, ["test", "--workspace", "--no-fail-fast"])))];
+    let mut tests = process::cargo(checkout, ["test", "--workspace", "--no-fail-fast"]);
+    if std::env::var_os("OMP_NUM_THREADS").is_none() {
+        // Tests run side by side, and OpenMP's threads spin while they wait for each other.
+        tests.env("OMP_NUM_THREADS", "1");
+    }
+    let mut ends = vec![timed("tests", || process::run(&mut tests))];
     let build = ["build", "--release", "-p", "vr1"].into_iter();
     let build = build.chain(EXAMPLES.iter().flat_map(|name| ["--example", name]));
     ends.push(timed("examples", || process::run(&mut process::cargo(checkout, build))));

@@ -110,7 +110,7 @@ fn without_a_reference_pairs_are_compared_by_their_own_likelihood() {
         assert_eq!(cut["micro_batches"], 3.0);
         assert!((whole["loss"] - cut["loss"]).abs() < 1e-5, "{config:?}");
         let error = difference(&other, &gradient);
-        assert!(error < 3e-6, "{config:?}: {error}");
+        assert!(error < 5e-5, "{config:?}: {error}");
     }
 }
 
