@@ -89,7 +89,7 @@ impl Dpo {
             start += group.size();
         }
         let rollouts = rollouts(&samples, &asked, rewarded, &preferred);
-        metrics.insert("pairs".to_owned(), groups.len() as f64);
+        metrics.insert("pairs_sampled".to_owned(), groups.len() as f64);
         Ok(Collected { groups, metrics, rollouts, warnings, ..Collected::default() })
     }
 
@@ -100,7 +100,7 @@ impl Dpo {
         for _ in 0..steps {
             let Collected { groups, metrics, rollouts, warnings, .. } = self.sampled(run, at)?;
             for (name, value) in metrics {
-                let counted = ["pairs", "reward_missing", "reward_errors"].contains(&name.as_str());
+                let counted = ["pairs_sampled", "reward_missing", "reward_errors"].contains(&name.as_str());
                 *told.metrics.entry(name).or_default() += if counted { value } else { value / steps as f64 };
             }
             told.rollouts.extend(rollouts);
@@ -146,7 +146,7 @@ impl Objective for Dpo {
         if self.config.rounds > 1 {
             collected.metrics.insert("round".to_owned(), round.number as f64 + 1.0);
         }
-        collected.metrics.entry("pairs".to_owned()).or_insert(collected.groups.len() as f64);
+        collected.metrics.insert("pairs".to_owned(), collected.groups.len() as f64);
         collected.signals = Signals::new(collected.groups.iter().flat_map(|_| [1.0, -1.0]).collect());
         Ok(collected)
     }

@@ -36,7 +36,9 @@ fn a_reward_that_cannot_be_had_is_counted_and_takes_no_part() {
     let dir = folder();
     questions(dir.path(), "train.jsonl", (0..4).map(|i| format!("train {i}")));
     let learnt = |word: &'static str| {
-        let overrides = [JUDGE, PROPORTIONAL];
+        // Every token counts the same, so that one too many would be seen.
+        let loss = "objective.loss={ beta: 0, objective: { kind: reinforce }, aggregation: { kind: token } }";
+        let overrides = [JUDGE, PROPORTIONAL, loss];
         let recipe = read(dir.path(), &grpo(1, "on_error: missing"), &overrides).unwrap();
         let out = tempfile::tempdir().unwrap();
         let out = out.path().join("run");
@@ -58,6 +60,28 @@ fn a_reward_that_cannot_be_had_is_counted_and_takes_no_part() {
     assert_eq!(text.matches("\"total\":null").count(), 2, "{text}");
     // What it says is nothing to the weights.
     assert!(distance(&one, &learnt("and deep").2) < 1e-3 * distance(&begun, &one));
+}
+
+#[test]
+fn what_cannot_be_rewarded_is_counted_in_groups_that_were_replaced_too() {
+    let dir = folder();
+    let recipe = read(dir.path(), &grpo(1, "refill_rounds: 8"), &[JUDGE]).unwrap();
+    let out = dir.path().join("run");
+    let mut run = Trainer::new(recipe, judged(&out, |said| said.contains("asleep"))).unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let heard = asked.clone();
+    // Nothing of every second sample can be judged.
+    let engine =
+        vr1_rollout::Scripted::new(run.processor().tokenizer().clone(), move |request: &Request, completion| {
+            let asleep = request.key.index.is_multiple_of(2);
+            heard.fetch_add(u64::from(asleep), Ordering::SeqCst);
+            Some(format!("{}{END}", if asleep { "asleep" } else { ["red", "green and blue"][completion] }))
+        });
+    run.set_engine(Box::new(engine)).unwrap();
+    let told = steps(&mut run, 1).remove(0);
+    let all = asked.load(Ordering::SeqCst) as f64;
+    assert!(told.get("refill_rounds").unwrap() >= 1.0 && all > 0.0);
+    assert_eq!((told.get("reward_errors"), told.get("reward_missing")), (Some(all), Some(all)));
 }
 
 #[test]

@@ -114,6 +114,24 @@ fn a_run_of_stages_with_an_adapter_goes_on_from_any_step() {
 }
 
 #[test]
+fn a_later_stage_is_compared_with_its_own_start_adapter_and_all() {
+    let dir = folder();
+    let written = "
+    kind: dpo
+    pairs: { kind: written, source: { kind: jsonl, path: train.jsonl }, chosen: '{{ solution }}', rejected: 'no' }
+    pairs_per_step: 2";
+    for lora in ["", "lora: { rank: 2, alpha: 4, target_modules: [q_proj, down_proj] }\n"] {
+        let text =
+            two_stages(written, 2).replace("freeze: [tower]", "freeze: []").replace("freeze: [model.embed_tokens]", "");
+        let recipe = recipe(dir.path(), &format!("{lora}{text}"));
+        let out = tempfile::tempdir().unwrap();
+        let told = steps(&mut trainer(&recipe, &out.path().join("run")), 4);
+        assert_eq!(told[2].get("rewards/chosen"), Some(0.0), "{lora}: {:?}", told[2]);
+        assert_ne!(told[3].get("rewards/chosen"), Some(0.0), "{lora}: {:?}", told[3]);
+    }
+}
+
+#[test]
 fn each_stage_is_evaluated_as_it_says_and_as_it_ends() {
     let dir = folder();
     let own = "
