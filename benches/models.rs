@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 use tch::{Device, Kind};
 use vr1_processor::{Layout, Message, Processor, PromptRequest, Role};
-use vr1_vlm::Model;
+use vr1_vlm::{Backbone, Model};
 
 /// `cargo bench -p vr1 --bench models -- DIR DTYPE REPEATS [WORDS]`; without arguments there is nothing to do, without words
 /// only loading is timed.
@@ -35,7 +35,7 @@ fn main() {
     let prompt = Processor::from_dir(dir).unwrap().prompt(&request).unwrap();
     let _no_grad = tch::no_grad_guard();
     let forward = seconds(repeats, || {
-        let (hidden, prefix) = model.prefill(&model.embed(&[&prompt]).unwrap());
+        let (hidden, prefix) = model.prefill(&[&prompt]).unwrap();
         (model.logits(&hidden).to_kind(Kind::Float), prefix)
     });
     let all = json!({ "load": load, "check": check, "forward": forward });
