@@ -59,7 +59,7 @@ pub enum Error {
     Processor(#[from] vr1_processor::Error),
     /// From the model.
     #[error(transparent)]
-    Vlm(#[from] vr1_vlm::Error),
+    Vlm(Box<vr1_vlm::Error>),
     /// From layers and their weights.
     #[error(transparent)]
     Weights(#[from] vr1_nn::Error),
@@ -71,7 +71,7 @@ pub enum Error {
     Reward(#[from] vr1_reward::Error),
     /// From the learner.
     #[error(transparent)]
-    Learn(#[from] vr1_learn::Error),
+    Learn(Box<vr1_learn::Error>),
     /// From preference pairs.
     #[error(transparent)]
     Dpo(#[from] vr1_dpo::Error),
@@ -81,6 +81,19 @@ pub enum Error {
     /// From libtorch.
     #[error("libtorch: {0}")]
     Tch(#[from] tch::TchError),
+}
+
+// The largest of them, which every result would have to make room for.
+impl From<vr1_vlm::Error> for Error {
+    fn from(error: vr1_vlm::Error) -> Self {
+        Self::Vlm(Box::new(error))
+    }
+}
+
+impl From<vr1_learn::Error> for Error {
+    fn from(error: vr1_learn::Error) -> Self {
+        Self::Learn(Box::new(error))
+    }
 }
 
 /// The result of this crate's functions.

@@ -6,10 +6,11 @@ use super::*;
 fn judged(dir: &Path, colour: [u8; 3]) {
     picture(dir, "shown.png", colour);
     let row = |i: usize| {
-        let (liked, words) = (i % 3 != 0, if i % 3 != 0 { "It is blue." } else { "No." });
+        let liked = !i.is_multiple_of(3);
+        let words = if liked { "It is blue." } else { "No." };
         let mut row =
             serde_json::json!({"prompt": format!("Which is number {i}?"), "completion": words, "label": liked});
-        if i % 2 == 0 {
+        if i.is_multiple_of(2) {
             row["image"] = "shown.png".into();
         }
         row.to_string() + "\n"
