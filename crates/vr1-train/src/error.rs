@@ -59,7 +59,7 @@ pub enum Error {
     Processor(#[from] vr1_processor::Error),
     /// From the model.
     #[error(transparent)]
-    Vlm(#[from] vr1_vlm::Error),
+    Vlm(Box<vr1_vlm::Error>),
     /// From layers and their weights.
     #[error(transparent)]
     Weights(#[from] vr1_nn::Error),
@@ -83,9 +83,15 @@ pub enum Error {
     Tch(#[from] tch::TchError),
 }
 
+// The largest of them, which every result would have to make room for.
+impl From<vr1_vlm::Error> for Error {
+    fn from(error: vr1_vlm::Error) -> Self {
+        Self::Vlm(Box::new(error))
+    }
+}
+
 impl From<vr1_learn::Error> for Error {
     fn from(error: vr1_learn::Error) -> Self {
-        // It is the largest of all, and would make every result of this crate as large.
         Self::Learn(Box::new(error))
     }
 }
