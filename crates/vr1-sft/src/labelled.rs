@@ -61,11 +61,12 @@ impl Labelled {
             (Objective::CrossEntropy, Some(smoothed)) => smoothed.shallow_clone(),
             (Objective::Dft, _) => &nll * (-nll.detach()).exp(),
         };
-        let total = (losses * &weight).sum(kind);
-        let loss = match config.normalizer {
-            Normalizer::Local => total / weight.sum(kind),
-            Normalizer::Global(tokens) => total / tokens,
+        // Shares first: the gradient of `sum / count` is `weight · (1 / count)`, infinite for a tiny count although the loss is not.
+        let shares = match config.normalizer {
+            Normalizer::Local => &weight / weight.sum(kind),
+            Normalizer::Global(tokens) => &weight / tokens,
         };
+        let loss = (losses * shares).sum(kind);
         let stats = no_grad(|| {
             let nll = nll.mean(Kind::Double);
             let hits = match hits {

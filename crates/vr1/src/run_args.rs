@@ -5,7 +5,7 @@ use clap::Args;
 use vr1_eval::Judge;
 use vr1_reward::Registry;
 use vr1_run::Show;
-use vr1_train::{Recipe, RunOptions, Trainer};
+use vr1_train::{ObjectiveConfig, Recipe, RunOptions, Source, Trainer};
 
 /// The arguments of a run.
 #[derive(Debug, Clone, Args)]
@@ -81,16 +81,25 @@ impl RunArgs {
     }
 }
 
-/// What makes the recipe in `path` a run of under a minute: sixteen steps, of each stage where there are several.
+/// What makes the recipe in `path` a run of under a minute that shows whether it learns: sixteen steps, of each stage where
+/// there are several. GRPO on drawn scenes asks the same few prompts at each of twenty-four steps instead, because rewards of
+/// ever new prompts differ by more than so few steps bring.
 fn short(path: &Path) -> Result<Vec<String>> {
-    let stages = Recipe::load(path, &[])?.stages;
-    let steps = match stages.len() {
-        0 => vec!["steps=16".to_owned()],
-        count => (0..count).map(|stage| format!("stages.{stage}.steps=16")).collect(),
-    };
-    let evaluated = stages.iter().enumerate().filter(|(_, stage)| stage.evaluation.is_some());
-    let of_stages = evaluated.map(|(stage, _)| format!("stages.{stage}.evaluation.samples=16"));
-    Ok(steps.into_iter().chain(["evaluation.samples=16".to_owned()]).chain(of_stages).collect())
+    let recipe = Recipe::load(path, &[])?;
+    let mut settings = vec!["evaluation.samples=16".to_owned()];
+    if let Some(ObjectiveConfig::Grpo(grpo)) = &recipe.objective
+        && let Some(Source::Scenes { .. }) = grpo.train
+    {
+        settings.push(format!("objective.train.samples={}", grpo.prompts_per_step));
+        settings.extend(["steps=24", "optimizer.schedule=constant"].map(str::to_owned));
+    } else if recipe.stages.is_empty() {
+        settings.push("steps=16".to_owned());
+    }
+    for (stage, config) in recipe.stages.iter().enumerate() {
+        settings.push(format!("stages.{stage}.steps=16"));
+        settings.extend(config.evaluation.is_some().then(|| format!("stages.{stage}.evaluation.samples=16")));
+    }
+    Ok(settings)
 }
 
 /// Every verifier of `vr1-reward`, and `judge` where `VR1_JUDGE_URL` and `VR1_JUDGE_MODEL` name a model behind an
