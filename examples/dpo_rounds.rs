@@ -24,6 +24,7 @@ struct Args {
 }
 
 fn main() -> Result<()> {
+    vr1::spin_briefly();
     let args = Args::parse().run;
     // The recipe says where pairs come from, how many rounds there are and what each is compared with.
     let trainer = args.trainer(Path::new(RECIPE), "dpo_rounds")?;

@@ -45,6 +45,7 @@ struct Args {
 }
 
 fn main() -> Result<()> {
+    vr1::spin_briefly();
     let args = Args::parse();
     let recipe = args.run.recipe(&args.recipe)?;
     let options = args.run.options("pretrain_tiny")?;

@@ -24,6 +24,7 @@ struct Args {
 }
 
 fn main() -> Result<()> {
+    vr1::spin_briefly();
     let args = Args::parse().run;
     // The recipe names model, data, prompt, reward, objective and optimizer; the trainer joins what they name.
     let trainer = args.trainer(Path::new(RECIPE), "r1v_counting")?;

@@ -2,6 +2,8 @@
 
 mod run;
 mod run_args;
+mod spinning;
 
 pub use run::run;
 pub use run_args::{RunArgs, kind, registry};
+pub use spinning::spin_briefly;

@@ -58,6 +58,7 @@ impl Command {
 }
 
 fn main() -> ExitCode {
+    vr1::spin_briefly();
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
     tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
     match Cli::parse().command.run() {
