@@ -52,7 +52,7 @@ pub(crate) fn penalised(sampling: &Sampling, scores: &Tensor, seen: Option<&Tens
 
 /// Probabilities at the temperature, 0 where a limit leaves a token out.
 fn limited(sampling: &Sampling, logits: &Tensor) -> Tensor {
-    let mut logits = logits / sampling.temperature;
+    let mut logits = if sampling.temperature == 1.0 { logits.shallow_clone() } else { logits / sampling.temperature };
     let vocabulary = logits.size()[1];
     if sampling.top_k > 0 && sampling.top_k < vocabulary {
         let (top, _) = logits.topk(sampling.top_k, -1, true, true);
@@ -78,20 +78,47 @@ fn limited(sampling: &Sampling, logits: &Tensor) -> Tensor {
 /// ids `[B]`, and the log-probability by which each was drawn.
 ///
 /// The tokens left by the limits are put in the order of the vocabulary, and the number says where in their cumulative
-/// probability to stop.
+/// probability to stop: first among stretches of the vocabulary, then in the one where it stops, so that no sum over all of it is kept.
 pub(crate) fn pick(sampling: &Sampling, logits: &Tensor, uniform: &Tensor) -> (Tensor, Tensor) {
     if sampling.temperature == 0.0 {
         let ids = logits.argmax(-1, false);
         return (ids.shallow_clone(), ids.zeros_like().to_kind(Kind::Float)); // it is certain
     }
-    let last = logits.size()[1] - 1;
     let probabilities = limited(sampling, logits);
-    let cumulative = probabilities.to_kind(Kind::Double).cumsum(-1, Kind::Double);
-    let target = uniform.to_kind(Kind::Double).unsqueeze(1) * cumulative.narrow(1, last, 1);
-    // The first token whose cumulative probability exceeds the target; never one of probability zero.
-    let ids = cumulative.le_tensor(&target).sum_dim_intlist([-1i64].as_slice(), false, Kind::Int64).clamp(0, last);
-    let drawn = probabilities.gather(1, &ids.unsqueeze(1), false).squeeze_dim(1).log();
-    (ids, drawn)
+    let [rows, vocabulary] = [0, 1].map(|dim| probabilities.size()[dim]);
+    let stretch = stretch(vocabulary);
+    let missing = (stretch - vocabulary % stretch) % stretch;
+    let whole = if missing == 0 { probabilities.shallow_clone() } else { probabilities.constant_pad_nd([0, missing]) };
+    let stretches = whole.view([rows, -1, stretch]);
+
+    let sums = stretches.sum_dim_intlist([-1i64].as_slice(), false, Kind::Double);
+    let target =
+        uniform.to_kind(Kind::Double).unsqueeze(1) * sums.sum_dim_intlist([-1i64].as_slice(), true, Kind::Double);
+    let (which, before) = first_beyond(&sums, &target);
+    let place = which.unsqueeze(-1).expand([-1, -1, stretch], false);
+    let inside = stretches.gather(1, &place, false).squeeze_dim(1).to_kind(Kind::Double);
+    let (within, _) = first_beyond(&inside, &(target - before));
+    let ids = which * stretch + within;
+    let drawn = probabilities.gather(1, &ids, false).squeeze_dim(1).log();
+    (ids.squeeze_dim(1), drawn)
+}
+
+/// How long the stretches of a vocabulary are: one that divides it, if there is one.
+fn stretch(vocabulary: i64) -> i64 {
+    (128..=1024).find(|length| vocabulary % length == 0).unwrap_or(256)
+}
+
+/// The first place of each row of `weights` `[B, n]` at which their sum exceeds `target` `[B, 1]`, never one of weight 0, and the sum
+/// before it; `[B, 1]` each.
+fn first_beyond(weights: &Tensor, target: &Tensor) -> (Tensor, Tensor) {
+    let cumulative = weights.cumsum(-1, Kind::Double);
+    let count = cumulative.le_tensor(target).sum_dim_intlist([-1i64].as_slice(), true, Kind::Int64);
+    // Rounding can leave a target that no sum exceeds.
+    let places = Tensor::arange(weights.size()[1], (Kind::Int64, weights.device()));
+    let last = (weights.gt(0.0) * places).amax([-1i64].as_slice(), true);
+    let place = count.minimum(&last);
+    let before = (cumulative - weights).gather(1, &place, false);
+    (place, before)
 }
 
 /// Which of `vocabulary` tokens each of `group_size` completions of each prompt has before it begins, `[P·G, V]`; nothing
@@ -114,9 +141,9 @@ pub(crate) fn seen(
     Some(rows.to_device(device).repeat_interleave_self_int(group_size as i64, 0, None))
 }
 
-/// `seen` `[B, V]` with one more id `[B]` in each row.
+/// One more id `[B]` in each row of `seen` `[B, V]`, in place.
 pub(crate) fn see(seen: &mut Option<Tensor>, ids: &Tensor) {
     if let Some(seen) = seen {
-        *seen = seen.scatter_value(1, &ids.unsqueeze(1), 1);
+        let _ = seen.scatter_value_(1, &ids.unsqueeze(1), 1);
     }
 }

@@ -3,6 +3,7 @@
 mod beam;
 mod distribution;
 mod local;
+mod slots;
 
 pub use distribution::probabilities;
 pub use local::LocalEngine;

@@ -5,15 +5,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Kind, Tensor};
-use vr1_nn::{Derived, GrowingCache};
+use vr1_nn::Derived;
 use vr1_processor::{Prompt, Specials, Tokenizer};
-use vr1_rollout::{
-    Engine, Error, Finish, Group, Request, Result, Sampled, Search, Sequence, Ticket, Version, Weights, uniform,
-};
+use vr1_rollout::{Engine, Error, Finish, Group, Request, Result, Sampled, Search, Sequence, Ticket, Version, Weights};
 use vr1_vlm::{Backbone, Snapshot};
 
 use super::beam::{Beam, beam_search};
-use super::distribution::{penalised, pick, see, seen};
+use super::slots::Slots;
 
 /// Samples from a model in this process.
 ///
@@ -33,7 +31,7 @@ pub struct LocalEngine {
 }
 
 /// A completion as it comes out of decoding: ids, the model's log-probabilities, and those drawn by.
-type Drawn = (Vec<i64>, Vec<f32>, Vec<f32>);
+pub(crate) type Drawn = (Vec<i64>, Vec<f32>, Vec<f32>);
 
 impl LocalEngine {
     /// An engine over `model`, whose ids `tokenizer` spells.
@@ -122,53 +120,8 @@ impl LocalEngine {
     /// The prompts are prefilled once; then all completions of all prompts advance together, token by token, until each
     /// has ended or there is no more room.
     fn decode(&self, batch: &[(Ticket, Request)]) -> Result<Vec<Drawn>> {
-        let first = &batch[0].1; // there is one
-        let (group, sampling) = (first.completions, &first.sampling);
-        let (device, limit) = (self.model.device(), sampling.max_completion_tokens);
-        let prompts: Vec<&Prompt> = batch.iter().map(|(_, request)| request.prompt.as_ref()).collect();
-        let (hidden, prefix) = self.model.prefill(&prompts).map_err(Error::engine)?;
-        let mut cache = GrowingCache::new(&prefix, group as i64, limit as i64);
-        // Every completion's first token follows its prompt's last.
-        let mut last = hidden.repeat_interleave_self_int(group as i64, 0, None);
-        let rows = prompts.len() * group;
-        let mut before = None;
-        let mut sampled = vec![Drawn::default(); rows];
-        let mut open = rows;
-        for position in 0..limit {
-            let logits = self.logits(&last);
-            if position == 0 {
-                before = seen(sampling, &prompts, group, logits.size()[1], device);
-            }
-            let noise: Vec<f64> =
-                (0..rows).map(|row| uniform(sampling.seed, batch[row / group].1.key, row % group, position)).collect();
-            // What is recorded is the model's own, without penalty, temperature or limits.
-            let logprobs = logits.log_softmax(-1, Kind::Float);
-            // Log-probabilities are logits too, but for a constant, which only a penalty can tell.
-            let reachable = match &before {
-                Some(before) => self.reachable(&penalised(sampling, &logits, Some(before))),
-                None => self.reachable(&logprobs),
-            };
-            let (ids, drawn) = pick(sampling, &reachable, &Tensor::from_slice(&noise).to_device(device));
-            see(&mut before, &ids);
-            let scores = logprobs.gather(1, &ids.unsqueeze(1), false).squeeze_dim(1);
-            let picked = Vec::<i64>::try_from(&ids).map_err(Error::engine)?;
-            let [scores, drawn] = [scores, drawn].map(|list| Vec::<f32>::try_from(&list));
-            let (scores, drawn) = (scores.map_err(Error::engine)?, drawn.map_err(Error::engine)?);
-            for (row, (ids, logprobs, by)) in sampled.iter_mut().enumerate() {
-                let done = ids.last().is_some_and(|last| self.tokenizer.eos().contains(last));
-                if !done {
-                    ids.push(picked[row]);
-                    logprobs.push(scores[row]);
-                    by.push(drawn[row]);
-                    open -= usize::from(self.tokenizer.eos().contains(&picked[row]));
-                }
-            }
-            if open == 0 || position + 1 == limit {
-                break;
-            }
-            last = self.model.step(&prefix, &mut cache, &ids);
-        }
-        Ok(sampled)
+        let requests: Vec<&Request> = batch.iter().map(|(_, request)| request).collect();
+        Slots::new(self, &requests)?.run()
     }
 }
 

@@ -2,7 +2,7 @@
 //! heads, `K` key-value heads, `d` head size.
 
 use tch::{Device, Kind, Tensor};
-use vr1_torch::{Groups, attend, merge_attention, shared_prefix_attention};
+use vr1_torch::{Groups, attend, attend_spans, merge_attention, shared_prefix_attention};
 
 use crate::{GrowingCache, Heads, LayerKeyValues, Prefix, attention, causal_mask, padding_mask};
 
@@ -15,7 +15,7 @@ pub struct Context<'a> {
 
 #[derive(Debug)]
 enum Seen<'a> {
-    Prompts { mask: Tensor, padding: Option<Tensor>, layers: Vec<LayerKeyValues> },
+    Prompts { lengths: Vec<i64>, mask: Tensor, padding: Option<Tensor>, layers: Vec<LayerKeyValues> },
     Groups(&'a Groups),
     Sampling { prefix: &'a Prefix, cache: &'a mut GrowingCache },
 }
@@ -28,7 +28,7 @@ impl<'a> Context<'a> {
         let padding = padded.then(|| padding_mask(lengths, width, options));
         let causal = causal_mask(width, width, options);
         let mask = padding.as_ref().map_or_else(|| causal.shallow_clone(), |padding| &causal + padding);
-        Self { seen: Seen::Prompts { mask, padding, layers: Vec::new() } }
+        Self { seen: Seen::Prompts { lengths: lengths.to_vec(), mask, padding, layers: Vec::new() } }
     }
 
     /// Groups of sequences that lie ragged in one row: each prompt sees itself causally, each sequence its prompt and
@@ -64,9 +64,20 @@ impl<'a> Context<'a> {
                 let (own_key, own_value) = cache.append(layer, &key, &value);
                 // All completions of a prompt look at it together: [P, G, H, d].
                 let together = query.view([prompts, -1, heads.count, heads.dim]);
-                let (out, lse) = granted(attend(&together, &shared.key, &shared.value, prefix.mask.as_ref()));
+                let ((out, lse), own) = match cache.fixed() {
+                    Some(fixed) => (
+                        granted(attend_spans(&together, &shared.key, &shared.value, &fixed.prompts)),
+                        granted(attend_spans(query, &own_key, &own_value, &fixed.own)),
+                    ),
+                    None => (
+                        granted(attend(&together, &shared.key, &shared.value, prefix.mask.as_ref())),
+                        granted(attend(query, &own_key, &own_value, None)),
+                    ),
+                };
+                if layer + 1 == cache.depth() {
+                    cache.advance();
+                }
                 let lse = lse.transpose(1, 2).reshape([rows, heads.count, 1]);
-                let own = granted(attend(query, &own_key, &own_value, None));
                 let (out, _) = granted(merge_attention((&out.reshape_as(query), &lse), (&own.0, &own.1)));
                 out.flatten(2, 3)
             }
@@ -76,7 +87,9 @@ impl<'a> Context<'a> {
     /// The prompts' keys and values, if this was a pass over prompts; completions begin at `next_positions`.
     pub fn into_prefix(self, next_positions: Vec<i64>) -> Option<Prefix> {
         match self.seen {
-            Seen::Prompts { padding, layers, .. } => Some(Prefix { layers, mask: padding, next_positions }),
+            Seen::Prompts { lengths, padding, layers, .. } => {
+                Some(Prefix { layers, mask: padding, lengths, next_positions })
+            }
             Seen::Groups(_) | Seen::Sampling { .. } => None,
         }
     }

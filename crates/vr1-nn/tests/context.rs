@@ -123,19 +123,22 @@ fn tokens_one_by_one_behind_padded_prompts_are_each_sequence_alone() {
     let (prefix, expected) = (prefix(&families), alone(&families));
     assert_eq!(prefix.next_positions, [5, 1, 9]);
     let rows: Vec<&Vec<Layer>> = families.iter().flat_map(|f| &f.completions).collect();
-    let mut cache = GrowingCache::new(&prefix, 2, 4);
-    for t in 0..4 {
-        assert_eq!(cache.length(), t);
-        for layer in 0..LAYERS {
-            let [q, k, v] = [0, 1, 2].map(|i| tokens(&rows, layer, i, t));
-            let out = Context::sampling(&prefix, &mut cache).attend(layer, &q, k, v, heads());
-            for (row, expected) in expected.iter().enumerate().filter(|(_, all)| t < all[layer].size()[0]) {
-                let what = format!("row {row}, token {t}, layer {layer}");
-                assert_close(&out.get(row as i64), &expected[layer].narrow(0, t, 1), &what);
+    for mut cache in [GrowingCache::new(&prefix, 2, 4), GrowingCache::in_place(&prefix, 2, 4)] {
+        for t in 0..4 {
+            assert_eq!(cache.length(), t);
+            let next: Vec<i64> = prefix.next_positions.iter().flat_map(|next| [next + t; 2]).collect();
+            assert_eq!(Vec::<i64>::try_from(cache.next_positions()).unwrap(), next);
+            for layer in 0..LAYERS {
+                let [q, k, v] = [0, 1, 2].map(|i| tokens(&rows, layer, i, t));
+                let out = Context::sampling(&prefix, &mut cache).attend(layer, &q, k, v, heads());
+                for (row, expected) in expected.iter().enumerate().filter(|(_, all)| t < all[layer].size()[0]) {
+                    let what = format!("row {row}, token {t}, layer {layer}");
+                    assert_close(&out.get(row as i64), &expected[layer].narrow(0, t, 1), &what);
+                }
             }
         }
+        assert_eq!(cache.length(), 4);
     }
-    assert_eq!(cache.length(), 4);
 }
 
 #[test]

@@ -76,9 +76,41 @@ Partial attend(const at::Tensor &query, const at::Tensor &key, const at::Tensor 
           lse.unflatten(2, {length, rows}).transpose(2, 3).reshape({batch, heads * rows, length})};
 }
 
+// Row b of the queries [B, T, H, d] over `lengths[b]` keys from number `starts[b]` on of all B·S keys in a row: [B, T, H, d] and
+// [B, H, T]. The shapes of what runs do not depend on what the lengths hold.
+Partial attend_spans(const at::Tensor &query, const at::Tensor &key, const at::Tensor &value, const at::Tensor &starts,
+                     const at::Tensor &lengths, Path path) {
+  const int64_t batch = query.size(0), length = query.size(1), keys = key.size(1);
+  if (path == Path::Fused && vr1::fused_on_cuda(query) && batch * length * keys > 0) {
+    const auto ends = at::arange(batch + 1, starts.options()).mul_(length);
+    const auto rows = [](const at::Tensor &x) { return x.contiguous().flatten(0, 1); };
+    auto result = at::_flash_attention_forward(rows(query), rows(key), rows(value), ends, starts, vr1::bound(length),
+                                               vr1::bound(keys), 0.0, false, false, std::nullopt, std::nullopt, std::nullopt,
+                                               lengths);
+    const auto &lse = std::get<1>(result);  // [H, B·T]
+    return {std::get<0>(result).view_as(query), lse.unflatten(1, {batch, length}).transpose(0, 1)};
+  }
+  const auto kind = vr1::accumulation(query.scalar_type());
+  const auto place = at::arange(keys, starts.options());
+  const auto first = (starts.narrow(0, 0, batch) - at::arange(batch, starts.options()).mul_(keys)).unsqueeze(1);
+  const auto seen = place.ge(first).logical_and_(place.lt(first + lengths.unsqueeze(1)));
+  const auto mask = at::zeros({batch, keys}, query.options().dtype(kind)).masked_fill_(seen.logical_not(), kHidden);
+  return attend(query, key, value, mask.view({batch, 1, 1, keys}).to(query.scalar_type()), path);
+}
+
 }  // namespace
 
 extern "C" {
+
+char *vr1_attend_spans(const at::Tensor *query, const at::Tensor *key, const at::Tensor *value, const at::Tensor *starts,
+                       const at::Tensor *lengths, int64_t path, at::Tensor **out, at::Tensor **lse) {
+  return vr1::message_of([&] {
+    at::NoGradGuard no_grad;
+    auto result = attend_spans(*query, *key, *value, *starts, *lengths, static_cast<Path>(path));
+    *out = new at::Tensor(std::move(result.out));
+    *lse = new at::Tensor(std::move(result.lse));
+  });
+}
 
 // `mask` may be nullptr.
 char *vr1_attend(const at::Tensor *query, const at::Tensor *key, const at::Tensor *value, const at::Tensor *mask, int64_t path,

@@ -5,15 +5,17 @@ mod attend;
 mod attention;
 mod device;
 mod gradient;
+mod graph;
 mod groups;
 mod mapped;
 mod message;
 
 pub use adamw::{AdamWStep, fused_adamw};
-pub use attend::{attend, merge_attention};
+pub use attend::{Spans, attend, attend_spans, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
 pub use gradient::{put_gradient, take_gradient};
+pub use graph::Graph;
 pub use groups::Groups;
 pub use mapped::MappedFile;
 
@@ -74,6 +76,9 @@ pub enum Error {
         /// Those of the other.
         b: String,
     },
+    /// Spans of keys that are none.
+    #[error("attend_spans: {0}")]
+    Spans(String),
     /// A gradient is not of its tensor's shape, kind or device.
     #[error("gradient {gradient} of a tensor {tensor}")]
     Gradient {

@@ -201,10 +201,7 @@ impl Backbone for Model {
     }
 
     fn step(&self, prefix: &Prefix, cache: &mut GrowingCache, ids: &Tensor) -> Tensor {
-        let rows = ids.size()[0];
-        let group = rows / prefix.next_positions.len() as i64;
-        let next = self.tensor(&prefix.next_positions).repeat_interleave_self_int(group, 0, None) + cache.length();
-        let position_ids = next.unsqueeze(0).unsqueeze(-1).expand([3, rows, 1], false);
+        let position_ids = cache.next_positions().unsqueeze(0).unsqueeze(-1).expand([3, ids.size()[0], 1], false);
         let embeds = self.language.embed(&ids.unsqueeze(1));
         self.language.forward(&embeds, &position_ids, &mut Context::sampling(prefix, cache)).squeeze_dim(1)
     }
