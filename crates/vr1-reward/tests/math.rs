@@ -150,7 +150,7 @@ fn the_last_answer_of_a_text_counts() {
 }
 
 /// Where this differs from Math-Verify: what is the same is called the same.
-const BETTER: [(&str, &str); 15] = [
+const BETTER: [(&str, &str); 19] = [
     (r"$\sqrt2$", r"$2^{0.5}$"),
     (r"$\ln\frac{a}{b}$", r"$\ln a-\ln b$"),
     (r"$\lg 1000$", "3"),
@@ -166,6 +166,10 @@ const BETTER: [(&str, &str); 15] = [
     (r"$A\cup B$", r"$B\cup A$"),
     (r"$\frac{3}{4}$", r"$\frac{3}{4}.$"),
     (r"$\frac{3}{4}$", r"$\frac{3}{4},$"),
+    (r"$5\frac{1}{2}$", "5 1/2"),
+    ("2.5", "2 1/2"),
+    ("$1 234$", "1234"),
+    ("1.5e3", "1500"),
 ];
 
 #[test]

@@ -1,5 +1,6 @@
 //! Mathematical answers: found in a text, read, and compared, as Math-Verify 0.9 does.
 
+mod answer;
 mod commands;
 mod equal;
 mod exact;
@@ -12,19 +13,24 @@ mod matrix;
 mod modular;
 mod names;
 mod normalise;
+mod numeral;
 mod numeric;
 mod parser;
+mod parts;
 mod precise;
 mod primary;
 mod sets;
+mod signs;
 mod terms;
+mod text;
 mod values;
 
+pub(crate) use answer::answer_equal;
 use equal::{Rules, same};
-use expr::Answer;
 pub use extract::MathKinds;
 use extract::{Found, find};
 use numeric::Work;
+use text::Bare;
 
 /// How [`math_equal`] finds and compares answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +84,37 @@ const STEPS: u64 = 20_000;
 /// ```
 #[must_use]
 pub fn math_equal(gold: &str, answer: &str, config: MathConfig) -> bool {
+    let (gold, answer) = (signs::plain(recent(gold)), signs::plain(recent(answer)));
+    if let Some(judgement) = parts::judged_in_prose(&gold, &answer) {
+        return judgement;
+    }
+    let boxed = answer.rfind("\\boxed").map(|at| Bare::of(&answer[at..]));
+    if let Some(boxed) = &boxed
+        && let bare = Bare::of(&gold)
+        && bare.is_code()
+    {
+        return bare.same_text(boxed);
+    }
     let work = Work::new(STEPS);
-    let (gold, answer) = (find(gold, config.gold, &work), find(answer, config.answer, &work));
-    verify(&gold, &answer, config, &work)
+    let (reference, found) = (find(&gold, config.gold, &work), find(&answer, config.answer, &work));
+    if verify(&reference, &found, config, &work) {
+        return true;
+    }
+    // Words in a box are read for their number, as they are where they are all of the answer.
+    let Some(words) = boxed.filter(|words| words.holds_words() && reference.answer.is_some()) else { return false };
+    !Bare::of(&gold).is_text() && verify(&reference, &find(&words.text, MathKinds::Both, &work), config, &work)
+}
+
+/// More text than this before the end is not looked at.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// The end of a text, where the answer stands.
+fn recent(text: &str) -> &str {
+    let mut from = text.len().saturating_sub(MAX_BYTES);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
 }
 
 fn verify(gold: &Found, answer: &Found, config: MathConfig, work: &Work) -> bool {
@@ -95,40 +129,4 @@ fn verify(gold: &Found, answer: &Found, config: MathConfig, work: &Work) -> bool
         (Some(gold), Some(answer)) => same(gold, answer, rules, work),
         _ => false,
     }
-}
-
-/// Whether a short answer without prose around it, such as the text of an answer tag, is the reference.
-///
-/// What is not in a formula is read as one; only where it cannot be, as prose.
-#[must_use]
-pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
-    let work = &Work::new(STEPS);
-    let whole = |text: &str| -> Option<Answer> {
-        if text.len() > 256 || text.contains(['$', '\n']) || text.contains("\\boxed") || text.contains("\\(") {
-            return None;
-        }
-        parser::parse(&normalise::normalised(text, normalise::Boxes::All), work)
-    };
-    // A word is a word, and not a product of its letters.
-    let word =
-        |text: &str| text.chars().all(|c| c.is_alphabetic() || c.is_whitespace() || matches!(c, '-' | '.' | '(' | ')'));
-    if word(gold) {
-        let words = |text: &str| {
-            let plain = text.to_lowercase().replace(['(', ')', '.'], " ");
-            plain.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        };
-        if word(answer) {
-            return words(gold) == words(answer);
-        }
-    }
-    let (a, b) = (whole(gold), whole(answer));
-    if let (Some(a), Some(b)) = (&a, &b) {
-        let rules = Rules { decimals: 6, relation_for_set: false };
-        return same(a, b, rules, work);
-    }
-    let found = |known: Option<Answer>, text: &str| match known {
-        Some(answer) => Found { answer: Some(answer), text: Some(text.to_owned()) },
-        None => find(text, MathKinds::Both, work),
-    };
-    verify(&found(a, gold), &found(b, answer), MathConfig::default(), work)
 }

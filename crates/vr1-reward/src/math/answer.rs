@@ -1,0 +1,73 @@
+//! A short answer without prose around it, such as the text of an answer tag, against the reference.
+
+use super::equal::{Rules, same};
+use super::expr::Answer;
+use super::extract::{Found, MathKinds, find};
+use super::normalise::{Boxes, normalised};
+use super::numeric::Work;
+use super::text::{Bare, MAX_BYTES};
+use super::{MathConfig, STEPS, parser, parts, recent, signs, verify};
+
+/// Whether a short answer without prose around it is the reference.
+///
+/// Numbers with parts, words and codes are compared as texts. What is not in a formula is read as one; where it cannot
+/// be, or where it holds words and the reference is a formula, as prose.
+#[must_use]
+pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
+    let (gold, answer) = (signs::plain(recent(gold)), signs::plain(recent(answer)));
+    if let Some(judgement) = parts::judged(&gold, &answer) {
+        return judgement;
+    }
+    let (g, a) = (Bare::of(&gold), Bare::of(&answer));
+    if g.is_word() && a.is_word() {
+        return words(&g.text) == words(&a.text);
+    }
+    if g.is_text() {
+        return g.same_text(&a);
+    }
+    let work = &Work::new(STEPS);
+    let gold = read(&gold, &g, work);
+    let judged = |found: &Found| verify(&gold, found, MathConfig::default(), work);
+    if gold.answer.is_some() && (a.amount().is_some() || a.holds_words()) {
+        // `ab+cd` is a formula, too.
+        if !a.is_text() && judged(&read(&answer, &a, work)) {
+            return true;
+        }
+        let prose = if a.opened { &a.text } else { &answer };
+        return judged(&match a.amount() {
+            Some(amount) => Found { answer: whole(amount, work), ..Found::default() },
+            None => find(prose, MathKinds::Both, work),
+        });
+    }
+    if a.is_text() {
+        return g.same_text(&a);
+    }
+    let answer = read(&answer, &a, work);
+    if let (Found { answer: Some(gold), whole: true, .. }, Found { answer: Some(answer), whole: true, .. }) =
+        (&gold, &answer)
+    {
+        return same(gold, answer, Rules { decimals: 6, relation_for_set: false }, work);
+    }
+    verify(&gold, &answer, MathConfig::default(), work)
+}
+
+/// The text read as a formula; where that cannot be, what is found in it.
+fn read(text: &str, bare: &Bare<'_>, work: &Work) -> Found {
+    let text = if bare.opened && !text.contains("\\boxed") { &bare.text } else { text };
+    match whole(text, work) {
+        Some(answer) => Found { answer: Some(answer), text: Some(text.to_owned()), whole: true },
+        None => find(text, MathKinds::Both, work),
+    }
+}
+
+fn whole(text: &str, work: &Work) -> Option<Answer> {
+    if text.len() > MAX_BYTES || text.contains(['$', '\n']) || text.contains("\\boxed") || text.contains("\\(") {
+        return None;
+    }
+    parser::parse(&normalised(text, Boxes::All), work)
+}
+
+fn words(text: &str) -> Vec<String> {
+    let plain = text.to_lowercase().replace(['(', ')', '.'], " ");
+    plain.split_whitespace().map(str::to_owned).collect()
+}
