@@ -41,3 +41,18 @@ fn every_reported_answer_is_worth_what_its_rule_says() {
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+#[test]
+fn drawn_answers_in_prose_are_judged_as_math_verify_judges_them_or_by_the_rule_of_their_form() {
+    let judge = Judge::new();
+    let mut wrong = Vec::new();
+    for line in include_str!("fixtures/math_verify_drawn.jsonl").lines() {
+        let case: Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| case[key].as_str().unwrap();
+        let expected = case.get("rule").unwrap_or(&case["equal"]).as_bool().unwrap();
+        if judge.right(text("gold"), text("prediction"), text("within")) != expected {
+            wrong.push(line);
+        }
+    }
+    assert!(wrong.is_empty(), "{} differ:\n{}", wrong.len(), wrong.join("\n"));
+}

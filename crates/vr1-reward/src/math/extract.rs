@@ -166,7 +166,12 @@ fn read(candidate: &Candidate<'_>, work: &Work) -> (Option<Answer>, String) {
 fn has_no_value(candidate: &Candidate<'_>) -> bool {
     match candidate {
         Candidate::Row { .. } => true,
-        Candidate::Plain(text) => date(text) || PATTERNS.side_by_side.is_match(text),
+        // What ends with an operator goes on in words: its numerals are tried by themselves.
+        Candidate::Plain(text) => {
+            date(text)
+                || (text.trim_end().ends_with(|c: char| c.is_ascii_digit() || c == ')')
+                    && PATTERNS.side_by_side.is_match(text))
+        }
         _ => false,
     }
 }
@@ -299,7 +304,7 @@ fn anything(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
             out.extend(plain_candidate(&groups, 0));
         }
         for groups in PATTERNS.number.captures_iter(text) {
-            out.extend(number_candidate(&groups, 0));
+            out.extend(number_candidate(text, &groups, 0));
         }
     }
     out
@@ -320,7 +325,7 @@ fn plain_at(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> {
     if let Some(groups) = PATTERNS.plain_here.captures(window) {
         return plain_candidate(&groups, at);
     }
-    number_candidate(&PATTERNS.number_here.captures(window)?, at)
+    number_candidate(window, &PATTERNS.number_here.captures(window)?, at)
 }
 
 /// Where a phrase stands, the last places alone.
@@ -333,14 +338,26 @@ fn last_places(text: &str, phrase: &Regex) -> Vec<(usize, usize)> {
 
 fn plain_candidate<'t>(groups: &regex::Captures<'t>, offset: usize) -> Option<Placed<'t>> {
     let (whole, expr) = (groups.get(0)?, groups.name("expr")?);
-    Some(Placed { start: offset + whole.start(), end: offset + whole.end(), what: Candidate::Plain(expr.as_str()) })
+    // Stars behind it are the end of bold type.
+    let plain = expr.as_str().trim_end_matches('*');
+    Some(Placed { start: offset + whole.start(), end: offset + whole.end(), what: Candidate::Plain(plain) })
 }
 
-fn number_candidate<'t>(groups: &regex::Captures<'t>, offset: usize) -> Option<Placed<'t>> {
+fn number_candidate<'t>(text: &'t str, groups: &regex::Captures<'t>, offset: usize) -> Option<Placed<'t>> {
     let whole = groups.get(0)?;
     let part = |names: &[&str]| names.iter().find_map(|name| groups.name(name)).map_or("", |found| found.as_str());
     let percent = groups.name("percent").is_some();
     let placed = |what| Some(Placed { start: offset + whole.start(), end: offset + whole.end(), what });
+    // The year of a date is not its value.
+    let behind = &text[whole.end()..];
+    if behind.starts_with(['-', '/']) {
+        let start = text[..whole.end()].trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let run = text[start..].find(|c: char| !c.is_ascii_digit() && !matches!(c, '-' | '/'));
+        let run = &text[start..run.map_or(text.len(), |length| start + length)];
+        if date(run) {
+            return placed(Candidate::Plain(run));
+        }
+    }
     if let Some(row) = groups.name("row") {
         return placed(Candidate::Row { text: row.as_str(), percent });
     }

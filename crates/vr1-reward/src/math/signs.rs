@@ -23,7 +23,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
 });
 
 /// The text with every sign as what it stands for: `x²` is `x^2`, `2½` is `2\frac{1}{2}`, `９` is 9, `\text{17}` is 17,
-/// `2\,500` is `2 500` and `1e5` is `(1*10^(5))`.
+/// `2\,500` is `2 500` and `1e5` is 100000.
 pub(super) fn plain(text: &str) -> Cow<'_, str> {
     let mut text = if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(spelled(text)) };
     if text.contains(['\\', '~']) {
@@ -45,10 +45,31 @@ pub(super) fn plain(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
     let exponent = (1..bytes.len())
         .any(|at| matches!(bytes[at], b'e' | b'E') && digit(bytes.get(at - 1)) && digit(bytes.get(at + 1)));
-    if exponent && let Cow::Owned(changed) = PATTERNS.exponent.replace_all(&text, "$1($2*10^($3))") {
+    if exponent
+        && let Cow::Owned(changed) = PATTERNS.exponent.replace_all(&text, |found: &Captures<'_>| {
+            let written = moved(&found[2], &found[3]).unwrap_or_else(|| format!("({}*10^({}))", &found[2], &found[3]));
+            format!("{}{written}", &found[1])
+        })
+    {
         text = Cow::Owned(changed);
     }
     text
+}
+
+/// The decimal with its point moved by as many places as the exponent says, where it stays short.
+fn moved(decimal: &str, exponent: &str) -> Option<String> {
+    const MOST: i32 = 40;
+    let places: i32 = exponent.parse().ok().filter(|places: &i32| places.abs() <= MOST)?;
+    let (whole, fraction) = decimal.split_once('.').unwrap_or((decimal, ""));
+    let width = usize::try_from(MOST).ok()?;
+    let digits = format!("{}{whole}{fraction}{}", "0".repeat(width), "0".repeat(width));
+    let point = width + whole.len();
+    let point =
+        if places < 0 { point - places.unsigned_abs() as usize } else { point + places.unsigned_abs() as usize };
+    let (whole, fraction) = digits.split_at(point);
+    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let whole = if whole.is_empty() { "0" } else { whole };
+    Some(if fraction.is_empty() { whole.to_owned() } else { format!("{whole}.{fraction}") })
 }
 
 /// The number of a `\text{…}`, kept apart from what stands beside it.
