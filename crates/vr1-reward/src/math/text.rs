@@ -208,7 +208,7 @@ fn letters(text: &str) -> impl Iterator<Item = Letters<'_>> {
                 c if c.is_ascii_digit() => Before::Digit,
                 _ => Before::Mark,
             });
-            let digit_behind = text[end..].starts_with(|c: char| c.is_ascii_digit()) && !names(name);
+            let digit_behind = text[end..].starts_with(|c: char| c.is_ascii_digit());
             return Some(Letters { text: name, before, digit_behind });
         }
     })
