@@ -70,6 +70,8 @@ const STEPS: u64 = 20_000;
 /// Both texts may hold prose: the answer is what stands in the last box, after "the final answer is", or the last
 /// formula or number. Two numbers are compared exactly, unless one is written as a decimal; expressions that are
 /// rational functions modulo a prime (exactly, but for a chance of one in 10¹⁸), all others at nine points to ten digits.
+/// Signs of Unicode are what they stand for, numerals side by side are never multiplied, and a reference that is a clock or a
+/// date without LaTeX is looked for as a text.
 /// The reference and the answer do not play the same part: `x = 3` answers `3`, and `2x + z = 1` is not answered by `1`.
 ///
 /// # Example
@@ -80,6 +82,8 @@ const STEPS: u64 = 20_000;
 /// assert!(same("7425000", "That makes 7,425,000 in all."));
 /// assert!(same(r"$x^2/4 + y^2/3 = 1$", r"$x^2/16 + y^2/12 = 1/4$"));
 /// assert!(same(r"$\{1, 2\}$", r"\boxed{2} and \boxed{1}"));
+/// assert!(same("5/2", "It takes 2½ hours."));
+/// assert!(!same("6", "2 3"));
 /// assert!(!same("$4$", r"$4\sqrt{2}$"));
 /// ```
 #[must_use]
