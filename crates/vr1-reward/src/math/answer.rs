@@ -14,6 +14,16 @@ use super::{MathConfig, STEPS, parser, parts, recent, signs, verify};
 /// be, or where it holds words and the reference is a formula, as prose.
 #[must_use]
 pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
+    let work = &Work::new(STEPS);
+    let equal =
+        |gold: &Answer, answer: &Answer| same(gold, answer, Rules { decimals: 6, relation_for_set: false }, work);
+    // Plain numbers are the most of all, and hold nothing that the rest looks for.
+    if is_plain_number(gold)
+        && is_plain_number(answer)
+        && let (Some(gold), Some(answer)) = (parser::parse(gold, work), parser::parse(answer, work))
+    {
+        return equal(&gold, &answer);
+    }
     let (gold, answer) = (signs::plain(recent(gold)), signs::plain(recent(answer)));
     if let Some(judgement) = parts::judged(&gold, &answer) {
         return judgement;
@@ -22,7 +32,6 @@ pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
     if g.is_word() && a.is_word() {
         return words(&g.text) == words(&a.text);
     }
-    let work = &Work::new(STEPS);
     let judged = |gold: &Found, answer: &Found| verify(gold, answer, MathConfig::default(), work);
     if g.is_text() {
         // A sentence that no formula can be states its number, as in prose.
@@ -47,10 +56,18 @@ pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
     let answer = read(&answer, &a, work);
     match (&gold, &answer) {
         (Found { answer: Some(gold), whole: true, .. }, Found { answer: Some(answer), whole: true, .. }) => {
-            same(gold, answer, Rules { decimals: 6, relation_for_set: false }, work)
+            equal(gold, answer)
         }
         _ => judged(&gold, &answer),
     }
+}
+
+/// Digits with at most one point between them and a sign before them.
+fn is_plain_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.len() <= MAX_BYTES && all_digits(whole) && all_digits(fraction)
 }
 
 /// The text read as a formula; where that cannot be, what is found in it.

@@ -25,7 +25,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         r"\d+'\s*\d{1,2}\b(?:''|\x22)?".to_owned(),
         format!(r"\d+(?:\.\d+)?\s*{unit}(?:,?\s*(?:and\s+)?\d+(?:\.\d+)?\s*{unit})+"),
     ];
-    Patterns { run: regex(&format!("(?i){}", alternatives.join("|"))), command: regex(r"\\[A-Za-z]+\s*|\\.|~") }
+    Patterns { run: regex(&format!("(?i-u){}", alternatives.join("|"))), command: regex(r"\\[A-Za-z]+\s*|\\.|~") }
 });
 
 /// A text with its numbers that have parts.
