@@ -4,8 +4,6 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::text::text_command;
-
 /// Which boxes of a text count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Boxes {
@@ -179,4 +177,16 @@ fn closed(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// The inside of a `\text{…}` that is all of a text.
+pub(super) fn text_command(text: &str) -> Option<&str> {
+    const COMMANDS: [&str; 7] = ["text", "textbf", "textit", "textrm", "textnormal", "mbox", "emph"];
+    let (name, inside) = text.strip_prefix('\\')?.strip_suffix('}')?.split_once('{')?;
+    let mut depth = 1_i32;
+    let all = inside.chars().all(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        depth > 0
+    });
+    (all && COMMANDS.contains(&name.trim_end())).then_some(inside)
 }

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::names::{function, is_log};
-use super::normalise::{Boxes, boxed, normalised};
+use super::normalise::{Boxes, boxed, normalised, text_command};
 
 /// An answer without what only sets it off: boxes, `\text{…}`, dollars, quotes, stars.
 #[derive(Debug)]
@@ -108,18 +108,6 @@ impl<'t> Bare<'t> {
     pub(super) fn same_text(&self, other: &Self) -> bool {
         spelling(&self.text) == spelling(&other.text)
     }
-}
-
-/// The inside of a `\text{…}` that is all of a text.
-pub(super) fn text_command(text: &str) -> Option<&str> {
-    const COMMANDS: [&str; 7] = ["text", "textbf", "textit", "textrm", "textnormal", "mbox", "emph"];
-    let (name, inside) = text.strip_prefix('\\')?.strip_suffix('}')?.split_once('{')?;
-    let mut depth = 1_i32;
-    let all = inside.chars().all(|c| {
-        depth += i32::from(c == '{') - i32::from(c == '}');
-        depth > 0
-    });
-    (all && COMMANDS.contains(&name.trim_end())).then_some(inside)
 }
 
 fn between<'t>(text: &'t str, open: &str, close: &str) -> Option<&'t str> {
