@@ -1,7 +1,7 @@
 //! Whatever comes in, a reward is a finite number, a missing value or an error, within its limits.
 #![allow(clippy::unwrap_used)] // a test fails by panicking
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use vr1_reward::{Budget, Error, Fields, Limits, MathConfig, Program, Record, Registry, Rollout, math_equal};
@@ -28,7 +28,12 @@ total: mathematics + (plain ?? 0) + (likeness ?? 0) + (words ?? 0) + rank + over
 "#;
 
 fn wide() -> Program {
-    Program::parse(WIDE, &Registry::default()).unwrap()
+    Program::parse(WIDE, &Registry::default()).unwrap().with_limits(fuel_alone(5_000_000))
+}
+
+/// Limits in which the work that is counted ends a reward, and no clock.
+fn fuel_alone(fuel: u64) -> Limits {
+    Limits { fuel, deadline: Duration::from_secs(24 * 3600) }
 }
 
 fn judge(program: &Program, completion: &str, solution: &str) {
@@ -39,7 +44,7 @@ fn judge(program: &Program, completion: &str, solution: &str) {
             let values = outcome.terms.iter().map(|(_, value)| *value).chain([outcome.total]);
             assert!(values.flatten().all(f32::is_finite));
         }
-        Err(Error::Fuel { .. } | Error::Deadline { .. } | Error::Verifier { .. }) => {}
+        Err(Error::Fuel { .. } | Error::Verifier { .. }) => {}
         Err(other) => panic!("{other}"),
     }
 }
@@ -67,6 +72,14 @@ fn pieces() -> impl Strategy<Value = String> {
         Just("!".to_owned()),
         Just("answer: ".to_owned()),
         Just("final answer is ".to_owned()),
+        Just("\\text{".to_owned()),
+        Just("10:30".to_owned()),
+        Just("2 p.m.".to_owned()),
+        Just("2023-05-12".to_owned()),
+        Just(" 000".to_owned()),
+        Just("1e999".to_owned()),
+        Just("5'10\"".to_owned()),
+        "[½²⁻⁵⁄√₂９π−°]{1,3}",
         "[-0-9.,%/^()a-z ]{0,6}",
         "\\PC{0,4}",
     ];
@@ -114,14 +127,9 @@ proptest! {
     }
 }
 
-/// Debug builds are some twenty times slower than the limit is meant for.
-fn deadline() -> Duration {
-    Duration::from_secs(if cfg!(debug_assertions) { 40 } else { 2 })
-}
-
 #[test]
-fn pathological_texts_are_answered_in_time() {
-    let program = wide().with_limits(Limits { deadline: deadline() / 2, ..Limits::default() });
+fn pathological_texts_end_by_what_is_counted() {
+    let program = wide();
     let deep = |open: &str, close: &str| format!("\\boxed{{{}1{}}}", open.repeat(10_000), close.repeat(10_000));
     let texts = [
         deep("{", "}"),
@@ -149,11 +157,7 @@ fn pathological_texts_are_answered_in_time() {
     ];
     for text in &texts {
         for solution in ["3", text.get(..2000).unwrap_or("")] {
-            let start = Instant::now();
             judge(&program, text, solution);
-            let took = start.elapsed();
-            let name: String = text.chars().take(20).collect();
-            assert!(took < deadline(), "{name:?} took {took:?}");
         }
     }
 }
@@ -162,9 +166,8 @@ fn pathological_texts_are_answered_in_time() {
 fn a_pattern_that_would_hang_elsewhere_is_linear_here() {
     let yaml = "terms: { a: \"matches(completion, '^(a+)+$')\" }\ntotal: to_number(a > 0) + exact(answer, solution)";
     let program = Program::parse(yaml, &Registry::default()).unwrap();
-    let start = Instant::now();
-    judge(&program, &format!("{}!", "a".repeat(1 << 20)), "");
-    assert!(start.elapsed() < deadline());
+    // In the square of a megabyte it would not end.
+    judge(&program.with_limits(fuel_alone(5_000_000)), &format!("{}!", "a".repeat(1 << 20)), "");
     let yaml = "terms: { a: \"matches(completion, '(((a{1,1000}){1,1000}){1,1000})')\" }\ntotal: to_number(a > 0)";
     assert!(Program::parse(yaml, &Registry::default()).unwrap_err().to_string().contains("regular expression"));
 }
@@ -179,14 +182,12 @@ fn a_list_that_is_looked_at_for_each_of_its_items_costs_its_length_each_time() {
         "length(sort(map(words(completion), w => completion)))",
     ] {
         let yaml = format!("terms: {{ a: \"{costly}\" }}\ntotal: (a ?? 0) + exact(answer, solution)");
-        let program = Program::parse(&yaml, &Registry::default()).unwrap();
-        let start = Instant::now();
+        let program = Program::parse(&yaml, &Registry::default()).unwrap().with_limits(fuel_alone(5_000_000));
         let fields = Fields::new();
         let rollout =
             Rollout { prompt: "", completion: &completion, solution: "3", tokens: 1, finished: true, fields: &fields };
         let outcome = program.outcome(&rollout);
-        assert!(matches!(outcome, Err(Error::Fuel { .. } | Error::Deadline { .. })), "{costly}: {outcome:?}");
-        assert!(start.elapsed() < deadline(), "{costly} took {:?}", start.elapsed());
+        assert!(matches!(outcome, Err(Error::Fuel { .. })), "{costly}: {outcome:?}");
     }
 }
 
@@ -210,5 +211,6 @@ fn the_deadline_stands_still_while_somebody_else_is_waited_for() {
         budget.spend(30_000, "after")
     };
     assert!(matches!(after(&|_| sleep()), Err(Error::Deadline { limit_ms: 200, .. })));
-    after(&|budget| budget.wait(sleep)).unwrap();
+    // A busy machine may stand still for as long between two lines, but not each time.
+    assert!((0..20).any(|_| after(&|budget| budget.wait(sleep)).is_ok()));
 }

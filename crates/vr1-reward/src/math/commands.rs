@@ -176,6 +176,9 @@ impl Parser<'_> {
         let minus = self.take('-');
         let mut parts = vec![self.factor()?.expr()?];
         while self.starts_factor() && !self.command().is_some_and(|name| function(name).is_some() || is_log(name)) {
+            if self.numerals_meet() {
+                return None;
+            }
             parts.push(self.factor()?.expr()?);
         }
         let argument = if parts.len() == 1 { parts.pop()? } else { Expr::Product(parts) };

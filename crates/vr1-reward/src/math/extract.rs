@@ -13,6 +13,7 @@ use super::formulas::{Formula, Gone, formulas, joined};
 use super::normalise::{Boxes, normalised};
 use super::numeric::Work;
 use super::parser;
+use super::parts::date;
 
 /// What may be an answer in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,10 +33,10 @@ pub(crate) struct Found {
     pub(crate) answer: Option<Answer>,
     /// The text of the first candidate, readable or not.
     pub(crate) text: Option<String>,
+    /// Whether the answer is all of the text it was found in.
+    pub(crate) whole: bool,
 }
 
-/// More text than this before the end is not looked at.
-const MAX_BYTES: usize = 64 * 1024;
 /// How many candidates of a rank are tried, and how many places where the word "answer" stands are looked at, the last
 /// ones.
 const MAX_TRIES: usize = 24;
@@ -48,9 +49,10 @@ struct Patterns {
     number: Regex,
     plain_here: Regex,
     number_here: Regex,
+    side_by_side: Regex,
 }
 
-const NUMBER: &str = r"(?:(?P<integer1>-?[1-9]\d{0,2}(?:[ ,]\d{3})+)(?P<decimal1>\.\d+)?|(?P<integer2>-?\d+)(?P<decimal2>[.,]\d+)|(?P<decimal3>\.\d+)|(?P<integer3>-?\d+))(?P<percent>\s*(?:%|[Pp]ercent|[Pp]ercentage|[Pp]ct))?";
+const NUMBER: &str = r"(?:(?P<row>-?\d+(?:[.,]\d+)*(?: +\d+(?:[.,]\d+)*)+(?:/\d+)?)|(?P<integer1>-?[1-9]\d{0,2}(?:[ ,]\d{3})+)(?P<decimal1>\.\d+)?|(?P<integer2>-?\d+)(?P<decimal2>[.,]\d+)|(?P<decimal3>\.\d+)|(?P<integer3>-?\d+))(?P<percent>\s*(?:%|[Pp]ercent|[Pp]ercentage|[Pp]ct))?";
 const BEFORE: &str = r"(?:^|\s|=)(?:\*\*)?";
 
 static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
@@ -68,6 +70,7 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         number: regex(&number),
         plain_here: regex(&format!(r"\A{expr}")),
         number_here: regex(&format!(r"\A{number}")),
+        side_by_side: regex(r"\d[ \t]+\d"),
     }
 });
 
@@ -76,7 +79,15 @@ pub(super) enum Candidate<'t> {
     Latex(Vec<Formula<'t>>),
     OpenBox(&'t str),
     Plain(&'t str),
-    Number { text: String, percent: bool },
+    Number {
+        text: String,
+        percent: bool,
+    },
+    /// Numerals side by side.
+    Row {
+        text: &'t str,
+        percent: bool,
+    },
 }
 
 pub(super) struct Placed<'t> {
@@ -86,11 +97,6 @@ pub(super) struct Placed<'t> {
 }
 
 pub(crate) fn find(text: &str, kinds: MathKinds, work: &Work) -> Found {
-    let mut from = text.len().saturating_sub(MAX_BYTES);
-    while !text.is_char_boundary(from) {
-        from += 1;
-    }
-    let text = &text[from..];
     let mut found = Found::default();
     let ranks: [fn(&str, MathKinds) -> Vec<Placed<'_>>; 5] =
         [boxes_and_hopes, final_is, answer_colon, answer_word, anything];
@@ -102,7 +108,7 @@ pub(crate) fn find(text: &str, kinds: MathKinds, work: &Work) -> Found {
             if found.text.is_none() && !own.is_empty() {
                 found.text = Some(own);
             }
-            if answer.is_some() {
+            if answer.is_some() || has_no_value(&candidate.what) {
                 found.answer = answer;
                 return found;
             }
@@ -138,6 +144,12 @@ fn read(candidate: &Candidate<'_>, work: &Work) -> (Option<Answer>, String) {
             }
             (Some(Answer::Set(items)), texts.join(" and "))
         }
+        Candidate::Plain(text) if date(text) => (None, text.trim().to_owned()),
+        Candidate::Row { text, percent: is_percent } => {
+            let answer = parser::parse(text, work).filter(|answer| answer.as_expr().is_some());
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            (if *is_percent { answer.map(percent) } else { answer }, text)
+        }
         Candidate::Plain(text) => (parser::parse(&text.replace(['\n', '\r'], " "), work), (*text).to_owned()),
         Candidate::Number { text, percent: is_percent } => {
             let answer = match text.strip_prefix('-') {
@@ -147,6 +159,20 @@ fn read(candidate: &Candidate<'_>, work: &Work) -> (Option<Answer>, String) {
             let answer = answer.map(Answer::Expr);
             (if *is_percent { answer.map(percent) } else { answer }, text.clone())
         }
+    }
+}
+
+/// Numerals side by side and dates have no value, and nothing that stands before them has it for them.
+fn has_no_value(candidate: &Candidate<'_>) -> bool {
+    match candidate {
+        Candidate::Row { .. } => true,
+        // What ends with an operator goes on in words: its numerals are tried by themselves.
+        Candidate::Plain(text) => {
+            date(text)
+                || (text.trim_end().ends_with(|c: char| c.is_ascii_digit() || c == ')')
+                    && PATTERNS.side_by_side.is_match(text))
+        }
+        _ => false,
     }
 }
 
@@ -278,7 +304,7 @@ fn anything(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
             out.extend(plain_candidate(&groups, 0));
         }
         for groups in PATTERNS.number.captures_iter(text) {
-            out.extend(number_candidate(&groups, 0));
+            out.extend(number_candidate(text, &groups, 0));
         }
     }
     out
@@ -299,7 +325,7 @@ fn plain_at(text: &str, at: usize, kinds: MathKinds) -> Option<Placed<'_>> {
     if let Some(groups) = PATTERNS.plain_here.captures(window) {
         return plain_candidate(&groups, at);
     }
-    number_candidate(&PATTERNS.number_here.captures(window)?, at)
+    number_candidate(window, &PATTERNS.number_here.captures(window)?, at)
 }
 
 /// Where a phrase stands, the last places alone.
@@ -312,15 +338,31 @@ fn last_places(text: &str, phrase: &Regex) -> Vec<(usize, usize)> {
 
 fn plain_candidate<'t>(groups: &regex::Captures<'t>, offset: usize) -> Option<Placed<'t>> {
     let (whole, expr) = (groups.get(0)?, groups.name("expr")?);
-    Some(Placed { start: offset + whole.start(), end: offset + whole.end(), what: Candidate::Plain(expr.as_str()) })
+    // Stars behind it are the end of bold type.
+    let plain = expr.as_str().trim_end_matches('*');
+    Some(Placed { start: offset + whole.start(), end: offset + whole.end(), what: Candidate::Plain(plain) })
 }
 
-fn number_candidate<'t>(groups: &regex::Captures<'t>, offset: usize) -> Option<Placed<'t>> {
+fn number_candidate<'t>(text: &'t str, groups: &regex::Captures<'t>, offset: usize) -> Option<Placed<'t>> {
     let whole = groups.get(0)?;
     let part = |names: &[&str]| names.iter().find_map(|name| groups.name(name)).map_or("", |found| found.as_str());
+    let percent = groups.name("percent").is_some();
+    let placed = |what| Some(Placed { start: offset + whole.start(), end: offset + whole.end(), what });
+    // The year of a date is not its value.
+    let behind = &text[whole.end()..];
+    if behind.starts_with(['-', '/']) {
+        let start = text[..whole.end()].trim_end_matches(|c: char| c.is_ascii_digit()).len();
+        let run = text[start..].find(|c: char| !c.is_ascii_digit() && !matches!(c, '-' | '/'));
+        let run = &text[start..run.map_or(text.len(), |length| start + length)];
+        if date(run) {
+            return placed(Candidate::Plain(run));
+        }
+    }
+    if let Some(row) = groups.name("row") {
+        return placed(Candidate::Row { text: row.as_str(), percent });
+    }
     let integer = part(&["integer1", "integer2", "integer3"]).replace([',', ' '], "");
     let decimal = part(&["decimal1", "decimal2", "decimal3"]).replace(',', ".");
     let integer = if integer.is_empty() { "0" } else { &integer };
-    let what = Candidate::Number { text: format!("{integer}{decimal}"), percent: groups.name("percent").is_some() };
-    Some(Placed { start: offset + whole.start(), end: offset + whole.end(), what })
+    placed(Candidate::Number { text: format!("{integer}{decimal}"), percent })
 }

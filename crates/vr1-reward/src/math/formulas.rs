@@ -56,13 +56,22 @@ pub(super) fn with_percent<'t>(text: &'t str, content: &'t str, end: usize) -> F
     }
 }
 
-/// `\frac{1}{2}` that stands in no formula.
+/// `\frac{1}{2}` that stands in no formula, with the whole number before it.
 pub(super) fn bare_fraction(text: &str, at: usize) -> Option<Formula<'_>> {
     static FRACTION: LazyLock<Regex> = LazyLock::new(|| {
         Regex::new(r"^-?\\frac\{-?\d+(?:[.,]\d+)?\}\{-?\d+(?:[.,]\d+)?\}").expect("the pattern is a constant")
     });
-    let found = FRACTION.find(&text[at..])?;
-    Some(with_percent(text, found.as_str(), at + found.end()))
+    let end = at + FRACTION.find(&text[at..])?.end();
+    let before = text[..at].trim_end_matches(' ');
+    let digits = before.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let whole = before.len() - digits;
+    // `x2`, `1.2`, `$2` are no whole numbers of it.
+    let own = digits > 0
+        && text.as_bytes()[at] == b'\\'
+        && !text[..whole].ends_with(|c: char| c.is_alphanumeric() || matches!(c, '.' | ',' | '}' | ')' | '^' | '_'));
+    let negative = own && text[..whole].ends_with('-') && !text[..whole - 1].ends_with(|c: char| c.is_alphanumeric());
+    let start = if own { whole - usize::from(negative) } else { at };
+    Some(with_percent(text, &text[start..end], end))
 }
 
 /// Whether a formula may go over several lines.

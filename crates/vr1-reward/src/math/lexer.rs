@@ -1,11 +1,12 @@
 //! LaTeX to tokens.
 
 use super::names::function;
+use super::numeral::numeral;
 
 /// A mark of LaTeX, spaces left out.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Token {
-    /// Digits, with at most one decimal point.
+    /// Digits, with at most one decimal point; spaces between groups of three are gone.
     Number(String),
     Letter(char),
     /// `\name`.
@@ -67,17 +68,9 @@ pub(crate) fn tokens(latex: &str) -> Option<Vec<Token>> {
         match c {
             c if c.is_whitespace() || c == '~' => {}
             '0'..='9' => {
-                let start = at - 1;
-                while chars.get(at).is_some_and(char::is_ascii_digit) {
-                    at += 1;
-                }
-                if chars.get(at) == Some(&'.') && chars.get(at + 1).is_some_and(char::is_ascii_digit) {
-                    at += 1;
-                    while chars.get(at).is_some_and(char::is_ascii_digit) {
-                        at += 1;
-                    }
-                }
-                out.push(Token::Number(chars[start..at].iter().collect()));
+                let (number, end) = numeral(&chars, at - 1);
+                at = end;
+                out.push(Token::Number(number));
             }
             '.' if chars.get(at).is_some_and(char::is_ascii_digit) => {
                 let start = at;
@@ -184,8 +177,6 @@ fn plain(c: char) -> Vec<Token> {
         '⌉' => command("rceil"),
         '−' | '–' => vec![Token::Symbol('-')],
         '°' => vec![Token::Symbol('^'), Token::Command("circ".into())],
-        '²' => vec![Token::Symbol('^'), Token::Number("2".into())],
-        '³' => vec![Token::Symbol('^'), Token::Number("3".into())],
         c if c.is_alphabetic() => vec![Token::Letter(c)],
         c => vec![Token::Symbol(c)],
     }

@@ -1,5 +1,6 @@
 //! Mathematical answers: found in a text, read, and compared, as Math-Verify 0.9 does.
 
+mod answer;
 mod commands;
 mod equal;
 mod exact;
@@ -12,19 +13,24 @@ mod matrix;
 mod modular;
 mod names;
 mod normalise;
+mod numeral;
 mod numeric;
 mod parser;
+mod parts;
 mod precise;
 mod primary;
 mod sets;
+mod signs;
 mod terms;
+mod text;
 mod values;
 
+pub(crate) use answer::answer_equal;
 use equal::{Rules, same};
-use expr::Answer;
 pub use extract::MathKinds;
 use extract::{Found, find};
 use numeric::Work;
+use text::Bare;
 
 /// How [`math_equal`] finds and compares answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +70,8 @@ const STEPS: u64 = 20_000;
 /// Both texts may hold prose: the answer is what stands in the last box, after "the final answer is", or the last
 /// formula or number. Two numbers are compared exactly, unless one is written as a decimal; expressions that are
 /// rational functions modulo a prime (exactly, but for a chance of one in 10¹⁸), all others at nine points to ten digits.
+/// Signs of Unicode are what they stand for, numerals side by side are never multiplied, and a reference that is a clock or a
+/// date without LaTeX is looked for as a text.
 /// The reference and the answer do not play the same part: `x = 3` answers `3`, and `2x + z = 1` is not answered by `1`.
 ///
 /// # Example
@@ -74,13 +82,43 @@ const STEPS: u64 = 20_000;
 /// assert!(same("7425000", "That makes 7,425,000 in all."));
 /// assert!(same(r"$x^2/4 + y^2/3 = 1$", r"$x^2/16 + y^2/12 = 1/4$"));
 /// assert!(same(r"$\{1, 2\}$", r"\boxed{2} and \boxed{1}"));
+/// assert!(same("5/2", "It takes 2½ hours."));
+/// assert!(!same("6", "2 3"));
 /// assert!(!same("$4$", r"$4\sqrt{2}$"));
 /// ```
 #[must_use]
 pub fn math_equal(gold: &str, answer: &str, config: MathConfig) -> bool {
+    let (gold, answer) = (signs::plain(recent(gold)), signs::plain(recent(answer)));
+    if let Some(judgement) = parts::judged_in_prose(&gold, &answer) {
+        return judgement;
+    }
+    let boxed = answer.rfind("\\boxed").map(|at| Bare::of(&answer[at..]));
+    if let Some(boxed) = &boxed
+        && let bare = Bare::of(&gold)
+        && bare.is_code()
+    {
+        return bare.same_text(boxed);
+    }
     let work = Work::new(STEPS);
-    let (gold, answer) = (find(gold, config.gold, &work), find(answer, config.answer, &work));
-    verify(&gold, &answer, config, &work)
+    let (reference, found) = (find(&gold, config.gold, &work), find(&answer, config.answer, &work));
+    if verify(&reference, &found, config, &work) {
+        return true;
+    }
+    // Words in a box are read for their number, as they are where they are all of the answer.
+    let Some(words) = boxed.filter(|words| words.holds_words() && reference.answer.is_some()) else { return false };
+    !Bare::of(&gold).is_text() && verify(&reference, &find(&words.text, MathKinds::Both, &work), config, &work)
+}
+
+/// More text than this before the end is not looked at.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// The end of a text, where the answer stands.
+fn recent(text: &str) -> &str {
+    let mut from = text.len().saturating_sub(MAX_BYTES);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    &text[from..]
 }
 
 fn verify(gold: &Found, answer: &Found, config: MathConfig, work: &Work) -> bool {
@@ -95,40 +133,4 @@ fn verify(gold: &Found, answer: &Found, config: MathConfig, work: &Work) -> bool
         (Some(gold), Some(answer)) => same(gold, answer, rules, work),
         _ => false,
     }
-}
-
-/// Whether a short answer without prose around it, such as the text of an answer tag, is the reference.
-///
-/// What is not in a formula is read as one; only where it cannot be, as prose.
-#[must_use]
-pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
-    let work = &Work::new(STEPS);
-    let whole = |text: &str| -> Option<Answer> {
-        if text.len() > 256 || text.contains(['$', '\n']) || text.contains("\\boxed") || text.contains("\\(") {
-            return None;
-        }
-        parser::parse(&normalise::normalised(text, normalise::Boxes::All), work)
-    };
-    // A word is a word, and not a product of its letters.
-    let word =
-        |text: &str| text.chars().all(|c| c.is_alphabetic() || c.is_whitespace() || matches!(c, '-' | '.' | '(' | ')'));
-    if word(gold) {
-        let words = |text: &str| {
-            let plain = text.to_lowercase().replace(['(', ')', '.'], " ");
-            plain.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
-        };
-        if word(answer) {
-            return words(gold) == words(answer);
-        }
-    }
-    let (a, b) = (whole(gold), whole(answer));
-    if let (Some(a), Some(b)) = (&a, &b) {
-        let rules = Rules { decimals: 6, relation_for_set: false };
-        return same(a, b, rules, work);
-    }
-    let found = |known: Option<Answer>, text: &str| match known {
-        Some(answer) => Found { answer: Some(answer), text: Some(text.to_owned()) },
-        None => find(text, MathKinds::Both, work),
-    };
-    verify(&found(a, gold), &found(b, answer), MathConfig::default(), work)
 }

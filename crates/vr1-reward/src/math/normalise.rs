@@ -22,13 +22,14 @@ struct Patterns {
     dots: Regex,
     text_unit: Regex,
     unit: Regex,
+    degrees: Regex,
     doubled: Regex,
 }
 
 /// Words for a quantity's unit that may follow a number without a mark.
 const UNITS: &str = "millimeter|millimetre|centimeter|centimetre|decimeter|kilometer|kilometre|meter|metre|mile|yard|\
     feet|foot|inch|inche|acre|hectare|square|cubic|sq|cu|cm|mm|dm|km|ft|yd|mi|gram|kilogram|kg|mg|lb|pound|ounce|oz|ton|\
-    liter|litre|gallon|ml|second|sec|minute|min|hour|hr|day|week|month|year|yr|am|pm|noon|degree|deg|radian|rad|unit|\
+    liter|litre|gallon|ml|second|sec|minute|min|hour|hr|day|week|month|year|yr|degree|deg|radian|rad|unit|\
     dollar|cent|rupee|euro|rs|mph|kmph|kmh|kph|volt|ohm|watt|joule|newton|point|digit|percentage point|coin|mark|number|\
     student|people|person|men|man|women|woman|child|children|soldier|boy|girl|apple|orange|ball|toy|tile|edge|side|way|\
     time|round|pie|page|book|ticket|card|mtr|mt|gm|m|g|s|h|l|t|c|d|o|th|st|nd|rd";
@@ -45,9 +46,10 @@ static PATTERNS: LazyLock<Patterns> = LazyLock::new(|| {
         infinity: regex(r"(^|[^\\a-zA-Z])inf(?:inity)?\b"),
         dots: regex(r",?\s*\\(?:ldots|dots|cdots)\b"),
         text_unit: regex(
-            r"\\(?:text|textbf|textit|textrm|textnormal|mbox|mathrm|mathit|mathbf)\s*\{[^{}]*\}\s*(?:\^\s*\d|\^\s*\{\d\}|\{\^\d\})?\s*\.?\s*$",
+            r"\\(?:text|textbf|textit|textrm|textnormal|mbox|mathrm|mathit|mathbf)\s*\{[^{}]*\}\s*(?:\^\s*[{(]?-?\d[})]?|\{\^\d\})?\s*\.?\s*$",
         ),
-        unit: regex(&format!(r"(\d|\}}|\s|^)\s*(?:(?:{UNITS})(?:s|es)?\.?)(?:\s*\^\s*\{{?\d\}}?)?\s*$")),
+        unit: regex(&format!(r"(\d|\}}|\s|^)\s*(?:(?:{UNITS})(?:s|es)?\.?)(?:\s*\^\s*[{{(]?-?\d[}})]?)?\s*$")),
+        degrees: regex(r"\d\s*(°|\^\s*\{?\s*\\circ\s*\}?)\s*[CF]$"),
         doubled: regex(r"\\\\([a-zA-Z])"),
     }
 });
@@ -79,6 +81,10 @@ pub(crate) fn normalised(latex: &str, boxes: Boxes) -> String {
     if text.contains("inf") {
         text = patterns.infinity.replace_all(&text, r"$1\infty ").into_owned();
     }
+    // A text that is all of the answer is read where it holds a number, and stays a word where not.
+    if let Some(inside) = text_command(text.trim()).filter(|inside| inside.contains(|c: char| c.is_ascii_digit())) {
+        text = inside.to_owned();
+    }
     let text = without_units(text.trim());
     let text = text.trim();
     if text.starts_with('.') { format!("0{text}") } else { text.to_owned() }
@@ -87,6 +93,11 @@ pub(crate) fn normalised(latex: &str, boxes: Boxes) -> String {
 fn without_units(text: &str) -> String {
     let patterns = &*PATTERNS;
     let mut text = text;
+    if text.contains(['°', '^'])
+        && let Some(found) = patterns.degrees.captures(text)
+    {
+        text = text[..found.get(1).map_or(0, |sign| sign.end())].trim_end();
+    }
     let cut = patterns.text_unit.find(text).map(|found| text[..found.start()].trim_end());
     if let Some(rest) = cut.filter(|rest| !rest.is_empty()) {
         text = rest;
@@ -96,8 +107,9 @@ fn without_units(text: &str) -> String {
         // Group 1 is always there: what the unit follows.
         let keep = found.get(1).map_or(0, |before| before.end());
         let rest = text[..keep].trim_end();
-        // A letter by itself is an answer and no unit.
-        if rest.is_empty() || !rest.contains(|c: char| c.is_ascii_digit()) {
+        // A letter by itself, or behind an operator, is an answer and no unit.
+        let operator = rest.ends_with(['=', '+', '-', '*', '/', '<', '>', '^', '×', '·', '±']);
+        if operator || !rest.contains(|c: char| c.is_ascii_digit()) {
             break;
         }
         text = rest;
@@ -106,7 +118,7 @@ fn without_units(text: &str) -> String {
 }
 
 /// What stands in the boxes of a text; the text itself where there is none.
-fn boxed(text: &str, boxes: Boxes) -> String {
+pub(super) fn boxed(text: &str, boxes: Boxes) -> String {
     let mut found: Vec<(usize, usize, &str)> = Vec::new();
     let mut limit = text.len();
     loop {
@@ -165,4 +177,16 @@ fn closed(text: &str) -> Option<usize> {
         }
     }
     None
+}
+
+/// The inside of a `\text{…}` that is all of a text.
+pub(super) fn text_command(text: &str) -> Option<&str> {
+    const COMMANDS: [&str; 7] = ["text", "textbf", "textit", "textrm", "textnormal", "mbox", "emph"];
+    let (name, inside) = text.strip_prefix('\\')?.strip_suffix('}')?.split_once('{')?;
+    let mut depth = 1_i32;
+    let all = inside.chars().all(|c| {
+        depth += i32::from(c == '{') - i32::from(c == '}');
+        depth > 0
+    });
+    (all && COMMANDS.contains(&name.trim_end())).then_some(inside)
 }

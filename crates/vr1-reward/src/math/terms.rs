@@ -5,7 +5,7 @@ use num_traits::Signed;
 use super::expr::{Answer, Expr, Function};
 use super::lexer::Token;
 use super::matrix::transposed;
-use super::parser::Parser;
+use super::parser::{Parser, decimal};
 
 impl Parser<'_> {
     pub(super) fn sum(&mut self) -> Option<Answer> {
@@ -67,27 +67,50 @@ impl Parser<'_> {
 
     /// Factors that stand side by side.
     pub(super) fn side_by_side(&mut self) -> Option<Answer> {
+        let start = self.at;
         let first = match self.factor()? {
             Answer::Expr(expr) => expr,
             other => return Some(other),
         };
         let mut parts = vec![first];
         while self.starts_factor() {
+            if self.numerals_meet() {
+                // Two numerals are a mixed number or nothing.
+                let alone = self.at == start + 1;
+                parts[0] = with_part(alone.then_some(&parts[0])?, &self.plain_fraction()?)?;
+                continue;
+            }
             let fraction = self.command().is_some_and(|name| name.ends_with("frac"));
             let next = self.factor()?.expr()?;
-            if let (true, Expr::Number { value: whole, decimal: false }, Expr::Number { value: part, .. }) =
-                (fraction && parts.len() == 1, &parts[0], &next)
-                && whole.is_integer()
-                && part.is_positive()
-            {
-                // 2½ is two and a half.
-                let value = if whole.is_negative() { whole - part } else { whole + part };
-                parts[0] = Expr::Number { value, decimal: false };
+            if let (true, Some(mixed)) = (fraction && parts.len() == 1, with_part(&parts[0], &next)) {
+                parts[0] = mixed;
                 continue;
             }
             parts.push(next);
         }
         Some(Answer::Expr(if parts.len() == 1 { parts.pop()? } else { Expr::Product(parts) }))
+    }
+
+    /// Whether the next mark is a numeral right behind another one.
+    pub(super) fn numerals_meet(&self) -> bool {
+        let before = self.at.checked_sub(1).map(|before| &self.tokens[before]);
+        matches!((before, self.peek()), (Some(Token::Number(_)), Some(Token::Number(_))))
+    }
+
+    /// `3/4` of whole numbers.
+    fn plain_fraction(&mut self) -> Option<Expr> {
+        let Some([Token::Number(above), Token::Symbol('/'), Token::Number(below)]) =
+            self.tokens.get(self.at..self.at + 3)
+        else {
+            return None;
+        };
+        if above.contains('.') || below.contains('.') {
+            return None;
+        }
+        let (above, below) = (decimal(above)?, decimal(below)?);
+        self.at += 3;
+        let fraction = above.over(below);
+        matches!(fraction, Expr::Number { .. }).then_some(fraction)
     }
 
     pub(super) fn starts_factor(&self) -> bool {
@@ -220,6 +243,18 @@ impl Parser<'_> {
         };
         Some(if minus { value.negated() } else { value })
     }
+}
+
+/// 2½ is two and a half: a whole number and the fraction behind it.
+fn with_part(whole: &Expr, part: &Expr) -> Option<Expr> {
+    let (Expr::Number { value: whole, decimal: false }, Expr::Number { value: part, .. }) = (whole, part) else {
+        return None;
+    };
+    if !whole.is_integer() || !part.is_positive() {
+        return None;
+    }
+    let value = if whole.is_negative() { whole - part } else { whole + part };
+    Some(Expr::Number { value, decimal: false })
 }
 
 fn multiplied(left: Expr, right: Expr) -> Expr {

@@ -5,7 +5,7 @@ use crate::{Param, Registry, Signature, Type};
 pub(super) fn register(registry: &mut Registry) {
     let signature = Signature::new(
         "1 where answer and solution are mathematically the same, as Math-Verify judges it. `within='answer'` takes the \
-         text for the answer itself, `'prose'` looks for the answer in it. `compat='swapped'`: the answer is taken for \
+         text for the answer itself, read for its number where it holds words, `'prose'` looks for the answer in it. `compat='swapped'`: the answer is taken for \
          the reference and the reference for the answer, as every published system does.",
         vec![
             Param::answer("answer", Type::Any),
