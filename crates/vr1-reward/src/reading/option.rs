@@ -8,10 +8,8 @@ use regex::Regex;
 use super::latin::is_latin;
 use super::signs::plain;
 
-static PATTERNS: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+static PATTERNS: LazyLock<[(Regex, &str); 3]> = LazyLock::new(|| {
     [
-        // `<b>B</b>`.
-        (r"</?[A-Za-z][A-Za-z0-9]*>", " "),
         // `**B**` is a letter between marks; other emphasis is nothing.
         (r"[*_`~]+([A-Za-z])[*_`~]+", "\"$1\""),
         (r"[*`]+", ""),
@@ -20,6 +18,9 @@ static PATTERNS: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
     ]
     .map(|(pattern, instead)| (Regex::new(pattern).expect("the pattern is a constant"), instead))
 });
+/// Tags of HTML, as in `<b>B</b>`.
+static TAG: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new("</?[A-Za-z][A-Za-z0-9]*>").expect("the pattern is a constant"));
 /// What leads to an answer and is none of it.
 static LEAD: LazyLock<Regex> = LazyLock::new(|| {
     let words = r"(?i)^\W*(?:(?:the|my|so|final|correct|right|best)\s+)*(?:answer|option|choice|答案|正确答案|选项|选择|选|應選)\b?";
@@ -61,6 +62,9 @@ pub(crate) fn option(text: &str, last: char) -> Option<char> {
 /// The text without what dresses letters up.
 fn simple(text: &str) -> Cow<'_, str> {
     let mut text = plain(text);
+    if text.contains("</") {
+        text = Cow::Owned(TAG.replace_all(&text, " ").into_owned());
+    }
     for (pattern, instead) in PATTERNS.iter() {
         if let Cow::Owned(changed) = pattern.replace_all(&text, *instead) {
             text = Cow::Owned(changed);
@@ -137,9 +141,9 @@ fn begins(chars: &[char], at: usize) -> bool {
     marked_behind(chars, at) || small && matches!(chars.get(at + 1), Some(',' | ';'))
 }
 
-/// The text from the first word on that joins no options.
-fn behind_joining(text: &str) -> &str {
-    let mut rest = text;
+/// The text from the first word on that joins no options, and whether one did.
+fn behind_joining(text: &str) -> (&str, bool) {
+    let (mut rest, mut joined) = (text, false);
     loop {
         rest = rest.trim_start_matches(|c: char| !c.is_alphanumeric());
         let behind = |word: &&str| {
@@ -148,8 +152,8 @@ fn behind_joining(text: &str) -> &str {
             (whole && start.eq_ignore_ascii_case(word)).then_some(after)
         };
         match JOINING.iter().find_map(behind) {
-            Some(after) => rest = after,
-            None => return rest,
+            Some(after) => (rest, joined) = (after, true),
+            None => return (rest, joined),
         }
     }
 }
@@ -157,30 +161,25 @@ fn behind_joining(text: &str) -> &str {
 /// Whether more options follow the one at `at`, as in `A. B.`, `(A) or (B)` and `A) left B) right`.
 fn is_list(chars: &[char], at: usize) -> bool {
     let option = chars[at].to_ascii_uppercase();
-    let rest: String = chars[at + 1..].iter().collect();
-    let words = behind_joining(&rest);
-    let next = chars.len() - words.chars().count();
-    let letters = 'A'..=option.max('H');
-    let other = |at: usize| {
+    let letter = |at: usize| {
         let letter = chars[at].to_ascii_uppercase();
-        letter != option && letters.contains(&letter) && is_letter(chars, at) && !is_article(chars, at)
+        let known = letter != option && letter <= option.max('H') && is_letter(chars, at) && !is_article(chars, at);
+        known.then_some(letter)
     };
-    if next < chars.len() && other(next) {
-        return true;
+    let rest: String = chars[at + 1..].iter().collect();
+    let (words, joined) = behind_joining(&rest);
+    let next = chars.len() - words.chars().count();
+    if next < chars.len() && letter(next).is_some() {
+        let apart = matches!(chars.get(at + 1), Some(',' | ';' | '、'));
+        let alone = chars[next + 1..].iter().all(|c| !c.is_alphanumeric());
+        if joined || apart || alone || marked_behind(chars, next) {
+            return true;
+        }
     }
-    // Another letter in brackets, or with a mark and a text of its own.
-    (at + 1..chars.len()).any(|at| {
-        let bracketed = before(chars, at).is_some_and(opens) && chars.get(at + 1).copied().is_some_and(closes);
-        let text_behind = chars.iter().skip(at + 2).any(|c| c.is_alphanumeric());
-        let spaced = before(chars, at).is_some_and(|c| !is_latin(c) && !opens(c));
-        let heads = match chars.get(at + 1) {
-            Some(')') => !chars[..at].iter().rev().take_while(|c| **c != ')').any(|c| *c == '('),
-            Some(':' | '、') => true,
-            Some('.') => text_behind && !chars.get(at + 2).copied().is_some_and(is_latin),
-            _ => false,
-        };
-        (bracketed || spaced && heads) && other(at)
-    })
+    // The next letter of the alphabet, marked in the same way and with a text of its own.
+    let dress = |at: usize| (before(chars, at).filter(|c| opens(*c)), chars.get(at + 1).copied());
+    let marked = |other: usize| dress(other) == dress(at) && chars[other + 1..].iter().any(|c| c.is_alphanumeric());
+    (at + 1..chars.len()).any(|other| marked(other) && letter(other) == char::from_u32(u32::from(option) + 1))
 }
 
 /// Whether a small letter has a mark beside it.

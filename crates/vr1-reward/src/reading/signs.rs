@@ -36,9 +36,14 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
 fn plain_sign(c: char) -> char {
     let code = u32::from(c);
     let digit = |first: u32| char::from_digit((code - first) % 10, 10).unwrap_or(c);
+    let letter = |a: u8, first: u32| char::from_u32(u32::from(a) + code - first).unwrap_or(c);
     match code {
         // U+FF01 to U+FF5E are ASCII at the width of an ideograph.
         0xFF01..=0xFF5E => char::from_u32(code - 0xFEE0).unwrap_or(c),
+        // Letters in circles and brackets.
+        0x24B6..=0x24CF => letter(b'A', 0x24B6),
+        0x24D0..=0x24E9 => letter(b'a', 0x24D0),
+        0x249C..=0x24B5 => letter(b'a', 0x249C),
         0x1D7CE..=0x1D7FF => digit(0x1D7CE),
         0x0660..=0x0669 => digit(0x0660),
         0x06F0..=0x06F9 => digit(0x06F0),

@@ -29,7 +29,7 @@ fn a_marked_letter_is_the_option_however_it_is_marked() {
            答案是B。 ¦ 答案：B ¦ 答案：b ¦ 选B ¦ 选择b项 ¦ 正确答案是 B ¦ 我认为B是对的 ¦ <b>B</b> ¦ The answer is B. ¦ The answer is (b). ¦
            Answer: B ¦ Answer: b ¦ answer is b ¦ Option b ¦ ANSWER = B ¦ Option B ¦ The correct choice is (B). ¦
            So it must be b) then ¦ The answer is $\boxed{B}$. ¦ I think (b) ¦ B, the left one ¦ b, left ¦ It's B ¦
-           I'd say B ¦ Choice: **B** ¦ My final answer: B! ¦ B?"#,
+           I'd say B ¦ Choice: **B** ¦ My final answer: B! ¦ B? ¦ Ⓑ ¦ ⒝ ¦ ⓑ. ¦ <B> ¦ <b>"#,
     );
 }
 
@@ -41,7 +41,8 @@ fn what_follows_the_marked_letter_at_the_beginning_is_its_text() {
            B. Plan C is dropped ¦ B⏎A red cube is there ¦ B - a cube ¦ B – A cube ¦ B—a cube ¦ **B.** A cat ¦
            **B**: A cat ¦ "B" A cat ¦ \boxed{B. A cat} ¦ \boxed{\text{B) a cat}} ¦ Answer: B. A cat ¦
            The answer is B) Vitamin C ¦ Option B: a cat ¦ 答案：B、一只猫 ¦ [B] A cat ¦ B.A cat ¦ b.left ¦ B. 5 a.m. or 6 p.m. ¦
-           B. e.g. a cat ¦ B. It's a cat's ¦ B. A cat (a small one) ¦ （B）一只猫 ¦ B) B is right ¦ (B) because A is a dog"#,
+           B. e.g. a cat ¦ B. It's a cat's ¦ B. A cat (a small one) ¦ （B）一只猫 ¦ B) B is right ¦ B. A and C ¦ B. A, C and D ¦ B. Both A and C ¦ B. The cube (A) is left of (C) ¦
+           B) left, as in A) ¦ B. He is in Group D. They won. ¦ (B) because A is a dog"#,
     );
     says(
         Some('A'),
