@@ -283,6 +283,20 @@ fn a_run_that_a_reward_stops_says_where() {
     says(&said, &["4 of 4 answers have no verdict", "error: step 1: the reward of completion 0 of `", "127.0.0.1:1"]);
 }
 
+#[test]
+fn a_run_whose_samples_lack_what_the_reward_reads_stops_at_its_first_step() {
+    let folder = tempfile::tempdir().unwrap();
+    for (verifier, text) in [("completion", "exact(completion, fields.gold)"), ("answer", "exact(answer, fields.gold)")]
+    {
+        let text = RECIPE.replace("exact(answer, solution)", text);
+        let recipe = written(folder.path(), "recipe.yaml", text);
+        let out = folder.path().join(verifier);
+        let said = refusal(["train", recipe.to_str().unwrap(), "--model", TINY, "--out", out.to_str().unwrap()]);
+        says(&said, &["error: step 1: not one completion has a reward", "`accuracy` and `fields.gold` are missing"]);
+        assert_eq!(fs::read_to_string(out.join("metrics.jsonl")).unwrap_or_default(), "", "no step was made");
+    }
+}
+
 /// The child, stopped whatever becomes of the test.
 struct Running(Child);
 

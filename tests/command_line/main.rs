@@ -236,6 +236,57 @@ fn each_rollout_has_its_line_of_score_or_of_error() {
 }
 
 #[test]
+fn a_rollout_without_a_total_is_an_error_that_names_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (input, reward) = (folder.path().join("rollouts.jsonl"), folder.path().join("reward.yaml"));
+    fs::write(&reward, "terms: { right: 'exact(completion, fields.gold)' }\ntotal: right").unwrap();
+    fs::write(&input, "{\"completion\":\"3\",\"gold\":\"3\"}\n{\"completion\":\"3\",\"solution\":\"3\"}\n").unwrap();
+    let (reward, input) = (reward.to_str().unwrap(), input.to_str().unwrap());
+    let output = vr1(&["score", "--reward", reward, "--input", input, "--json"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let scored: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let missing = "`total` has no value for this rollout: `right` and `fields.gold` are missing";
+    let error = json!({ "error": format!("{input}:2: {missing}") });
+    assert_eq!(scored, [json!({ "total": 1.0, "terms": { "right": 1.0 } }), error]);
+    assert_eq!(output.status.code(), Some(1));
+    let output = vr1(&["score", "--reward", reward, "--input", input]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("1 of 2 rollouts could not be scored, on line 2") && said.contains(missing), "{said}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// The rewards of the field cases give what they should through the program, as `tests/field_cases_rewards.rs` of
+/// vr1-reward holds the library to it.
+#[test]
+fn cases_from_the_field_are_scored_as_they_should_be() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-reward/tests/fixtures/field_cases/rewards");
+    for name in ["choice", "number", "iou", "iou_thousandths", "detection", "yes_no", "empty", "missing"] {
+        let [reward, input] = ["yaml", "jsonl"].map(|end| folder.join(format!("{name}.{end}")));
+        let output =
+            vr1(&["score", "--json", "--reward", reward.to_str().unwrap(), "--input", input.to_str().unwrap()]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        let rows = fs::read_to_string(&input).unwrap();
+        let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let scored: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(rows.len(), scored.len());
+        let failed = scored.iter().filter(|line| line.get("error").is_some()).count();
+        assert_eq!(output.status.code(), Some(i32::from(failed > 0)), "{name}");
+        for (row, scored) in rows.iter().zip(&scored) {
+            let one = |expected: &Value| match expected.as_object() {
+                Some(terms) => terms.iter().all(|(name, value)| {
+                    let found = scored["terms"][name].as_f64();
+                    found.is_some_and(|found| (found - value.as_f64().unwrap()).abs() < 1e-3)
+                }),
+                None => expected == "error" && scored.get("error").is_some(),
+            };
+            let expected = &row["expected"];
+            let holds = expected.as_array().map_or_else(|| one(expected), |several| several.iter().any(one));
+            assert!(holds, "{name}: {} gives {scored}", row["id"]);
+        }
+    }
+}
+
+#[test]
 fn scores_are_summed_up_in_histograms() {
     let folder = tempfile::tempdir().unwrap();
     let (input, reward) = (folder.path().join("rollouts.jsonl"), folder.path().join("reward.yaml"));

@@ -42,6 +42,12 @@ pub enum Error {
         /// The term, or `total`.
         name: String,
     },
+    /// The reward of a rollout is missing.
+    #[error("`total` has no value for this rollout{}", told(missing))]
+    NoTotal {
+        /// The terms, fields and tags without a value that leave it so.
+        missing: Vec<String>,
+    },
     /// A value is not of the type its place needs; only a sample's own fields, typed by nobody, can do this.
     #[error("`{place}` needs {expected}, but the value is {found}")]
     Type {
@@ -96,6 +102,16 @@ pub enum Error {
         /// Which, and the range.
         reason: String,
     },
+}
+
+/// What is missing, behind what lacks it.
+fn told(missing: &[String]) -> String {
+    let names: Vec<String> = missing.iter().map(|name| format!("`{name}`")).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        [one] => format!(": {one} is missing"),
+        [several @ .., last] => format!(": {} and {last} are missing", several.join(", ")),
+    }
 }
 
 impl Error {

@@ -12,6 +12,7 @@ mod math;
 mod outcome;
 mod probe;
 mod program;
+mod reading;
 mod record;
 mod registry;
 mod report;

@@ -2,13 +2,37 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::{Error, Result};
+
 /// The values of one rollout.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     /// The reward, unless it is missing.
     pub total: Option<f32>,
     /// Terms and metrics in order, each unless it is missing.
     pub terms: Vec<(String, Option<f32>)>,
+    /// Where the total is missing: the terms, fields (`fields.gold`) and tags (`answer`) without a value that leave it so.
+    pub missing: Vec<String>,
+}
+
+impl Outcome {
+    /// The total.
+    ///
+    /// # Errors
+    /// [`Error::NoTotal`] where it is missing, with the names of what it lacks.
+    ///
+    /// # Example
+    /// ```
+    /// use vr1_reward::{Program, Record, Registry};
+    /// let program = Program::parse("terms: { right: 'exact(completion, fields.gold)' }\ntotal: right", &Registry::default())?;
+    /// let record = Record::parse(r#"{"completion": "3", "solution": "3"}"#)?;
+    /// let error = program.outcome(&record.rollout())?.reward().unwrap_err();
+    /// assert_eq!(error.to_string(), "`total` has no value for this rollout: `right` and `fields.gold` are missing");
+    /// # Ok::<(), vr1_reward::Error>(())
+    /// ```
+    pub fn reward(&self) -> Result<f32> {
+        self.total.ok_or_else(|| Error::NoTotal { missing: self.missing.clone() })
+    }
 }
 
 impl Serialize for Outcome {

@@ -1,4 +1,5 @@
 use crate::compile::Compiler;
+use crate::language::absence::absent;
 use crate::language::check::Checked;
 use crate::language::eval::{Frame, eval};
 use crate::language::group::aggregate;
@@ -146,8 +147,15 @@ impl Program {
         let named = |(frame, total): (Frame<'_>, f64)| Outcome {
             total: number(total),
             terms: self.terms.iter().zip(&frame.terms).map(|(term, v)| (term.name.clone(), number(score(v)))).collect(),
+            missing: if total.is_nan() { self.absent(&frame) } else { Vec::new() },
         };
         self.run(group).into_iter().map(|result| result.map(named)).collect()
+    }
+
+    /// What a missing total lacks.
+    fn absent(&self, frame: &Frame<'_>) -> Vec<String> {
+        let terms: Vec<(&str, &Checked)> = self.terms.iter().map(|term| (term.name.as_str(), &term.checked)).collect();
+        absent(&self.total, &terms, frame)
     }
 
     /// Frames and totals; a missing total is NaN.
@@ -231,8 +239,8 @@ impl Reward for Program {
 
     fn score_group(&self, group: &[Rollout<'_>]) -> Result<Vec<f32>> {
         let total = |result: Result<(Frame<'_>, f64)>| {
-            let (_, total) = result?;
-            number(total).ok_or(Error::Missing { name: "total".into() })
+            let (frame, total) = result?;
+            number(total).ok_or_else(|| Error::NoTotal { missing: self.absent(&frame) })
         };
         self.run(group).into_iter().map(total).collect()
     }

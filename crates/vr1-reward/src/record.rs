@@ -91,7 +91,7 @@ impl Record {
 
 impl Program {
     /// Scores recorded rollouts on all cores, each as a group of one; where `group_size` is above 1, in groups of
-    /// neighbours. The results are in the records' order.
+    /// neighbours. The results are in the records' order; a total that is missing is an error.
     ///
     /// # Example
     /// ```
@@ -112,7 +112,10 @@ impl Program {
             let mut outcomes = self.outcomes(&sound).into_iter();
             let each = |record: &Result<Record>| match record {
                 // One outcome for each sound record, in order.
-                Ok(_) => outcomes.next().unwrap_or(Err(Error::Missing { name: "total".into() })),
+                Ok(_) => {
+                    let outcome = outcomes.next().unwrap_or(Err(Error::Missing { name: "total".into() }))?;
+                    outcome.reward().map(|_| outcome)
+                }
                 Err(error) => Err(error.clone()),
             };
             records.iter().map(each).collect::<Vec<_>>()

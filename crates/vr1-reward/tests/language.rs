@@ -178,6 +178,39 @@ fn a_missing_total_is_an_error_and_never_zero() {
     let program = Program::parse("terms: { a: to_number(answer) }\ntotal: a", &Registry::default()).unwrap();
     let fields = Fields::new();
     let rollout = Rollout { prompt: "", completion: "", solution: "", tokens: 1, finished: true, fields: &fields };
-    assert_eq!(program.score(&rollout), Err(Error::Missing { name: "total".into() }));
+    assert_eq!(program.score(&rollout), Err(Error::NoTotal { missing: vec!["a".into(), "answer".into()] }));
     assert_eq!(program.outcome(&rollout).unwrap().total, None);
+}
+
+/// What an expression that is the total lacks on an empty completion without fields.
+fn lacks(total: &str) -> Vec<String> {
+    let yaml = serde_yaml::to_string(&serde_json::json!({
+        "terms": { "gold": "exact(completion, fields.gold)", "none": "ln(0 * tokens)", "next": "gold + length(think)" },
+        "total": total,
+    }));
+    let program = Program::parse(&yaml.unwrap(), &Registry::default()).unwrap();
+    let fields = Fields::new();
+    let rollout = Rollout { prompt: "", completion: "", solution: "", tokens: 1, finished: true, fields: &fields };
+    let outcome = program.outcome(&rollout).unwrap();
+    assert_eq!(outcome.total, None, "{total}");
+    assert_eq!(program.score(&rollout), outcome.reward());
+    outcome.missing
+}
+
+#[test]
+fn a_missing_total_names_what_it_lacks() {
+    assert_eq!(lacks("gold"), ["gold", "fields.gold"]);
+    assert_eq!(lacks("next"), ["next", "gold", "fields.gold", "think"]);
+    assert_eq!(lacks("fields.a.b * exact(completion, 'x')"), ["fields.a.b"]);
+    assert_eq!(lacks("none + exact(completion, 'x')"), ["none"], "no name where a function gave no value");
+    assert_eq!(lacks("none * (fields.a ?? 1)"), ["none"], "what has another value does not matter");
+    assert_eq!(lacks("fields.a ?? fields.b ?? gold"), ["fields.a", "fields.b", "gold", "fields.gold"]);
+    assert_eq!(lacks("if is_missing(fields.a) then to_number(answer) else tokens"), ["answer"]);
+    assert_eq!(lacks("let x = fields.a in -x * group_mean(tokens)"), ["fields.a"]);
+}
+
+#[test]
+fn without_a_reference_there_is_no_score_even_where_there_is_no_answer() {
+    assert_eq!(lacks("exact(answer, fields.gold)"), ["fields.gold"]);
+    assert_eq!(lacks("iou(answer, '[1, 2, 3, 4]', width=fields.width)"), ["fields.width"]);
 }

@@ -75,6 +75,7 @@ impl Dpo {
         let mut metrics = rewarded.metrics();
         metrics.extend(lengths(&asked));
         let warnings = std::mem::take(&mut rewarded.warnings);
+        rewarded.any(&warnings, at.done + 1)?;
         let (totals, mut groups, mut preferred, mut start) = (rewarded.totals(), Vec::new(), Vec::new(), 0);
         for group in &asked {
             let scores = &totals[start..start + group.size()];

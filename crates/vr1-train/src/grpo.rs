@@ -244,10 +244,7 @@ impl Objective for Grpo {
         }
         let mut warnings = std::mem::take(&mut round.rewarded.warnings);
         let step = at.done + 1;
-        if !round.rewarded.present().contains(&true) {
-            let why = warnings.first().map(|why| format!(" ({why})")).unwrap_or_default();
-            return Err(Error::Recipe(format!("step {step}: not one completion has a reward{why}")));
-        }
+        round.rewarded.any(&warnings, step)?;
         let samples: Vec<_> = round.drawn.iter().map(|drawn| &drawn.sample).collect();
         let rollouts = rollouts(&samples, &round.groups, round.rewarded, signals.values());
         if !parts.contains(&true) {

@@ -51,10 +51,7 @@ pub(crate) fn reward(
     for (sample, results) in samples.iter().zip(scored) {
         let mut group = Vec::with_capacity(results.len());
         for (completion, result) in results.into_iter().enumerate() {
-            let fault = match &result {
-                Err(error) => Some(error.to_string()),
-                Ok(outcome) => outcome.total.is_none().then(|| "it has no total".to_owned()),
-            };
+            let fault = result.as_ref().map_or_else(|error| Some(error.clone()), |outcome| outcome.reward().err());
             if let Some(reason) = fault {
                 let place = format!("step {step}: the reward of completion {completion} of `{}`: {reason}", sample.id);
                 if on_error == OnError::Stop {
@@ -64,7 +61,7 @@ pub(crate) fn reward(
                 missing += 1;
                 warnings.push(place);
             }
-            group.push(result.unwrap_or_else(|_| Outcome { total: None, terms: Vec::new() }));
+            group.push(result.unwrap_or_default());
         }
         outcomes.push(group);
     }
@@ -96,6 +93,18 @@ impl Rewarded {
     /// Which completions have a total.
     pub(crate) fn present(&self) -> Vec<bool> {
         self.outcomes.iter().flatten().map(|outcome| outcome.total.is_some()).collect()
+    }
+
+    /// Whether there is anything to learn from.
+    ///
+    /// # Errors
+    /// Where no completion has a total: with the reason, which names the term or the field.
+    pub(crate) fn any(&self, warnings: &[String], step: u64) -> Result<()> {
+        if self.present().contains(&true) {
+            return Ok(());
+        }
+        let why = warnings.first().map(|why| format!(" ({why})")).unwrap_or_default();
+        Err(Error::Recipe(format!("step {step}: not one completion has a reward{why}")))
     }
 
     /// Counts what was scored beside this and is not learnt from.

@@ -116,7 +116,7 @@ struct Tally {
 impl Tally {
     fn add(&mut self, line: usize, outcome: std::result::Result<Outcome, String>) {
         match outcome {
-            Ok(Outcome { total, terms }) => {
+            Ok(Outcome { total, terms, .. }) => {
                 self.scored += 1;
                 let values = terms.into_iter().chain([("total".to_owned(), total)]);
                 for (i, (name, value)) in values.enumerate() {

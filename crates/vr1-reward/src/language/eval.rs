@@ -123,16 +123,19 @@ pub(crate) fn eval<'r>(node: &Node, frame: &Frame<'r>) -> Result<Value<'r>> {
         Node::Verify(verifier, args) => {
             let values = args.iter().map(|arg| eval(arg, frame)).collect::<Result<Vec<_>>>()?;
             let params = &verifier.signature.params;
+            // Without something to compare with there is no score, whatever the answer is.
+            let absent =
+                params.iter().zip(&values).filter(|(_, value)| value.is_missing()).map(|(param, _)| param.absent);
+            if absent.clone().any(|absent| absent == Absent::Missing) {
+                return Ok(Value::Missing);
+            }
+            if absent.clone().any(|absent| absent == Absent::Zero) {
+                return Ok(Value::Number(0.0));
+            }
             for (param, value) in params.iter().zip(&values) {
-                match (value, param.absent) {
-                    (Value::Missing, Absent::Zero) => return Ok(Value::Number(0.0)),
-                    (Value::Missing, Absent::Missing) => return Ok(Value::Missing),
-                    (Value::Missing, Absent::Passed) => {}
-                    (value, _) if !param.kind.admits(value) => {
-                        let place = format!("{}({})", verifier.name, param.name);
-                        return Err(wrong(&place, &param.kind.to_string(), value));
-                    }
-                    _ => {}
+                if !value.is_missing() && !param.kind.admits(value) {
+                    let place = format!("{}({})", verifier.name, param.name);
+                    return Err(wrong(&place, &param.kind.to_string(), value));
                 }
             }
             let args = Args {

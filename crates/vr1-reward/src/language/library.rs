@@ -138,7 +138,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
     function("unique", &[List], Gives::SameList, any_range, unique),
     function("numbers", &[Text], Gives::Numbers, any_range, |v, b| {
         let text = text(&v[0], b, "numbers")?;
-        Ok(Value::List(crate::verify::numbers_in(text).map(Value::Number).collect()))
+        Ok(Value::List(crate::reading::numbers_in(text).map(Value::Number).collect()))
     }),
     // Boxes.
     function("box", &[Whatever], Gives::Rectangle, any_range, |v, b| {
@@ -148,7 +148,7 @@ pub(crate) static FUNCTIONS: &[Function] = &[
     .partial(),
     function("boxes", &[Whatever], Gives::Boxes, any_range, |v, b| {
         b.spend_bytes(v[0].as_text().map_or(0, str::len), "boxes")?;
-        Ok(crate::verify::labelled_boxes(&v[0]).map_or(Value::Missing, Value::Boxes))
+        Ok(crate::verify::labelled_boxes(&v[0], b)?.map_or(Value::Missing, Value::Boxes))
     })
     .partial(),
     function(
@@ -267,7 +267,7 @@ fn to_number<'a>(value: &Value<'a>, budget: &Budget) -> Result<Value<'a>> {
         Value::Bool(value) => Ok(Value::Number(f64::from(*value))),
         Value::Text(text) => {
             budget.spend_bytes(text.len(), "to_number")?;
-            Ok(crate::verify::only_number(text).map_or(Value::Missing, Value::Number))
+            Ok(crate::reading::only_number(text).map_or(Value::Missing, Value::Number))
         }
         _ => Ok(Value::Missing),
     }

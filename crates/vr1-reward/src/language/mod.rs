@@ -1,5 +1,6 @@
 //! The expressions of a reward program: text → tokens → tree → checked tree → value.
 
+pub(crate) mod absence;
 pub(crate) mod ast;
 mod calls;
 pub(crate) mod check;

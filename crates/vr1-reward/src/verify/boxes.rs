@@ -2,15 +2,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::reading::{Fence, box_in, json_in};
 use crate::value::{BBox, LabelledBox};
-use crate::{Error, Param, Registry, Signature, Type, Value};
+use crate::{Budget, Error, Param, Registry, Result, Signature, Type, Value};
 
-/// Four numbers in brackets.
-static FOUR: LazyLock<Regex> = LazyLock::new(|| {
-    let number = r"\s*(-?[0-9]+(?:\.[0-9]+)?)\s*";
-    Regex::new(&format!(r"\[{number},{number},{number},{number}\]")).expect("the pattern is a constant")
-});
-/// The same as VLM-R1 looks for: integers, no space before a comma.
+/// What VLM-R1 looks for: integers, no space before a comma.
 static FOUR_INTEGERS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r"\[([0-9]+),\s*([0-9]+),\s*([0-9]+),\s*([0-9]+)\]").expect("the pattern is a constant")
 });
@@ -48,8 +44,9 @@ pub fn box_iou(a: BBox, b: BBox, rule: IouRule) -> f64 {
     if union > 0.0 && iou.is_finite() { iou.clamp(0.0, 1.0) } else { 0.0 }
 }
 
-fn four(regex: &Regex, text: &str) -> Option<BBox> {
-    let groups = regex.captures(text)?;
+/// VLM-R1's box.
+fn four_integers(text: &str) -> Option<BBox> {
+    let groups = FOUR_INTEGERS.captures(text)?;
     let mut bbox = [0.0; 4];
     for (slot, group) in bbox.iter_mut().zip(groups.iter().skip(1)) {
         *slot = group?.as_str().parse().ok()?;
@@ -57,19 +54,26 @@ fn four(regex: &Regex, text: &str) -> Option<BBox> {
     bbox.iter().all(|c: &f64| c.is_finite()).then_some(bbox)
 }
 
+/// The numbers of a list that holds this many and nothing else.
+fn numbers<const N: usize>(value: &Value<'_>) -> Option<[f64; N]> {
+    let Value::List(items) = value else { return None };
+    let numbers: Vec<f64> = items.iter().filter_map(Value::as_number).filter(|number| number.is_finite()).collect();
+    if items.len() == N { numbers.try_into().ok() } else { None }
+}
+
 /// The box a value is, or the first one in it.
 pub(crate) fn first_box(value: &Value<'_>) -> Option<BBox> {
     match value {
         Value::Box(bbox) => Some(*bbox),
-        Value::Text(text) => four(&FOUR, text),
-        Value::List(items) if items.len() == 4 => {
-            let mut bbox = [0.0; 4];
-            for (slot, item) in bbox.iter_mut().zip(items) {
-                *slot = item.as_number()?;
+        Value::Text(text) => box_in(text),
+        Value::List(items) => match items.as_slice() {
+            _ if items.len() == 4 && items.iter().all(|item| item.as_number().is_some()) => numbers(value),
+            [from, to] if numbers::<2>(from).is_some() => {
+                let ([x1, y1], [x2, y2]) = (numbers(from)?, numbers(to)?);
+                Some([x1, y1, x2, y2])
             }
-            Some(bbox)
-        }
-        Value::List(items) => first_box(items.first()?),
+            _ => first_box(items.first()?),
+        },
         Value::Boxes(boxes) => boxes.first().map(|b| b.bbox),
         Value::Record(fields) => first_box(&Value::from_json(fields.get("bbox_2d").or_else(|| fields.get("bbox"))?)),
         _ => None,
@@ -77,7 +81,14 @@ pub(crate) fn first_box(value: &Value<'_>) -> Option<BBox> {
 }
 
 /// The labelled boxes a value holds: JSON objects with `bbox_2d` and `label`, or a text with such JSON in it.
-pub(crate) fn labelled_boxes(value: &Value<'_>) -> Option<Vec<LabelledBox>> {
+pub(crate) fn labelled_boxes(value: &Value<'_>, budget: &Budget) -> Result<Option<Vec<LabelledBox>>> {
+    let Value::Text(text) = value else { return Ok(labelled(value)) };
+    let json = json_in(text, Fence::Last, budget, "the boxes of a text")?;
+    Ok(json.and_then(|json| labelled(&Value::from_json(&json))))
+}
+
+/// The same of what is no text.
+pub(super) fn labelled(value: &Value<'_>) -> Option<Vec<LabelledBox>> {
     match value {
         Value::Boxes(boxes) => Some(boxes.clone()),
         Value::Box(bbox) => Some(vec![LabelledBox { bbox: *bbox, label: String::new() }]),
@@ -86,37 +97,8 @@ pub(crate) fn labelled_boxes(value: &Value<'_>) -> Option<Vec<LabelledBox>> {
             let label = fields.get("label").and_then(serde_json::Value::as_str).unwrap_or("").to_owned();
             Some(vec![LabelledBox { bbox, label }])
         }
-        Value::List(items) => {
-            let each = items.iter().map(|item| labelled_boxes(item).and_then(|mut found| found.pop()));
-            each.collect()
-        }
-        Value::Text(text) => {
-            let json: serde_json::Value = serde_json::from_str(json_part(text, Fence::Last)).ok()?;
-            labelled_boxes(&Value::from_json(&json))
-        }
+        Value::List(items) => items.iter().map(|item| labelled(item).and_then(|mut found| found.pop())).collect(),
         _ => None,
-    }
-}
-
-/// Which of several ```` ```json ```` fences is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fence {
-    First,
-    Last,
-}
-
-/// The JSON of a text: what a ```` ```json ```` fence holds, or from the first bracket to the last.
-pub(super) fn json_part(text: &str, fence: Fence) -> &str {
-    let found = match fence {
-        Fence::First => text.split_once("```json"),
-        Fence::Last => text.rsplit_once("```json"),
-    };
-    if let Some((_, after)) = found {
-        return after.split("```").next().unwrap_or(after).trim();
-    }
-    match (text.find(['[', '{']), text.rfind([']', '}'])) {
-        (Some(start), Some(end)) if start < end => &text[start..=end],
-        _ => text,
     }
 }
 
@@ -143,7 +125,7 @@ pub(super) fn register(registry: &mut Registry) {
         let (answer, gold) = (args.value(0), args.value(1));
         args.budget().spend_bytes(answer.as_text().map_or(0, str::len), "iou")?;
         let found = match answer {
-            Value::Text(text) if compat => four(&FOUR_INTEGERS, text),
+            Value::Text(text) if compat => four_integers(text),
             other => first_box(other),
         };
         let Some(mut bbox) = found else { return Ok(0.0) };

@@ -3,11 +3,9 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{reference, score};
+use crate::reading::option;
 use crate::{Param, Registry, Signature, Type};
 
-/// A letter that is an option: alone, in brackets, or before `.`, `)` or `:`.
-static OPTION: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"(?:^|[\s\[(*:])([A-H])(?:$|[\s\])*.,:;!?])").expect("the pattern is a constant"));
 static STATED: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i)Answer:\s*([A-Z])").expect("the pattern is a constant"));
 static STANDALONE: LazyLock<Regex> =
@@ -17,23 +15,6 @@ const KEYWORDS: [&str; 16] = [
     "答案", "选择", "正确", "是", "对", "ANSWER", "CORRECT", "CHOOSE", "SELECT", "RIGHT", "认为", "应该", "觉得",
     "THINK", "BELIEVE", "SHOULD",
 ];
-
-/// The option a text settles on: the only one named; `None` where it names none or several.
-fn option(text: &str) -> Option<char> {
-    let text = text.trim();
-    let mut chars = text.chars();
-    if let (Some(only), None) = (chars.next(), chars.next()) {
-        let upper = only.to_ascii_uppercase();
-        return ('A'..='H').contains(&upper).then_some(upper);
-    }
-    let mut found = OPTION.captures_iter(text).filter_map(|groups| groups[1].chars().next());
-    let first = found.next()?;
-    // `A cube` begins with an article; an option there is followed by a mark.
-    if first == 'A' && text.starts_with("A ") {
-        return None;
-    }
-    found.all(|other| other == first).then_some(first)
-}
 
 /// VisualThinker: the last standalone letter A–H.
 fn last_standalone(text: &str) -> Option<char> {
@@ -91,7 +72,8 @@ enum Following {
 
 pub(super) fn register(registry: &mut Registry) {
     let signature = Signature::new(
-        "1 where answer and solution name the same option A–H; an answer that names two names none. `compat` is a \
+        "1 where answer and solution name the same option: the letter they are, the marked letter they begin with, or the \
+         only one in them; what names two names none. `compat` is a \
          system's own rule: the last standalone letter (visualthinker) or the letter with the best words around it.",
         vec![
             Param::answer("answer", Type::Text),
@@ -109,7 +91,11 @@ pub(super) fn register(registry: &mut Registry) {
             }
             "vlm_r1" => (by_keywords(answer, 'Z', Following::Mark), by_keywords(gold, 'Z', Following::Mark)),
             "r1_onevision" => (by_keywords(answer, 'D', Following::NoLetter), stated(gold)),
-            _ => (option(answer), option(gold)),
+            _ => {
+                // Whatever letter the solution is, an answer can say it.
+                let gold = option(gold, 'Z');
+                (option(answer, gold.unwrap_or('H').max('H')), gold)
+            }
         };
         Ok(score(answer.is_some() && answer == gold))
     });

@@ -1,5 +1,6 @@
-use super::boxes::{Fence, IouRule, box_iou, json_part};
-use super::{labelled_boxes, score};
+use super::boxes::{IouRule, box_iou, labelled};
+use super::score;
+use crate::reading::{Fence, json_in};
 use crate::value::LabelledBox;
 use crate::{Args, Error, Param, Registry, Result, Signature, Type, Value};
 
@@ -76,10 +77,14 @@ fn sides(args: &Args<'_>, fence: Fence) -> Result<Sides> {
     let (answer, gold) = (args.value(0), args.value(1));
     let size = |value: &Value<'_>| value.as_text().map_or(64, str::len);
     args.budget().spend_bytes(4 * (size(answer) + size(gold)), args.name())?;
-    let (found, named) = named_boxes(answer, fence);
+    let json = |text: &str| json_in(text, fence, args.budget(), args.name());
+    let (found, named) = match answer {
+        Value::Text(text) => json(text)?.map_or((Vec::new(), 0), |json| named_boxes(&Value::from_json(&json))),
+        other => named_boxes(other),
+    };
     let reference = match gold {
-        Value::Text(text) => labelled_boxes(&Value::Text(json_part(super::reference(text), fence).into())),
-        other => labelled_boxes(other),
+        Value::Text(text) => json(super::reference(text))?.and_then(|json| labelled(&Value::from_json(&json))),
+        other => labelled(other),
     };
     let Some(gold) = reference else {
         let reason = format!("the solution holds no labelled boxes: {}", gold.describe());
@@ -90,15 +95,11 @@ fn sides(args: &Args<'_>, fence: Fence) -> Result<Sides> {
 }
 
 /// The boxes of an answer that can be read, and how many it names.
-fn named_boxes(answer: &Value<'_>, fence: Fence) -> (Vec<LabelledBox>, usize) {
+fn named_boxes(answer: &Value<'_>) -> (Vec<LabelledBox>, usize) {
     match answer {
-        Value::Text(text) => match serde_json::from_str(json_part(text, fence)) {
-            Ok(serde_json::Value::String(_)) | Err(_) => (Vec::new(), 0),
-            Ok(json) => named_boxes(&Value::from_json(&json), fence),
-        },
-        Value::List(items) => (items.iter().filter_map(labelled_boxes).flatten().collect(), items.len()),
+        Value::List(items) => (items.iter().filter_map(labelled).flatten().collect(), items.len()),
         other => {
-            let found = labelled_boxes(other).unwrap_or_default();
+            let found = labelled(other).unwrap_or_default();
             let named = found.len();
             (found, named)
         }

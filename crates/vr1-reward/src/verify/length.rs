@@ -38,7 +38,9 @@ pub(super) fn register(registry: &mut Registry) {
             let (text, n) = (args.text(0)?, args.number(1)?.clamp(1.0, 64.0) as usize);
             args.budget().spend_bytes(text.len() * (4 + n), "repetition")?;
             let penalty = args.number(2)?.min(0.0);
-            let share = match super::labelled_boxes(&Value::Text(text.into())).filter(|boxes| !boxes.is_empty()) {
+            let share = match super::labelled_boxes(&Value::Text(text.into()), args.budget())?
+                .filter(|boxes| !boxes.is_empty())
+            {
                 Some(boxes) => {
                     let items: HashSet<String> = boxes.iter().map(|b| format!("{:?}_{}", b.bbox, b.label)).collect();
                     items.len() as f64 / boxes.len() as f64

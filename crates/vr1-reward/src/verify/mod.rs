@@ -13,7 +13,6 @@ mod text;
 
 pub use boxes::{IouRule, box_iou};
 pub(crate) use boxes::{first_box, labelled_boxes};
-pub(crate) use number::{numbers_in, only_number};
 
 use crate::Registry;
 

@@ -1,43 +1,6 @@
-use std::sync::LazyLock;
-
-use regex::Regex;
-
 use super::{reference, score};
+use crate::reading::only_number;
 use crate::{Param, Registry, Signature, Type};
-
-static NUMBER: LazyLock<Regex> = LazyLock::new(|| {
-    // Thousands separators only where every group has three digits, so that `1, 2` stays two numbers.
-    // The pattern is a constant that the tests use.
-    Regex::new(r"[-+−]?(?:[0-9]{1,3}(?:,[0-9]{3})+(?:\.[0-9]+)?|[0-9]*\.?[0-9]+)(?:[eE][-+]?[0-9]+)?")
-        .expect("the pattern is a constant")
-});
-
-fn parse(text: &str) -> Option<f64> {
-    let plain = text.replace(',', "").replace('−', "-");
-    plain.parse::<f64>().ok().filter(|number| number.is_finite())
-}
-
-/// The numbers that stand in a text, in order.
-pub(crate) fn numbers_in(text: &str) -> impl Iterator<Item = f64> + '_ {
-    NUMBER.find_iter(text).filter_map(move |found| {
-        // A hyphen straight after a digit or letter joins, as in `3-4` or `x-1`.
-        let before = text[..found.start()].chars().next_back();
-        let joined = before.is_some_and(char::is_alphanumeric);
-        let digits = found.as_str();
-        parse(if joined { digits.trim_start_matches(['-', '+', '−']) } else { digits })
-    })
-}
-
-/// The number a text is or states: the whole text, or the one number in it. Two different ones state none.
-pub(crate) fn only_number(text: &str) -> Option<f64> {
-    let text = text.trim();
-    if let Some(number) = parse(text) {
-        return Some(number);
-    }
-    let mut numbers = numbers_in(text);
-    let first = numbers.next()?;
-    numbers.all(|number| number == first).then_some(first)
-}
 
 pub(super) fn register(registry: &mut Registry) {
     let signature = Signature::new(

@@ -2,6 +2,7 @@ use std::collections::HashMap;
 
 use super::exact::clean;
 use super::{reference, score};
+use crate::reading::{whole_number, yes_no};
 use crate::{Absent, Args, Budget, Error, Param, Registry, Result, Signature, Type, Value};
 
 /// The texts an answer may be: the solution, or each of a list of them.
@@ -12,11 +13,15 @@ fn references<'a>(value: &'a Value<'a>) -> Vec<std::borrow::Cow<'a, str>> {
     }
 }
 
-/// The best score over the references.
+/// The best score over the references; nothing earns nothing, so that an empty answer or reference gives 0.
 fn best(args: &Args<'_>, of: impl Fn(&str, &str) -> Result<f64>) -> Result<f32> {
     let mut most = 0.0_f64;
+    let answer = args.text(0)?;
     for gold in references(args.value(1)) {
-        most = most.max(of(args.text(0)?, reference(&gold))?);
+        let gold = reference(&gold);
+        if !answer.trim().is_empty() && !gold.is_empty() {
+            most = most.max(of(answer, gold)?);
+        }
     }
     Ok(most as f32)
 }
@@ -28,7 +33,8 @@ pub(super) fn register(registry: &mut Registry) {
         params.push(more);
         params
     };
-    let doc = "1 where answer and solution both say yes, or both no; an answer that says both says nothing. \
+    let doc = "1 where answer and solution both say yes, or both no: by the word they begin with, if a mark follows it, else \
+               by the only one of both in them. \
                `compat='vlm_r1'` takes the first `yes` or `no` in any word, and calls two texts without either equal.";
     registry.register_typed(
         "yes_no",
@@ -36,12 +42,12 @@ pub(super) fn register(registry: &mut Registry) {
         |args| {
             let gold = args.value(1).to_text();
             args.budget().spend_bytes(args.text(0)?.len() + gold.len(), "yes_no")?;
-            let (answer, gold) = (args.text(0)?.to_lowercase(), reference(&gold).to_lowercase());
+            let (answer, gold) = (args.text(0)?, reference(&gold));
             Ok(score(if args.text(2)? == "vlm_r1" {
-                first_substring(&answer) == first_substring(&gold)
+                first_substring(&answer.to_lowercase()) == first_substring(&gold.to_lowercase())
             } else {
-                let said = one_word(&answer);
-                said.is_some() && said == one_word(&gold)
+                let said = yes_no(answer);
+                said.is_some() && said == yes_no(gold)
             }))
         },
     );
@@ -122,19 +128,12 @@ fn first_substring(text: &str) -> Option<&str> {
     }
 }
 
-fn one_word(text: &str) -> Option<&str> {
-    let mut said = text.split(|c: char| !c.is_alphanumeric()).filter(|word| matches!(*word, "yes" | "no"));
-    let first = said.next()?;
-    said.all(|word| word == first).then_some(first)
-}
-
 fn plain_number(text: &str) -> Option<f64> {
-    let text = text.trim().replace(',', "");
-    let number = match text.strip_suffix('%') {
-        Some(rest) => rest.trim().parse::<f64>().ok()? / 100.0,
-        None => text.parse().ok()?,
-    };
-    number.is_finite().then_some(number)
+    let text = text.trim();
+    match text.strip_suffix(['%', '％']) {
+        Some(rest) => whole_number(rest).map(|number| number / 100.0),
+        None => whole_number(text),
+    }
 }
 
 fn words(text: &str) -> Vec<String> {

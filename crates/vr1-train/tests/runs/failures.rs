@@ -112,6 +112,44 @@ fn where_not_one_reward_can_be_had_the_run_stops_and_says_why() {
 }
 
 #[test]
+fn a_run_in_which_nothing_has_a_total_stops_and_names_the_term_and_the_field() {
+    let sampled = "steps: 2\nobjective:\n  kind: dpo\n  pairs_per_step: 2\n  pairs: { kind: sampled, train: { kind: jsonl, path: train.jsonl }, group_size: 2 }";
+    for (what, text) in
+        [("missing", grpo(2, "")), ("refilled", grpo(2, "refill_rounds: 2")), ("pairs", sampled.to_owned())]
+    {
+        let dir = folder();
+        for expression in
+            ["exact(completion, fields.gold)", "exact(answer, fields.gold)", "fields.gold.weight * tokens"]
+        {
+            let reward = format!("reward={{ terms: {{ accuracy: '{expression}' }}, total: accuracy }}");
+            let recipe = read(dir.path(), &text, &[&reward]).unwrap();
+            let out = tempfile::tempdir().unwrap();
+            let mut run =
+                scripted(&recipe, &out.path().join("run"), |_, completion| Some(format!("{completion}{END}")));
+            let error = run.step().unwrap_err().to_string();
+            for part in ["step 1: not one completion has a reward", "`accuracy` and `fields.gold"] {
+                assert!(error.contains(part), "{what}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_total_that_is_missing_stops_a_run_that_says_so() {
+    let dir = folder();
+    questions(dir.path(), "train.jsonl", (0..4).map(|i| format!("train {i}")));
+    let reward = "reward={ terms: { accuracy: 'to_number(completion)' }, total: accuracy }";
+    let answer = |request: &Request, completion: usize| {
+        let words = if request.key.index == 0 && completion == 1 { "red".to_owned() } else { completion.to_string() };
+        Some(format!("{words}{END}"))
+    };
+    let recipe = read(dir.path(), &grpo(1, "on_error: stop"), &[reward]).unwrap();
+    let error = scripted(&recipe, &dir.path().join("run"), answer).step().unwrap_err().to_string();
+    assert!(error.starts_with("step 1: the reward of completion 1 of `train "), "{error}");
+    assert!(error.ends_with("`total` has no value for this rollout: `accuracy` is missing"), "{error}");
+}
+
+#[test]
 fn a_run_that_a_reward_stops_says_where_and_can_be_taken_up_again() {
     let dir = folder();
     let recipe = read(dir.path(), &grpo(4, "on_error: stop"), &[JUDGE, "evaluation.samples=1"]).unwrap();

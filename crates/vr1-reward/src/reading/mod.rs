@@ -1,0 +1,16 @@
+//! What a text says: its numbers, its box, its option, its yes or no, the JSON in it. Each rule stands here once, and
+//! verifiers and functions of the language share it.
+
+mod json;
+mod latin;
+mod numeral;
+mod option;
+mod rectangle;
+mod signs;
+mod yes_no;
+
+pub(crate) use json::{Fence, json_in};
+pub(crate) use numeral::{numbers_in, only_number, whole_number};
+pub(crate) use option::option;
+pub(crate) use rectangle::box_in;
+pub(crate) use yes_no::yes_no;
