@@ -1,4 +1,7 @@
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use crate::local::not_local;
 
 /// What can go wrong with data; every message names the file or the dataset, the place and the reason.
 #[derive(Debug, thiserror::Error)]
@@ -11,6 +14,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A path under which there can be no file.
+    #[error("{:?} {reason}", path.display())]
+    NoPath {
+        /// What was given as one.
+        path: PathBuf,
+        /// That it is empty, or an address.
+        reason: &'static str,
     },
     /// A file is there but is no image that can be decoded.
     #[error("{}: not a readable image: {source}", path.display())]
@@ -68,7 +79,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        let path = path.to_owned();
+        match not_local(&path).filter(|_| source.kind() == ErrorKind::NotFound) {
+            Some(reason) => Self::NoPath { path, reason },
+            None => Self::Io { path, source },
+        }
     }
 
     pub(crate) fn setting(what: impl Into<String>, reason: impl Into<String>) -> Self {
