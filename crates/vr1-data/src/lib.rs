@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod asked;
+mod bmp;
 mod conversation;
 mod dataset;
 mod easy_vqa;
@@ -8,6 +9,7 @@ mod error;
 mod faults;
 mod ffmpeg;
 mod files;
+mod gif;
 mod jpeg;
 mod jsonl;
 mod judged;
@@ -22,6 +24,7 @@ mod sample;
 mod scenes;
 mod shown;
 mod spoken;
+mod tiff;
 mod unreadable;
 mod video;
 

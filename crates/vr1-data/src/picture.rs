@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
-use crate::{Error, Result, jpeg};
+use crate::tiff::Values;
+use crate::{Error, Result, bmp, gif, jpeg, tiff};
 
 /// The most pixels an image file may claim: Pillow's warning threshold, a quarter of a GiB at one byte a channel.
 ///
@@ -100,15 +101,58 @@ fn decode(path: &Path) -> Result<RgbImage> {
         return Err(undecodable(end.into()));
     }
     let orientation = orientation(path, &mut decoder)?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    decoded.apply_orientation(orientation);
-    Ok(to_rgb(decoded))
+    let decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    let rgb = as_pillow(format, &bytes, decoded).map_err(|reason| {
+        let hint = image::error::ImageFormatHint::Exact(format);
+        let kind = image::error::UnsupportedErrorKind::GenericFeature(reason.to_owned());
+        undecodable(image::ImageError::Unsupported(image::error::UnsupportedError::from_format_and_kind(hint, kind)))
+    })?;
+    let mut turned = DynamicImage::ImageRgb8(rgb);
+    turned.apply_orientation(orientation);
+    Ok(turned.into_rgb8())
+}
+
+/// What was decoded as Pillow's RGB, where its decoders read a format otherwise too.
+fn as_pillow(format: ImageFormat, bytes: &[u8], decoded: DynamicImage) -> Result<RgbImage, &'static str> {
+    match format {
+        ImageFormat::Gif => {
+            let (mut rgb, frame) = (to_rgb(decoded)?, gif::Frame::first(bytes));
+            if frame.is_some_and(|frame| !frame.is_within(rgb.width(), rgb.height())) {
+                return Err("a frame that is larger than its canvas");
+            }
+            for (x, y, pixel) in rgb.enumerate_pixels_mut() {
+                pixel.0 = frame.and_then(|frame| frame.outside(x, y)).unwrap_or(pixel.0);
+            }
+            Ok(rgb)
+        }
+        ImageFormat::Bmp => {
+            let mut rgb = to_rgb(decoded)?;
+            if let Some(levels) = bmp::levels_of_16_bits(bytes) {
+                rgb.pixels_mut().for_each(|p| (0..3).for_each(|c| p.0[c] = bmp::rounded_down(p.0[c], levels[c])));
+            }
+            Ok(rgb)
+        }
+        ImageFormat::Tiff => match (tiff::values(bytes), decoded) {
+            (Values::Unread(what), _) => Err(what),
+            (Values::Premultiplied, DynamicImage::ImageRgba8(p)) => Ok(map(&p, |p| unmultiplied(p.0))),
+            (Values::Premultiplied, DynamicImage::ImageRgba16(p)) => Ok(map(&p, |p| unmultiplied(p.0.map(high)))),
+            (_, decoded) => to_rgb(decoded),
+        },
+        _ => to_rgb(decoded),
+    }
+}
+
+fn unmultiplied([r, g, b, alpha]: [u8; 4]) -> [u8; 3] {
+    [r, g, b].map(|value| tiff::unmultiplied(value, alpha))
+}
+
+fn high(value: u16) -> u8 {
+    (value >> 8) as u8
 }
 
 /// Pillow's `convert("RGB")`, for every pixel format a decoder can give.
-fn to_rgb(decoded: DynamicImage) -> RgbImage {
-    let high = |v: u16| (v >> 8) as u8;
-    match decoded {
+fn to_rgb(decoded: DynamicImage) -> Result<RgbImage, &'static str> {
+    Ok(match decoded {
         DynamicImage::ImageRgb8(pixels) => pixels,
         DynamicImage::ImageLuma16(grey) => {
             let clipped = grey.as_raw().iter().map(|&v| v.min(255) as u8).collect();
@@ -118,8 +162,9 @@ fn to_rgb(decoded: DynamicImage) -> RgbImage {
         DynamicImage::ImageLumaA16(p) => map(&p, |p| [high(p.0[0]); 3]),
         DynamicImage::ImageRgb16(p) => map(&p, |p| p.0.map(high)),
         DynamicImage::ImageRgba16(p) => map(&p, |p| [high(p.0[0]), high(p.0[1]), high(p.0[2])]),
+        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => return Err("colours of 32-bit floats"),
         other => other.into_rgb8(),
-    }
+    })
 }
 
 fn map<P: image::Pixel>(pixels: &image::ImageBuffer<P, Vec<P::Subpixel>>, rgb: impl Fn(&P) -> [u8; 3]) -> RgbImage {
