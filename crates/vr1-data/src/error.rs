@@ -1,14 +1,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use crate::local::not_local;
+use crate::local::{brief, not_local};
 
 /// What can go wrong with data; every message names the file or the dataset, the place and the reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be opened or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", brief(&path.to_string_lossy()))]
     Io {
         /// The file.
         path: PathBuf,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 /// How many characters of a path an error repeats; of a longer one both ends.
-const REPEATED: usize = 160;
+const REPEATED: usize = 200;
 
 /// Why no file of this machine can stand under a path: it is empty, or an address.
 pub(crate) fn not_local(path: &Path) -> Option<&'static str> {

@@ -77,3 +77,27 @@ fn pictures_of_every_kind_have_pillows_pixels_or_are_refused() {
     assert!(rest.is_empty());
     assert!(wrong.is_empty(), "{} of {} pictures:\n{}", wrong.len(), listed.len(), wrong.join("\n"));
 }
+
+#[test]
+fn a_picture_cut_in_the_middle_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let listed: Vec<(String, usize, u32, u32)> = serde_json::from_str(LISTED).unwrap();
+    let (mut rest, mut wrong) = (FILES, vec![]);
+    for (name, length, width, height) in &listed {
+        let file = &rest[..*length];
+        rest = &rest[length + (width * height * 3) as usize..];
+        if REFUSED.contains(&name.as_str()) {
+            continue;
+        }
+        let path = dir.path().join(name);
+        std::fs::write(&path, file).unwrap();
+        let whole = Picture::File(path.clone()).load().unwrap().into_owned();
+        for part in [1, 4, 6] {
+            std::fs::write(&path, &file[..length * part / 8]).unwrap();
+            if Picture::File(path.clone()).load().is_ok_and(|half| *half != whole) {
+                wrong.push(format!("{name}: {part}/8 of it"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
