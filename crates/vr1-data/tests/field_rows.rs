@@ -201,7 +201,7 @@ fn a_file_that_is_no_rows_is_refused_once() {
         (format!("\u{feff}\n{pretty}\n").into_bytes(), "one JSON object over many lines"),
         (format!("{pretty}\n").repeat(30).into_bytes(), "one JSON object over many lines"),
         (serde_json::to_vec_pretty(&json!({"data": [good]})).unwrap(), "one JSON object over many lines"),
-        (pretty[..pretty.len() / 2].as_bytes().to_vec(), "one JSON object over many lines"),
+        (pretty.as_bytes()[..pretty.len() / 2].to_vec(), "one JSON object over many lines"),
         (utf16(&line, &[0xff, 0xfe], false), "UTF-16"),
         (utf16(&line, &[0xfe, 0xff], true), "UTF-16"),
         (utf16(&format!("[{line}]"), &[], false), "UTF-16"),
