@@ -58,8 +58,12 @@ pub(crate) fn picture(key: &str, value: Value, root: &Path) -> Result<Picture, S
 fn path(key: &str, value: Value, root: &Path) -> Result<(PathBuf, String), String> {
     let Value::String(text) = value else { return Err(format!("{key}: {} is no path", shortened(&value))) };
     let path = root.join(&text);
-    match not_local(Path::new(&text)).or_else(|| not_local(&path)) {
-        Some(reason) => Err(format!("{key}: {:?} {reason}", brief(&text))),
-        None => Ok((path, root.join(brief(&text)).display().to_string())),
+    let whole = path.to_string_lossy();
+    for (path, text) in [(Path::new(&text), &*text), (&path, &*whole)] {
+        if let Some(reason) = not_local(path) {
+            return Err(format!("{key}: {:?} {reason}", brief(text)));
+        }
     }
+    let said = root.join(brief(&text)).display().to_string();
+    Ok((path, said))
 }

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Cursor, ErrorKind, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use crate::tiff::Values;
@@ -24,7 +25,7 @@ pub enum Picture {
 }
 
 impl Picture {
-    /// The picture as 8-bit RGB, turned the way its EXIF orientation says.
+    /// The picture as 8-bit RGB, turned the way its EXIF orientation says, or where EXIF says none, that of its XMP.
     ///
     /// Other pixel formats become RGB as Pillow's `convert("RGB")` makes them: grey is repeated, a palette is looked
     /// up, alpha is dropped without blending, 16-bit colour keeps its high byte, and 16-bit grey is clipped at 255.
@@ -48,9 +49,13 @@ impl Picture {
             Self::Pixels(pixels) => Ok(pixels.dimensions()),
             Self::File(path) => {
                 let file = File::open(path).map_err(|e| Error::io(path, e))?;
-                let (mut decoder, _) = open(path, BufReader::new(file))?;
+                let (mut decoder, format) = open(path, BufReader::new(file))?;
                 let (width, height) = decoder.dimensions();
-                Ok(if swaps_sides(orientation(path, &mut decoder)?) { (height, width) } else { (width, height) })
+                Ok(if swaps_sides(orientation(path, &mut decoder, format)?) {
+                    (height, width)
+                } else {
+                    (width, height)
+                })
             }
         }
     }
@@ -83,12 +88,35 @@ pub(crate) fn check_pixels(path: &Path, width: u32, height: u32) -> Result<()> {
     }
 }
 
-fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<image::metadata::Orientation> {
-    decoder.orientation().map_err(|source| Error::Image { path: path.to_owned(), source })
+/// How the picture is turned: as EXIF says, or where EXIF does not say it, as XMP does.
+fn orientation(path: &Path, decoder: &mut impl ImageDecoder, format: ImageFormat) -> Result<Orientation> {
+    let undecodable = |source| Error::Image { path: path.to_owned(), source };
+    let said = decoder.orientation().map_err(undecodable)?;
+    // A TIFF has the tag of its own, and of a GIF Pillow reads no XMP.
+    if said != Orientation::NoTransforms || !matches!(format, ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)
+    {
+        return Ok(said);
+    }
+    let exif = decoder.exif_metadata().map_err(undecodable)?;
+    if exif.is_some_and(|exif| Orientation::from_exif_chunk(&exif).is_some()) {
+        return Ok(said);
+    }
+    let xmp = decoder.xmp_metadata().map_err(undecodable)?;
+    Ok(xmp.and_then(|xmp| in_xmp(&xmp)).and_then(Orientation::from_exif).unwrap_or(said))
 }
 
-fn swaps_sides(orientation: image::metadata::Orientation) -> bool {
-    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+/// The orientation in XMP, an attribute or an element.
+fn in_xmp(xmp: &[u8]) -> Option<u8> {
+    const KEY: &[u8] = b"tiff:Orientation";
+    let number = |rest: &[u8]| {
+        let rest = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
+        rest.first().filter(|digit| digit.is_ascii_digit()).map(|digit| digit - b'0')
+    };
+    xmp.windows(KEY.len()).enumerate().filter(|(_, key)| *key == KEY).find_map(|(at, _)| number(&xmp[at + KEY.len()..]))
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
@@ -100,7 +128,7 @@ fn decode(path: &Path) -> Result<RgbImage> {
         let end = std::io::Error::new(ErrorKind::UnexpectedEof, "the file ends before the picture does");
         return Err(undecodable(end.into()));
     }
-    let orientation = orientation(path, &mut decoder)?;
+    let orientation = orientation(path, &mut decoder, format)?;
     let decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
     let rgb = as_pillow(format, &bytes, decoded).map_err(|reason| {
         let hint = image::error::ImageFormatHint::Exact(format);

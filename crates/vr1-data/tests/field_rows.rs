@@ -323,6 +323,8 @@ fn a_later_turn_of_a_staged_conversation_shows_what_it_has_markers_for() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn what_is_shown_is_the_row_with_its_markers(pieces in prop::collection::vec("(<image>|<video>|[a-z é\n<>]{0,6})", 0..9)) {
         let question = pieces.concat();
