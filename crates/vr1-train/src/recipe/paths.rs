@@ -7,11 +7,11 @@ use super::{EvaluationConfig, ObjectiveConfig, PairSource, Recipe};
 use crate::{Error, Result, Source};
 
 impl Recipe {
-    /// Paths that exist relative to the recipe's own folder are taken from there.
+    /// Paths that exist relative to the recipe's own folder are taken from there; an empty one is none.
     pub(crate) fn resolve(&mut self, folder: &Path) {
         let near = |path: &Path| {
             let near = folder.join(path);
-            if near.exists() { near } else { path.to_owned() }
+            if near.exists() && !path.as_os_str().is_empty() { near } else { path.to_owned() }
         };
         self.model = near(Path::new(&self.model)).to_string_lossy().into_owned();
         for path in self.files() {
@@ -42,7 +42,10 @@ impl Recipe {
     /// own.
     pub fn use_data(&mut self, path: &Path) -> Result<()> {
         if !path.exists() {
-            return Err(Error::Recipe(format!("--data: there is no {}", path.display())));
+            return Err(Error::Recipe(format!(
+                "--data: there is no {:?} on this machine, and nothing is fetched",
+                path.display()
+            )));
         }
         let (train, test) = if path.is_dir() {
             let set = |split| Source::EasyVqa { path: path.to_owned(), split };
