@@ -4,6 +4,7 @@
 
 mod media;
 mod models;
+mod rows;
 
 use std::fs;
 use std::io::Read;

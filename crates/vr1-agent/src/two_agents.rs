@@ -1,6 +1,7 @@
+use std::convert::Infallible;
 use std::fmt;
 
-use vr1_data::Sample;
+use vr1_data::{Said, Sample};
 use vr1_processor::{Layout, Processor, Specials};
 use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Sequence};
 
@@ -124,8 +125,8 @@ impl<'a> ReasonThenSummarise<'a> {
     /// As [`answer`](Self::answer).
     pub fn reason(&self, engine: &mut dyn Engine, samples: &[Asked<'_>], count: usize) -> Result<Vec<Group>> {
         self.prompts.validate()?;
-        let words = |sample: &Sample| self.prompts.for_reasoner(&sample.question);
-        let asked = samples.iter().map(|&(key, sample)| (key, sample, words(sample)));
+        let said = |sample| asked(sample, |question| self.prompts.for_reasoner(question));
+        let asked = samples.iter().map(|&(key, sample)| (key, sample, said(sample)));
         let requests = requests(&self.reasoner, asked, count, self.reasoner.sampling.seed)?;
         generate(Role::Reasoner, engine, requests, count)
     }
@@ -139,8 +140,8 @@ impl<'a> ReasonThenSummarise<'a> {
         if paths.len() != samples.len() {
             return Err(Error::Count { what: "paths", found: paths.len(), of: "samples", wanted: samples.len() });
         }
-        let words = |sample: &Sample, path| self.prompts.for_summariser(&sample.question, path);
-        let asked = samples.iter().zip(paths).map(|(&(key, sample), path)| (key, sample, words(sample, path)));
+        let said = |sample, path| asked(sample, |question| self.prompts.for_summariser(question, path));
+        let asked = samples.iter().zip(paths).map(|(&(key, sample), path)| (key, sample, said(sample, path)));
         let requests = requests(&self.summariser, asked, 1, self.summariser.sampling.seed.wrapping_add(1))?;
         generate(Role::Summariser, engine, requests, 1)
     }
@@ -160,15 +161,21 @@ impl<'a> ReasonThenSummarise<'a> {
     }
 }
 
+/// A sample's question in an agent's words, media in their places.
+fn asked(sample: &Sample, words: impl FnOnce(&str) -> String) -> Said {
+    let Ok(said) = Said::asking::<Infallible>(sample, |question| Ok(words(question)));
+    said
+}
+
 /// An agent's requests, one a sample.
 fn requests<'s>(
     agent: &Agent<'_>,
-    asked: impl Iterator<Item = (SampleKey, &'s Sample, String)>,
+    asked: impl Iterator<Item = (SampleKey, &'s Sample, Said)>,
     count: usize,
     seed: u64,
 ) -> Result<Vec<Request>> {
-    let request = |(key, sample, words): (SampleKey, &Sample, String)| {
-        let prompt = agent.processor.sample(sample, &words, Layout::Chat, "")?;
+    let request = |(key, sample, said): (SampleKey, &Sample, Said)| {
+        let prompt = agent.processor.said(sample, &said, Layout::Chat, "")?;
         Ok(Request::new(prompt, count, Sampling { seed, ..agent.sampling.clone() }, key))
     };
     asked.map(request).collect()

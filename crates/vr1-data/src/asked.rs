@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::faults::shortened;
+use crate::faults::{keys, shortened};
 use crate::spoken::{Spoken, messages, present, turns};
 use crate::{Fields, Speaker};
 
@@ -72,6 +72,5 @@ fn text(fields: &mut Fields, key: &str) -> Result<String, String> {
 
 /// What is wrong with a row that is of none of the `known` layouts.
 pub(crate) fn unknown(fields: &Fields, known: &[&str]) -> String {
-    let keys: Vec<_> = fields.keys().map(String::as_str).collect();
-    format!("the keys {} are of no layout; known are {}", keys.join(", "), known.join("; "))
+    format!("the keys {} are of no layout; known are {}", keys(fields), known.join("; "))
 }

@@ -132,8 +132,8 @@ impl Dataset for EasyVqa {
             media: vec![Media::Image(Picture::File(image(&self.images, *image_id)))],
             question: question.clone(),
             solution: answer.clone(),
-            turns: vec![],
             fields,
+            ..Sample::default()
         })
     }
 }

@@ -1,16 +1,27 @@
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+use crate::local::{brief, not_local};
 
 /// What can go wrong with data; every message names the file or the dataset, the place and the reason.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be opened or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}", brief(&path.to_string_lossy()))]
     Io {
         /// The file.
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A path under which there can be no file.
+    #[error("{:?} {reason}", path.display())]
+    NoPath {
+        /// What was given as one.
+        path: PathBuf,
+        /// That it is empty, or an address.
+        reason: &'static str,
     },
     /// A file is there but is no image that can be decoded.
     #[error("{}: not a readable image: {source}", path.display())]
@@ -68,7 +79,11 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), source }
+        let path = path.to_owned();
+        match not_local(&path).filter(|_| source.kind() == ErrorKind::NotFound) {
+            Some(reason) => Self::NoPath { path, reason },
+            None => Self::Io { path, source },
+        }
     }
 
     pub(crate) fn setting(what: impl Into<String>, reason: impl Into<String>) -> Self {

@@ -4,13 +4,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{Error, Fields, Result};
 
 /// How many bad rows an error lists before it only counts them.
 const LISTED: usize = 20;
 
 /// How many characters of a value a fault repeats.
 const REPEATED: usize = 60;
+
+/// How many characters a fault's reason has at most, whatever it repeats.
+const REASON: usize = 600;
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -29,24 +32,41 @@ impl Faults {
     }
 
     /// An error where anything was noted.
-    pub(crate) fn into_result(mut self) -> Result<()> {
+    pub(crate) fn into_result(self) -> Result<()> {
+        if self.listed.is_empty() { Ok(()) } else { Err(self.into_error()) }
+    }
+
+    /// What was noted, as an error.
+    pub(crate) fn into_error(mut self) -> Error {
         if self.more > 0 {
             self.listed.push(format!("… and {} more", self.more));
         }
-        if self.listed.is_empty() { Ok(()) } else { Err(Error::Rows { faults: self.listed }) }
+        Error::Rows { faults: self.listed }
     }
 }
 
 /// A fault as an error tells it.
 pub(crate) fn fault(path: &Path, at: usize, reason: &str) -> String {
-    format!("{}:{at}: {reason}", path.display())
+    format!("{}:{at}: {}", path.display(), cut(reason, REASON))
+}
+
+/// A text, or how it begins.
+pub(crate) fn cut(text: &str, characters: usize) -> String {
+    match text.char_indices().nth(characters) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+/// The keys of an object as a fault names them: all, or the first of many.
+pub(crate) fn keys(fields: &Fields) -> String {
+    const NAMED: usize = 16;
+    let named: Vec<_> = fields.keys().take(NAMED).map(|key| cut(key, REPEATED)).collect();
+    let more = if fields.len() > NAMED { ", …" } else { "" };
+    if named.is_empty() { "none".to_owned() } else { named.join(", ") + more }
 }
 
 /// A value as a fault names it: its JSON, or how that begins.
 pub(crate) fn shortened(value: &Value) -> String {
-    let json = value.to_string();
-    match json.char_indices().nth(REPEATED) {
-        Some((end, _)) => format!("{}…", &json[..end]),
-        None => json,
-    }
+    cut(&value.to_string(), REPEATED)
 }

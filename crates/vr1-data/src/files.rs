@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::faults::shortened;
+use crate::local::{brief, not_local};
 use crate::{Media, Picture, Video};
 
 /// What stands in a user's text for an image.
@@ -41,16 +42,28 @@ pub(crate) fn video(key: &str, value: Value, root: &Path) -> Result<Media, Strin
             let frames = frames.into_iter().map(|frame| picture(key, frame, root)).collect::<Result<_, _>>()?;
             Ok(Media::Video(Video::Frames { frames, fps: None }))
         }
-        value => Video::open(&path(key, value, root)?).map(Media::Video).map_err(|e| format!("{key}: {e}")),
+        value => {
+            let (path, _) = path(key, value, root)?;
+            Video::open(&path).map(Media::Video).map_err(|e| format!("{key}: {e}"))
+        }
     }
 }
 
 pub(crate) fn picture(key: &str, value: Value, root: &Path) -> Result<Picture, String> {
-    let path = path(key, value, root)?;
-    if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("{key}: no file {}", path.display())) }
+    let (path, said) = path(key, value, root)?;
+    if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("{key}: no file {said}")) }
 }
 
-fn path(key: &str, value: Value, root: &Path) -> Result<PathBuf, String> {
-    let Value::String(path) = value else { return Err(format!("{key}: {} is no path", shortened(&value))) };
-    Ok(root.join(path))
+/// A path below `root`, and as an error tells it.
+fn path(key: &str, value: Value, root: &Path) -> Result<(PathBuf, String), String> {
+    let Value::String(text) = value else { return Err(format!("{key}: {} is no path", shortened(&value))) };
+    let path = root.join(&text);
+    let whole = path.to_string_lossy();
+    for (path, text) in [(Path::new(&text), &*text), (&path, &*whole)] {
+        if let Some(reason) = not_local(path) {
+            return Err(format!("{key}: {:?} {reason}", brief(text)));
+        }
+    }
+    let said = root.join(brief(&text)).display().to_string();
+    Ok((path, said))
 }

@@ -1,12 +1,13 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::asked::{self, has};
 use crate::faults::shortened;
-use crate::rows::{Row, Rows};
-use crate::said::last_words;
-use crate::shown::Shown;
+use crate::row_set::RowSet;
+use crate::rows::Row;
+use crate::said::{last_places, last_words};
+use crate::shown::{Shown, check};
 use crate::spoken::{answer, present, turns};
 use crate::{Fields, Result, Said, Sample, Speaker};
 
@@ -55,11 +56,7 @@ pub struct Judged {
 /// assert!(!judged.desirable);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct JudgedSet {
-    rows: Rows,
-    images: PathBuf,
-}
+pub type JudgedSet = RowSet<Judged>;
 
 impl JudgedSet {
     /// Reads and checks every row, and keeps where it stands; media are only looked for.
@@ -68,29 +65,7 @@ impl JudgedSet {
     /// When the file cannot be read or has no row, or any row is malformed, of no layout, has an empty answer or no
     /// verdict, or names a file that is not there; bad rows are listed together, as `file:line: reason`.
     pub fn open(path: &Path, images: &Path) -> Result<Self> {
-        let rows = Rows::open(path, |row| parse(row, images).map(drop))?;
-        Ok(Self { rows, images: images.to_owned() })
-    }
-
-    /// The file's name without its ending.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.rows.name()
-    }
-
-    /// The number of rows.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a file without rows does not open")]
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// The row at `index`, read from the file.
-    ///
-    /// # Errors
-    /// When there is no such row, or the file is no longer what it was when it was opened.
-    pub fn get(&self, index: usize) -> Result<Judged> {
-        self.rows.read(index, |row| parse(row, &self.images))
+        Self::checked(path, images, parse)
     }
 }
 
@@ -110,10 +85,12 @@ fn parse(row: Row, root: &Path) -> Result<Judged, String> {
         None => prompt.split_off(prompt.len() - 1),
     };
     let completion = answer(completion)?;
-    let (prompt, media) = shown.place(asked::below_system(&mut fields, prompt)?)?;
+    let prompt = asked::below_system(&mut fields, prompt)?;
+    check(&prompt)?;
+    let (prompt, media) = shown.place(prompt)?;
     let question = last_words(&prompt, Speaker::User);
     let solution = if desirable { last_words(&completion, Speaker::Assistant) } else { String::new() };
-    let sample = Sample { id, media, question, solution, turns: vec![], fields };
+    let sample = Sample { id, media, places: last_places(&prompt), question, solution, fields, ..Sample::default() };
     Ok(Judged { sample, prompt, completion, desirable })
 }
 

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod asked;
+mod bmp;
 mod conversation;
 mod dataset;
 mod easy_vqa;
@@ -8,18 +9,23 @@ mod error;
 mod faults;
 mod ffmpeg;
 mod files;
+mod gif;
 mod jpeg;
 mod jsonl;
 mod judged;
+mod local;
 mod mixture;
 mod picture;
 mod preference;
+mod row_set;
 mod rows;
 mod said;
 mod sample;
 mod scenes;
 mod shown;
 mod spoken;
+mod tiff;
+mod unreadable;
 mod video;
 
 pub use dataset::Dataset;
@@ -30,7 +36,8 @@ pub use judged::{Judged, JudgedSet};
 pub use mixture::{Mixture, Part};
 pub use picture::{MAX_PIXELS, Picture};
 pub use preference::{Preference, PreferenceSet};
+pub use row_set::RowSet;
 pub use said::{Said, SaidPart, Speaker};
-pub use sample::{Fields, Media, Sample, Turn};
+pub use sample::{Fields, Media, Place, Sample, Turn};
 pub use scenes::{Scenes, Split, Task};
 pub use video::{Clip, MAX_VIDEO_PIXELS, Video};

@@ -4,9 +4,11 @@ use std::io::{BufRead, BufReader, Cursor, ErrorKind, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
-use crate::{Error, Result, jpeg};
+use crate::tiff::Values;
+use crate::{Error, Result, bmp, gif, jpeg, tiff};
 
 /// The most pixels an image file may claim: Pillow's warning threshold, a quarter of a GiB at one byte a channel.
 ///
@@ -23,7 +25,7 @@ pub enum Picture {
 }
 
 impl Picture {
-    /// The picture as 8-bit RGB, turned the way its EXIF orientation says.
+    /// The picture as 8-bit RGB, turned the way its EXIF orientation says, or where EXIF says none, that of its XMP.
     ///
     /// Other pixel formats become RGB as Pillow's `convert("RGB")` makes them: grey is repeated, a palette is looked
     /// up, alpha is dropped without blending, 16-bit colour keeps its high byte, and 16-bit grey is clipped at 255.
@@ -47,9 +49,13 @@ impl Picture {
             Self::Pixels(pixels) => Ok(pixels.dimensions()),
             Self::File(path) => {
                 let file = File::open(path).map_err(|e| Error::io(path, e))?;
-                let (mut decoder, _) = open(path, BufReader::new(file))?;
+                let (mut decoder, format) = open(path, BufReader::new(file))?;
                 let (width, height) = decoder.dimensions();
-                Ok(if swaps_sides(orientation(path, &mut decoder)?) { (height, width) } else { (width, height) })
+                Ok(if swaps_sides(orientation(path, &mut decoder, format)?) {
+                    (height, width)
+                } else {
+                    (width, height)
+                })
             }
         }
     }
@@ -82,12 +88,35 @@ pub(crate) fn check_pixels(path: &Path, width: u32, height: u32) -> Result<()> {
     }
 }
 
-fn orientation(path: &Path, decoder: &mut impl ImageDecoder) -> Result<image::metadata::Orientation> {
-    decoder.orientation().map_err(|source| Error::Image { path: path.to_owned(), source })
+/// How the picture is turned: as EXIF says, or where EXIF does not say it, as XMP does.
+fn orientation(path: &Path, decoder: &mut impl ImageDecoder, format: ImageFormat) -> Result<Orientation> {
+    let undecodable = |source| Error::Image { path: path.to_owned(), source };
+    let said = decoder.orientation().map_err(undecodable)?;
+    // A TIFF has the tag of its own, and of a GIF Pillow reads no XMP.
+    if said != Orientation::NoTransforms || !matches!(format, ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)
+    {
+        return Ok(said);
+    }
+    let exif = decoder.exif_metadata().map_err(undecodable)?;
+    if exif.is_some_and(|exif| Orientation::from_exif_chunk(&exif).is_some()) {
+        return Ok(said);
+    }
+    let xmp = decoder.xmp_metadata().map_err(undecodable)?;
+    Ok(xmp.and_then(|xmp| in_xmp(&xmp)).and_then(Orientation::from_exif).unwrap_or(said))
 }
 
-fn swaps_sides(orientation: image::metadata::Orientation) -> bool {
-    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+/// The orientation in XMP, an attribute or an element.
+fn in_xmp(xmp: &[u8]) -> Option<u8> {
+    const KEY: &[u8] = b"tiff:Orientation";
+    let number = |rest: &[u8]| {
+        let rest = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
+        rest.first().filter(|digit| digit.is_ascii_digit()).map(|digit| digit - b'0')
+    };
+    xmp.windows(KEY.len()).enumerate().filter(|(_, key)| *key == KEY).find_map(|(at, _)| number(&xmp[at + KEY.len()..]))
+}
+
+fn swaps_sides(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
@@ -99,16 +128,59 @@ fn decode(path: &Path) -> Result<RgbImage> {
         let end = std::io::Error::new(ErrorKind::UnexpectedEof, "the file ends before the picture does");
         return Err(undecodable(end.into()));
     }
-    let orientation = orientation(path, &mut decoder)?;
-    let mut decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    decoded.apply_orientation(orientation);
-    Ok(to_rgb(decoded))
+    let orientation = orientation(path, &mut decoder, format)?;
+    let decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
+    let rgb = as_pillow(format, &bytes, decoded).map_err(|reason| {
+        let hint = image::error::ImageFormatHint::Exact(format);
+        let kind = image::error::UnsupportedErrorKind::GenericFeature(reason.to_owned());
+        undecodable(image::ImageError::Unsupported(image::error::UnsupportedError::from_format_and_kind(hint, kind)))
+    })?;
+    let mut turned = DynamicImage::ImageRgb8(rgb);
+    turned.apply_orientation(orientation);
+    Ok(turned.into_rgb8())
+}
+
+/// What was decoded as Pillow's RGB, where its decoders read a format otherwise too.
+fn as_pillow(format: ImageFormat, bytes: &[u8], decoded: DynamicImage) -> Result<RgbImage, &'static str> {
+    match format {
+        ImageFormat::Gif => {
+            let (mut rgb, frame) = (to_rgb(decoded)?, gif::Frame::first(bytes));
+            if frame.is_some_and(|frame| !frame.is_within(rgb.width(), rgb.height())) {
+                return Err("a frame that is larger than its canvas");
+            }
+            for (x, y, pixel) in rgb.enumerate_pixels_mut() {
+                pixel.0 = frame.and_then(|frame| frame.outside(x, y)).unwrap_or(pixel.0);
+            }
+            Ok(rgb)
+        }
+        ImageFormat::Bmp => {
+            let mut rgb = to_rgb(decoded)?;
+            if let Some(levels) = bmp::levels_of_16_bits(bytes) {
+                rgb.pixels_mut().for_each(|p| (0..3).for_each(|c| p.0[c] = bmp::rounded_down(p.0[c], levels[c])));
+            }
+            Ok(rgb)
+        }
+        ImageFormat::Tiff => match (tiff::values(bytes), decoded) {
+            (Values::Unread(what), _) => Err(what),
+            (Values::Premultiplied, DynamicImage::ImageRgba8(p)) => Ok(map(&p, |p| unmultiplied(p.0))),
+            (Values::Premultiplied, DynamicImage::ImageRgba16(p)) => Ok(map(&p, |p| unmultiplied(p.0.map(high)))),
+            (_, decoded) => to_rgb(decoded),
+        },
+        _ => to_rgb(decoded),
+    }
+}
+
+fn unmultiplied([r, g, b, alpha]: [u8; 4]) -> [u8; 3] {
+    [r, g, b].map(|value| tiff::unmultiplied(value, alpha))
+}
+
+fn high(value: u16) -> u8 {
+    (value >> 8) as u8
 }
 
 /// Pillow's `convert("RGB")`, for every pixel format a decoder can give.
-fn to_rgb(decoded: DynamicImage) -> RgbImage {
-    let high = |v: u16| (v >> 8) as u8;
-    match decoded {
+fn to_rgb(decoded: DynamicImage) -> Result<RgbImage, &'static str> {
+    Ok(match decoded {
         DynamicImage::ImageRgb8(pixels) => pixels,
         DynamicImage::ImageLuma16(grey) => {
             let clipped = grey.as_raw().iter().map(|&v| v.min(255) as u8).collect();
@@ -118,8 +190,9 @@ fn to_rgb(decoded: DynamicImage) -> RgbImage {
         DynamicImage::ImageLumaA16(p) => map(&p, |p| [high(p.0[0]); 3]),
         DynamicImage::ImageRgb16(p) => map(&p, |p| p.0.map(high)),
         DynamicImage::ImageRgba16(p) => map(&p, |p| [high(p.0[0]), high(p.0[1]), high(p.0[2])]),
+        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => return Err("colours of 32-bit floats"),
         other => other.into_rgb8(),
-    }
+    })
 }
 
 fn map<P: image::Pixel>(pixels: &image::ImageBuffer<P, Vec<P::Subpixel>>, rgb: impl Fn(&P) -> [u8; 3]) -> RgbImage {

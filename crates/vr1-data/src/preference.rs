@@ -1,11 +1,12 @@
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::asked::{self, has};
-use crate::rows::{Row, Rows};
-use crate::said::last_words;
-use crate::shown::Shown;
+use crate::row_set::RowSet;
+use crate::rows::Row;
+use crate::said::{last_places, last_words};
+use crate::shown::{Shown, check};
 use crate::spoken::{Spoken, answer, messages, present, turns};
 use crate::{Fields, Result, Said, Sample, Speaker};
 
@@ -74,11 +75,7 @@ pub struct Preference {
 /// assert_eq!(preference.sample.fields["source"], "sums");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone)]
-pub struct PreferenceSet {
-    rows: Rows,
-    images: PathBuf,
-}
+pub type PreferenceSet = RowSet<Preference>;
 
 impl PreferenceSet {
     /// Reads and checks every row, and keeps where it stands; media are only looked for.
@@ -87,29 +84,7 @@ impl PreferenceSet {
     /// When the file cannot be read or has no row, or any row is malformed, of no layout, has an empty answer or two that
     /// are the same, or names a file that is not there; bad rows are listed together, as `file:line: reason`.
     pub fn open(path: &Path, images: &Path) -> Result<Self> {
-        let rows = Rows::open(path, |row| parse(row, images).map(drop))?;
-        Ok(Self { rows, images: images.to_owned() })
-    }
-
-    /// The file's name without its ending.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.rows.name()
-    }
-
-    /// The number of rows.
-    #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a file without rows does not open")]
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// The row at `index`, read from the file.
-    ///
-    /// # Errors
-    /// When there is no such row, or the file is no longer what it was when it was opened.
-    pub fn get(&self, index: usize) -> Result<Preference> {
-        self.rows.read(index, |row| parse(row, &self.images))
+        Self::checked(path, images, parse)
     }
 }
 
@@ -133,14 +108,16 @@ fn parse(row: Row, root: &Path) -> Result<Preference, String> {
             ]
         }
     };
-    let (prompt, media) = shown.place(asked::below_system(&mut fields, prompt)?)?;
+    let prompt = asked::below_system(&mut fields, prompt)?;
+    check(&prompt)?;
+    let (prompt, media) = shown.place(prompt)?;
     let (chosen, rejected) = (answer(chosen)?, answer(rejected)?);
     if chosen == rejected {
         return Err("chosen, rejected: the same answer".to_owned());
     }
     let question = last_words(&prompt, Speaker::User);
     let solution = last_words(&chosen, Speaker::Assistant);
-    let sample = Sample { id, media, question, solution, turns: vec![], fields };
+    let sample = Sample { id, media, places: last_places(&prompt), question, solution, fields, ..Sample::default() };
     Ok(Preference { sample, prompt, chosen, rejected })
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::faults::{Faults, fault};
+use crate::faults::{Faults, cut, fault};
+use crate::unreadable::{is_begun, no_text, over_lines};
 use crate::{Error, Fields, Result};
 
 /// Where the rows of a file are; what they say stays in the file.
@@ -49,6 +50,9 @@ impl Rows {
     pub(crate) fn open(path: &Path, mut check: impl FnMut(Row) -> Result<(), String>) -> Result<Self> {
         let io = |e| Error::io(path, e);
         let mut text = Text::open(path).map_err(io)?;
+        if let Some(what) = no_text(text.bytes.fill_buf().map_err(io)?) {
+            return Err(Error::Rows { faults: vec![format!("{}: {what}", path.display())] });
+        }
         let list = text.skip_blank().map_err(io)? == Some(b'[');
         if list {
             text.next().map_err(io)?;
@@ -72,7 +76,13 @@ impl Rows {
             rows.spans.push(span);
             let index = rows.spans.len() - 1;
             match rows.parse(index, &bytes).and_then(&mut check) {
-                Err(reason) => faults.note(path, span.line, &rows.named(index, &reason)),
+                Err(reason) => {
+                    let whole = rows.no_rows(span, &bytes)?;
+                    faults.note(path, span.line, &rows.named(index, whole.as_ref().unwrap_or(&reason)));
+                    if whole.is_some() {
+                        return Err(faults.into_error());
+                    }
+                }
                 Ok(()) if list && end.is_none() => faults.note(path, text.line, "the list has no end"),
                 Ok(()) => {}
             }
@@ -115,6 +125,19 @@ impl Rows {
         row.map_err(|reason| Error::Rows { faults: vec![fault(&self.path, span.line, &self.named(index, &reason))] })
     }
 
+    /// What is wrong with the whole file, if it is not the row alone.
+    fn no_rows(&self, span: Span, bytes: &[u8]) -> Result<Option<String>> {
+        if let Err(e) = std::str::from_utf8(bytes) {
+            let at = e.valid_up_to() + 1;
+            return Ok(Some(format!("not a JSON object: not UTF-8 from byte {at} of it on; save the file as UTF-8")));
+        }
+        if matches!(self.form, Form::List) || !is_begun(bytes) {
+            return Ok(None);
+        }
+        let file = File::open(&self.path).and_then(|mut file| file.seek(SeekFrom::Start(span.offset)).map(|_| file));
+        Ok(over_lines(BufReader::new(file.map_err(|e| Error::io(&self.path, e))?)).map(str::to_owned))
+    }
+
     /// In a list the line may hold every row, so that a fault gives the row's number too.
     fn named(&self, index: usize, reason: &str) -> String {
         match self.form {
@@ -127,7 +150,7 @@ impl Rows {
         let span = self.spans[index];
         let fields: Fields = serde_json::from_slice(bytes).map_err(|e| {
             let (said, own) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
-            let said = said.strip_suffix(&own).unwrap_or(&said);
+            let said = cut(said.strip_suffix(&own).unwrap_or(&said), 160);
             let (line, before) = (e.line().saturating_sub(1), if e.line() > 1 { 0 } else { span.column });
             format!("not a JSON object: {said} at line {} column {}", span.line + line, before + e.column())
         })?;

@@ -8,8 +8,11 @@ pub type Fields = serde_json::Map<String, serde_json::Value>;
 pub struct Sample {
     /// Names the sample in errors, rollouts and reports.
     pub id: String,
-    /// Shown before the question, in this order.
+    /// What is shown, in this order.
     pub media: Vec<Media>,
+    /// Where in the conversation each of the media is shown; empty where all come before the question. Whoever writes another
+    /// question writes other places too, or none.
+    pub places: Vec<Place>,
     /// The question, without any media marker.
     pub question: String,
     /// The answer that counts as right, as text.
@@ -22,6 +25,15 @@ pub struct Sample {
 
 /// What the turns of a staged conversation are called, in LLaVA-CoT's and LlamaV-o1's order.
 pub(crate) const STAGES: [&str; 4] = ["summary", "caption", "reasoning", "conclusion"];
+
+/// Where a piece of media is shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Place {
+    /// In what the user says first, which is the question, or in a later turn of a staged conversation, from 0.
+    pub turn: usize,
+    /// Before which byte of its words.
+    pub at: usize,
+}
 
 /// One step of a staged conversation: what the user asks and what the model should say.
 #[derive(Debug, Clone, PartialEq, Eq)]

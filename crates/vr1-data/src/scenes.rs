@@ -148,6 +148,7 @@ impl Dataset for Scenes {
             solution: posed.solution.clone(),
             fields: posed.fields(),
             turns: posed.turns,
+            ..Sample::default()
         })
     }
 }

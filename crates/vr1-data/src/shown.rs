@@ -2,15 +2,20 @@
 
 use std::path::Path;
 
-use crate::files::{images, videos};
-use crate::spoken::{Kind, Piece, Spoken, present};
+use crate::files::{IMAGE_MARKER, VIDEO_MARKER, images, videos};
+use crate::spoken::{Kind, Piece, Spoken, present, stray};
 use crate::{Fields, Media, Said, SaidPart, Speaker};
+
+/// The keys of a row that name files.
+const MEDIA_KEYS: &str = "image, images, image_path, video, videos";
 
 /// What the row shows, by the keys that name files.
 #[derive(Debug)]
 pub(crate) struct Shown {
     images: Vec<Media>,
     videos: Vec<Media>,
+    /// A key that seems to name media and is not read.
+    stray: Option<String>,
 }
 
 impl Shown {
@@ -23,14 +28,14 @@ impl Shown {
             (None, Some(one)) => images("image", Some(one), root)?,
             (None, None) => images("image_path", present(fields, "image_path"), root)?,
         };
-        Ok(Self { images, videos: videos(present(fields, "video"), present(fields, "videos"), root)? })
+        let videos = videos(present(fields, "video"), present(fields, "videos"), root)?;
+        Ok(Self { images, videos, stray: stray("", fields) })
     }
 
     /// The prompt with each image and video where it is shown, and all of them in that order.
     ///
     /// Where the prompt has no place for any, they come before the words of the first user's turn.
     pub(crate) fn place(self, mut prompt: Vec<Spoken>) -> Result<(Vec<Said>, Vec<Media>), String> {
-        check(&prompt)?;
         make_places(&mut prompt, Kind::Video, self.videos.len())?;
         make_places(&mut prompt, Kind::Image, self.images.len())?; // before the videos
         let (mut images, mut videos, mut shown) = (self.images.into_iter(), self.videos.into_iter(), vec![]);
@@ -44,11 +49,17 @@ impl Shown {
             shown.push(media?);
             Some(SaidPart::Media(shown.len() - 1))
         };
-        let mut said = vec![];
-        for Spoken { speaker, pieces, .. } in prompt {
+        let (mut said, mut unread) = (vec![], self.stray);
+        for Spoken { speaker, pieces, stray, .. } in prompt {
+            unread = unread.or(stray);
             said.push(Said { speaker, parts: pieces.into_iter().filter_map(&mut part).collect() });
         }
-        Ok((said, shown))
+        match unread.filter(|_| shown.is_empty()) {
+            Some(key) => {
+                Err(format!("{key}: not a key that media are read from ({MEDIA_KEYS}), and the row shows nothing"))
+            }
+            None => Ok((said, shown)),
+        }
     }
 }
 
@@ -70,14 +81,14 @@ fn make_places(prompt: &mut [Spoken], kind: Kind, count: usize) -> Result<(), St
             Ok(())
         }
         _ => {
-            let name = if kind == Kind::Image { "images" } else { "videos" };
-            Err(format!("{name}: the row has {count}, the prompt has places for {places}"))
+            let (name, marker) = if kind == Kind::Image { ("images", IMAGE_MARKER) } else { ("videos", VIDEO_MARKER) };
+            Err(format!("{name}: the row has {count}, the prompt has places for {places} ({marker})"))
         }
     }
 }
 
 /// A prompt ends with the user, and no one in it but the system says nothing.
-fn check(prompt: &[Spoken]) -> Result<(), String> {
+pub(crate) fn check(prompt: &[Spoken]) -> Result<(), String> {
     if let Some(last) = prompt.last()
         && last.speaker != Speaker::User
     {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::faults::shortened;
+use crate::faults::{cut, shortened};
 use crate::files::{IMAGE_MARKER, VIDEO_MARKER, picture, video};
 use crate::{Fields, Media, Said, SaidPart, Speaker};
 
@@ -15,6 +15,8 @@ pub(crate) struct Spoken {
     pub(crate) at: String,
     pub(crate) speaker: Speaker,
     pub(crate) pieces: Vec<Piece>,
+    /// A key that seems to name media and is not read.
+    pub(crate) stray: Option<String>,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,7 @@ pub(crate) enum Kind {
 impl Spoken {
     /// `text` said by `speaker`; what a user says is cut at the markers.
     pub(crate) fn text(at: impl Into<String>, speaker: Speaker, text: String) -> Self {
-        Self { at: at.into(), speaker, pieces: pieces(speaker, text) }
+        Self { at: at.into(), speaker, pieces: pieces(speaker, text), stray: None }
     }
 }
 
@@ -70,23 +72,31 @@ fn message(at: String, mut fields: Fields, root: &Path) -> Result<Spoken, String
     if present(&mut fields, "tool_calls").is_some() {
         return Err(format!("{at}.tool_calls: calls of tools are not read"));
     }
-    let pieces = match present(&mut fields, what) {
+    let content = present(&mut fields, what);
+    let mut stray = stray(&format!("{at}."), &fields);
+    let pieces = match content {
         None => return Err(format!("{at}.{what}: missing")),
         Some(Value::String(text)) => pieces(speaker, text),
         Some(Value::Array(parts)) => {
-            let one = |(i, value)| part(&format!("{at}.{what}[{i}]"), value, speaker, root);
-            parts.into_iter().enumerate().map(one).collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect()
+            let mut all = vec![];
+            for (i, value) in parts.into_iter().enumerate() {
+                let (pieces, unread) = part(&format!("{at}.{what}[{i}]"), value, speaker, root)?;
+                all.extend(pieces);
+                stray = stray.or(unread);
+            }
+            all
         }
         Some(other) => return Err(format!("{at}.{what}: {} is no text or list", shortened(&other))),
     };
-    Ok(Spoken { at, speaker, pieces })
+    Ok(Spoken { at, speaker, pieces, stray })
 }
 
-fn part(at: &str, value: Value, speaker: Speaker, root: &Path) -> Result<Vec<Piece>, String> {
+/// The pieces of a part of a content, and a key of it that seems to name media and is not read.
+fn part(at: &str, value: Value, speaker: Speaker, root: &Path) -> Result<(Vec<Piece>, Option<String>), String> {
     let Value::Object(mut fields) = value else { return Err(format!("{at}: {} is no object", shortened(&value))) };
     let kind = present(&mut fields, "type").ok_or_else(|| format!("{at}.type: missing"))?;
     let mut own = |key: &str| present(&mut fields, key).or_else(|| present(&mut fields, "path"));
-    Ok(match kind.as_str() {
+    let pieces = match kind.as_str() {
         Some("text") => match present(&mut fields, "text") {
             Some(Value::String(text)) => pieces(speaker, text),
             Some(other) => return Err(format!("{at}.text: {} is no text", shortened(&other))),
@@ -101,7 +111,21 @@ fn part(at: &str, value: Value, speaker: Speaker, root: &Path) -> Result<Vec<Pie
             None => Piece::Place(Kind::Video),
         }],
         _ => return Err(format!("{at}.type: {}, should be text, image or video", shortened(&kind))),
-    })
+    };
+    Ok((pieces, stray(&format!("{at}."), &fields)))
+}
+
+/// The first key that begins as the keys of media do, under which something stands.
+pub(crate) fn stray(at: &str, fields: &Fields) -> Option<String> {
+    let says = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    let named = |key: &str| ["image", "video"].iter().any(|kind| begins(key, kind));
+    let mut found = fields.iter().filter(|(key, value)| named(key) && says(value));
+    found.next().map(|(key, _)| format!("{at}{}", cut(key, 60)))
+}
+
+/// Whether a key begins with a word of small letters, in letters of either size.
+fn begins(key: &str, word: &str) -> bool {
+    key.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 /// What stands under a key, if it is not null.

@@ -40,7 +40,7 @@ impl Video {
     /// The video at a path: a folder of frames, or a file.
     ///
     /// Of a folder every picture file is a frame, in the order of their names with numbers compared as numbers: `f2.png`
-    /// comes before `f10.png`. Other files in it are not looked at.
+    /// comes before `f10.png`. Other files in it are not looked at, nor is what begins with a dot.
     ///
     /// # Errors
     /// When nothing is there, or a folder holds no picture.
@@ -53,12 +53,16 @@ impl Video {
         for entry in path.read_dir().map_err(|e| Error::io(path, e))? {
             let file = entry.map_err(|e| Error::io(path, e))?.path();
             let ending = file.extension().map(|ending| ending.to_string_lossy().to_lowercase());
-            if file.is_file() && ending.is_some_and(|ending| PICTURES.contains(&ending.as_str())) {
+            let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+            if !hidden && file.is_file() && ending.is_some_and(|ending| PICTURES.contains(&ending.as_str())) {
                 frames.push(file);
             }
         }
         if frames.is_empty() {
-            let reason = format!("a folder without frames (files that end in {})", PICTURES.join(", "));
+            let reason = format!(
+                "a folder without frames (files that end in {}, and do not begin with a dot)",
+                PICTURES.join(", ")
+            );
             return Err(Error::Video { path: path.to_owned(), reason });
         }
         frames.sort_by(|a, b| by_number(&a.to_string_lossy(), &b.to_string_lossy()));

@@ -147,7 +147,7 @@ fn every_bad_row_is_named_with_its_reason() {
         "rows.jsonl:3: not a JSON object: invalid type: sequence",
         "rows.jsonl:4: image: no file gone.png",
         "rows.jsonl:5: image: 5 is no path",
-        "rows.jsonl:6: the question has <image>, but the row has no image",
+        "rows.jsonl:6: images: the row has 0, the prompt has places for 1 (<image>)",
         "rows.jsonl:7: conversations[1].value: true is no text, number or list",
         "rows.jsonl:8: conversations: missing",
         "rows.jsonl:9: conversations: 1 messages, should be questions with their answers, one to four",

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use serde_json::Value;
-use vr1_data::{Media, Picture, Sample, Video};
+use vr1_data::{Media, Picture, Said, SaidPart, Sample, Speaker, Video};
 
 /// Who speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,20 @@ impl Message {
         Self { role: Role::User, parts }
     }
 
+    /// What is said about a sample, its media in their places.
+    pub fn said(said: &Said, sample: &Sample) -> Self {
+        let role = match said.speaker {
+            Speaker::System => Role::System,
+            Speaker::User => Role::User,
+            Speaker::Assistant => Role::Assistant,
+        };
+        let piece = |piece: &SaidPart| match piece {
+            SaidPart::Text(words) => Some(Part::Text(words.clone())),
+            SaidPart::Media(index) => sample.media.get(*index).and_then(part),
+        };
+        Self { role, parts: said.parts.iter().filter_map(piece).collect() }
+    }
+
     /// The images of the turn.
     pub fn images(&self) -> impl Iterator<Item = &Picture> {
         self.parts.iter().filter_map(|part| if let Part::Image(picture) = part { Some(picture) } else { None })
@@ -121,12 +135,15 @@ impl Message {
 
 /// The media of a sample as parts of a message, in order.
 pub fn media(sample: &Sample) -> Vec<Part> {
-    let part = |media: &Media| match media {
+    sample.media.iter().filter_map(part).collect()
+}
+
+fn part(media: &Media) -> Option<Part> {
+    match media {
         Media::Image(picture) => Some(Part::Image(picture.clone())),
         Media::Video(video) => Some(Part::Video(video.clone())),
         _ => None,
-    };
-    sample.media.iter().filter_map(part).collect()
+    }
 }
 
 /// The pictures of a sample, in order.

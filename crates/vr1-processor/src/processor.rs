@@ -2,14 +2,14 @@ use std::path::{Path, PathBuf};
 
 use crate::{FrameSampling, ImageProcessor, VideoProcessor};
 use serde_json::Value;
-use vr1_data::Sample;
+use vr1_data::{Said, Sample};
 
 use crate::family::{Family, Positions};
 use crate::media::{MediaProcessor, Shown};
 use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
 use crate::tokenizer::optional_json;
-use crate::{ChatTemplate, Ending, Error, Message, Prompt, Result, Role, Specials, Tokenizer, media};
+use crate::{ChatTemplate, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, media};
 
 /// How a conversation becomes text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -19,8 +19,8 @@ pub enum Layout {
     /// By the checkpoint's chat template, with the assistant's turn opened at the end.
     #[default]
     Chat,
-    /// Without roles: images and videos first, each between `<|vision_start|>` and `<|vision_end|>`, then the words as
-    /// they are. VisualThinker prompts a base model this way.
+    /// Without roles: the words as they are, and each image and video in its place between `<|vision_start|>` and
+    /// `<|vision_end|>`. VisualThinker prompts a base model this way, images first.
     Raw,
 }
 
@@ -152,12 +152,28 @@ impl Processor {
         self.assemble(request.sample, rendered.text(), ids, request.messages)
     }
 
-    /// A prompt of one user turn, media first and then `text`, as `vr1 generate` asks a question.
+    /// A prompt of one user turn about a sample: all its media, then `text`, as `vr1 generate` asks a question; where the
+    /// text is the sample's question, its media are in their [places](Sample::places).
     ///
     /// # Errors
     /// As [`prompt`](Self::prompt).
     pub fn sample(&self, sample: &Sample, text: &str, layout: Layout, prefill: &str) -> Result<Prompt> {
-        let messages = [Message::user(media(sample), text)];
+        if text == sample.question {
+            return self.said(sample, &Said::question(sample), layout, prefill);
+        }
+        self.one(sample, Message::user(media(sample), text), layout, prefill)
+    }
+
+    /// A prompt of one turn about a sample, media where it shows them.
+    ///
+    /// # Errors
+    /// As [`prompt`](Self::prompt).
+    pub fn said(&self, sample: &Sample, said: &Said, layout: Layout, prefill: &str) -> Result<Prompt> {
+        self.one(sample, Message::said(said, sample), layout, prefill)
+    }
+
+    fn one(&self, sample: &Sample, message: Message, layout: Layout, prefill: &str) -> Result<Prompt> {
+        let messages = [message];
         self.prompt(&PromptRequest { sample: &sample.id, messages: &messages, layout, prefill })
     }
 
@@ -205,17 +221,23 @@ impl Processor {
             let reason = format!("the raw layout takes one message, not {}", request.messages.len());
             return Err(Error::Conversation { sample: request.sample.into(), reason });
         };
-        let mut rendered = Rendered::default();
-        for shown in Shown::of(std::slice::from_ref(message)) {
-            let family = self.tokenizer.family();
-            let ([before, after], stands) = match shown {
-                Shown::Image(_) => (family.around, family.image),
-                Shown::Video(_) => (family.around, family.video),
+        let family = self.tokenizer.family();
+        let (mut rendered, mut words) = (Rendered::default(), String::new());
+        for part in &message.parts {
+            let ([before, after], stands) = match part {
+                Part::Text(text) => {
+                    words.push_str(text);
+                    continue;
+                }
+                Part::Image(_) => (family.around, family.image),
+                Part::Video(_) => (family.around, family.video),
+                Part::ToolCall { .. } => continue,
             };
+            rendered.push_words(&std::mem::take(&mut words), &self.tokenizer);
             rendered.push_markup(&format!("{before}{stands}{after}"));
         }
         // As one: the end of the words and the beginning of the prefill may spell a special token together.
-        rendered.push_words(&(message.words() + request.prefill), &self.tokenizer);
+        rendered.push_words(&(words + request.prefill), &self.tokenizer);
         Ok(rendered)
     }
 

@@ -1,5 +1,5 @@
-use vr1_data::{Sample, Turn};
-use vr1_processor::{Layout, Message, Processor, PromptRequest, Role};
+use vr1_data::{Said, Sample, Turn};
+use vr1_processor::{Layout, Message, Processor, PromptRequest};
 
 use crate::{Engine, Request, Result, SampleKey, Sampling, Search, Sequence};
 
@@ -30,15 +30,16 @@ pub fn answer_in_stages(
     (sampling, search): (&Sampling, Search),
 ) -> Result<Vec<StageAnswer>> {
     let mut answers: Vec<StageAnswer> = Vec::with_capacity(sample.turns.len());
-    for (stage, Turn { name, prompt: words, .. }) in sample.turns.iter().enumerate() {
+    let asked = Said::turns(sample, &Vec::from_iter(0..sample.turns.len()));
+    for (stage, (Turn { name, .. }, said)) in sample.turns.iter().zip(&asked).enumerate() {
         let prompt = match answers.last() {
             Some(StageAnswer { answer, .. }) => {
-                let messages = [Message::text(Role::User, words)];
+                let messages = [Message::said(said, sample)];
                 let request =
                     PromptRequest { sample: &sample.id, messages: &messages, layout: Layout::Chat, prefill: "" };
                 processor.next_turn(answer.prompt(), answer.ids(), &request)?
             }
-            None => processor.sample(sample, words, Layout::Chat, "")?,
+            None => processor.said(sample, said, Layout::Chat, "")?,
         };
         let sampling = Sampling { seed: sampling.seed.wrapping_add(stage as u64), ..sampling.clone() };
         let request = Request { search, ..Request::new(prompt, 1, sampling, key) };

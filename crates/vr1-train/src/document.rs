@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vr1_data::{Dataset, Sample, Turn};
+use vr1_data::{Dataset, Said, Sample};
 use vr1_processor::{Layout, Mask, Message, Processor, PromptRequest, Role, Supervised};
 
 use crate::{Error, Result, Source, Template};
@@ -75,18 +75,18 @@ impl Document {
         Ok(match &self.form {
             Form::Answer { text, target } => vec![text.render(sample)?, target.render(sample)?],
             Form::Turns(names) => {
-                turns(sample, names)?.into_iter().flat_map(|turn| [turn.prompt.clone(), turn.answer.clone()]).collect()
+                let words = |turn: usize| [sample.turns[turn].prompt.clone(), sample.turns[turn].answer.clone()];
+                turns(sample, names)?.into_iter().flat_map(words).collect()
             }
         })
     }
 
     /// A sample with its labels.
     pub(crate) fn supervised(&self, sample: &Sample, processor: &Processor) -> Result<Supervised> {
-        let media = vr1_processor::media(sample);
         match &self.form {
             Form::Answer { text, target } => {
-                let (text, target) = (text.render(sample)?, target.render(sample)?);
-                let mut messages = vec![Message::user(media, text)];
+                let (asked, target) = (text.ask(sample)?, target.render(sample)?);
+                let mut messages = vec![Message::said(&asked, sample)];
                 if self.layout == Layout::Raw {
                     let request =
                         PromptRequest { sample: &sample.id, messages: &messages, layout: self.layout, prefill: "" };
@@ -96,11 +96,12 @@ impl Document {
                 Ok(processor.supervised(&sample.id, &messages, Mask::Assistant)?)
             }
             Form::Turns(names) => {
-                let mut messages = Vec::new();
-                for (i, turn) in turns(sample, names)?.into_iter().enumerate() {
-                    let media = if i == 0 { media.clone() } else { Vec::new() };
-                    messages.push(Message::user(media, &turn.prompt));
-                    messages.push(Message::text(Role::Assistant, &turn.answer));
+                let chosen = turns(sample, names)?;
+                let asked = Said::turns(sample, &chosen);
+                let mut messages = Vec::with_capacity(2 * chosen.len());
+                for (turn, said) in chosen.into_iter().zip(&asked) {
+                    messages.push(Message::said(said, sample));
+                    messages.push(Message::text(Role::Assistant, &sample.turns[turn].answer));
                 }
                 Ok(processor.supervised(&sample.id, &messages, Mask::Assistant)?)
             }
@@ -108,9 +109,10 @@ impl Document {
     }
 }
 
-fn turns<'a>(sample: &'a Sample, names: &[String]) -> Result<Vec<&'a Turn>> {
+/// The sample's turns of these names, by number.
+fn turns(sample: &Sample, names: &[String]) -> Result<Vec<usize>> {
     let find = |name: &String| {
-        sample.turns.iter().find(|turn| turn.name == *name).ok_or_else(|| {
+        sample.turns.iter().position(|turn| turn.name == *name).ok_or_else(|| {
             let known: Vec<&str> = sample.turns.iter().map(|turn| turn.name.as_str()).collect();
             let reason = format!("it has no turn {name:?}; its turns are {known:?}");
             Error::Field { sample: sample.id.clone(), reason }

@@ -1,8 +1,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use vr1_data::{Dataset, PreferenceSet, Said, SaidPart, Sample, Speaker};
-use vr1_processor::{Layout, Message, Part, Processor, PromptRequest, Role};
+use vr1_data::{Dataset, PreferenceSet, Said, Sample};
+use vr1_processor::{Layout, Message, Processor, PromptRequest, Role};
 use vr1_rollout::{Group, SampleKey, Sequence};
 
 use crate::recipe::{PairSource, PromptConfig};
@@ -60,7 +60,7 @@ impl Pairs {
             Self::Written { samples, prompt, words } => {
                 let sample = samples.get(index)?;
                 let [text, chosen, rejected] = &**words;
-                let before = [Message::user(vr1_processor::media(&sample), text.render(&sample)?)];
+                let before = [Message::said(&text.ask(&sample)?, &sample)];
                 let request = PromptRequest {
                     sample: &sample.id,
                     messages: &before,
@@ -97,19 +97,7 @@ pub(crate) fn answered(
 
 /// What is said in a row as messages, media in their places.
 pub(crate) fn messages(said: &[Said], sample: &Sample) -> Vec<Message> {
-    let media = vr1_processor::media(sample);
-    let part = |part: &SaidPart| match part {
-        SaidPart::Text(words) => Some(Part::Text(words.clone())),
-        SaidPart::Media(index) => media.get(*index).cloned(),
-    };
-    let role = |speaker| match speaker {
-        Speaker::System => Role::System,
-        Speaker::User => Role::User,
-        Speaker::Assistant => Role::Assistant,
-    };
-    let message =
-        |said: &Said| Message { role: role(said.speaker), parts: said.parts.iter().filter_map(part).collect() };
-    said.iter().map(message).collect()
+    said.iter().map(|said| Message::said(said, sample)).collect()
 }
 
 /// The folder that picture paths are relative to.

@@ -18,8 +18,8 @@ impl Prompting {
     /// Samples to prompts of at most `limit` tokens, side by side.
     pub(crate) fn prompts(&self, samples: &[&Sample], processor: &Processor, limit: usize) -> Result<Vec<Prompt>> {
         let prompt = |sample: &&Sample| {
-            let text = self.text.render(sample)?;
-            let prompt = processor.sample(sample, &text, self.config.layout, &self.config.prefill)?;
+            let said = self.text.ask(sample)?;
+            let prompt = processor.said(sample, &said, self.config.layout, &self.config.prefill)?;
             prompt.check_fits(limit)?;
             Ok(prompt)
         };

@@ -1,7 +1,7 @@
 use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, UndefinedBehavior};
 use serde_json::Value;
-use vr1_data::Sample;
+use vr1_data::{Said, Sample};
 
 use crate::{Error, Result};
 
@@ -32,8 +32,21 @@ impl Template {
     /// # Errors
     /// If the text asks for a field that the sample does not have; the error names the sample.
     pub fn render(&self, sample: &Sample) -> Result<String> {
+        self.with_question(sample, &sample.question)
+    }
+
+    /// The text for `sample` as the user says it: where it holds the question, the media are in their places in it, and
+    /// else before the words.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn ask(&self, sample: &Sample) -> Result<Said> {
+        Said::asking(sample, |question| self.with_question(sample, question))
+    }
+
+    fn with_question(&self, sample: &Sample, question: &str) -> Result<String> {
         let mut context = sample.fields.clone();
-        context.insert("question".to_owned(), Value::from(sample.question.as_str()));
+        context.insert("question".to_owned(), Value::from(question));
         context.insert("solution".to_owned(), Value::from(sample.solution.as_str()));
         self.environment
             .get_template("text")

@@ -7,11 +7,11 @@ use super::{EvaluationConfig, ObjectiveConfig, PairSource, Recipe};
 use crate::{Error, Result, Source};
 
 impl Recipe {
-    /// Paths that exist relative to the recipe's own folder are taken from there.
+    /// Paths that exist relative to the recipe's own folder are taken from there; an empty one is none.
     pub(crate) fn resolve(&mut self, folder: &Path) {
         let near = |path: &Path| {
             let near = folder.join(path);
-            if near.exists() { near } else { path.to_owned() }
+            if near.exists() && !path.as_os_str().is_empty() { near } else { path.to_owned() }
         };
         self.model = near(Path::new(&self.model)).to_string_lossy().into_owned();
         for path in self.files() {
@@ -42,7 +42,10 @@ impl Recipe {
     /// own.
     pub fn use_data(&mut self, path: &Path) -> Result<()> {
         if !path.exists() {
-            return Err(Error::Recipe(format!("--data: there is no {}", path.display())));
+            return Err(Error::Recipe(format!(
+                "--data: there is no {:?} on this machine, and nothing is fetched",
+                path.display()
+            )));
         }
         let (train, test) = if path.is_dir() {
             let set = |split| Source::EasyVqa { path: path.to_owned(), split };
@@ -76,19 +79,18 @@ fn own_files(what: &str) -> Error {
     Error::Recipe(format!("--data: the recipe learns from {what}, which its own keys name"))
 }
 
-fn of_source(source: &mut Source) -> Option<&mut PathBuf> {
+fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
     match source {
-        Source::Jsonl { path, .. } | Source::EasyVqa { path, .. } => Some(path),
-        Source::Scenes { .. } => None,
+        Source::Jsonl { path, images } => std::iter::once(path).chain(images).collect(),
+        Source::EasyVqa { path, .. } => vec![path],
+        Source::Scenes { .. } => vec![],
     }
 }
 
 fn of_pairs(pairs: &mut PairSource) -> Vec<&mut PathBuf> {
     match pairs {
         PairSource::Rows { path, images } => std::iter::once(path).chain(images).collect(),
-        PairSource::Written { source, .. } | PairSource::Sampled { train: source, .. } => {
-            of_source(source).into_iter().collect()
-        }
+        PairSource::Written { source, .. } | PairSource::Sampled { train: source, .. } => of_source(source),
     }
 }
 
@@ -96,15 +98,15 @@ fn of_objective(objective: &mut ObjectiveConfig) -> Vec<&mut PathBuf> {
     match objective {
         ObjectiveConfig::Grpo(grpo) => {
             let sources = grpo.sources.iter_mut().map(|source| &mut source.source);
-            grpo.train.iter_mut().chain(sources).filter_map(of_source).collect()
+            grpo.train.iter_mut().chain(sources).flat_map(of_source).collect()
         }
-        ObjectiveConfig::Sft(sft) => sft.documents.iter_mut().filter_map(|d| of_source(&mut d.source)).collect(),
+        ObjectiveConfig::Sft(sft) => sft.documents.iter_mut().flat_map(|d| of_source(&mut d.source)).collect(),
         ObjectiveConfig::Dpo(dpo) => of_pairs(&mut dpo.pairs),
         ObjectiveConfig::Kto(kto) => std::iter::once(&mut kto.path).chain(&mut kto.images).collect(),
     }
 }
 
 fn of_evaluation(evaluation: &mut EvaluationConfig) -> Vec<&mut PathBuf> {
-    let sets = evaluation.sets.values_mut().filter_map(of_source);
+    let sets = evaluation.sets.values_mut().flat_map(of_source);
     sets.chain(evaluation.preferences.values_mut().flat_map(of_pairs)).collect()
 }

@@ -5,6 +5,7 @@ mod checkpoints;
 mod draws;
 mod evaluation;
 mod failures;
+mod folders;
 mod judged;
 mod losses;
 mod own;
