@@ -285,7 +285,7 @@ impl Tokenizer {
         };
         values
             .into_iter()
-            .filter(|value| !value.as_i64().is_some_and(|id| id < 0))
+            .filter(|value| value.as_i64().is_none_or(|id| id >= 0))
             .map(|value| match value.as_i64() {
                 Some(id) if self.token(id).is_some() => Ok(id),
                 Some(id) => Err(wrong(format!("{id} is not in the vocabulary of {}", self.vocab_size()))),
