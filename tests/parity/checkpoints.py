@@ -130,6 +130,24 @@ def save(made, folder, form, dtype=torch.float32, shards=1):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": index}) + "\n")
 
 
+def leave_out(folder, chance):
+    """Takes keys out of config.json that equal their class's default, as some releases of transformers save it."""
+    path = Path(folder) / "config.json"
+    keys = json.loads(path.read_text())
+    made = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen2_vl": Qwen2VLConfig, "qwen2_5_vl": Qwen2_5_VLConfig}[keys["model_type"]]()
+    plain = made.to_dict()
+    text = made.get_text_config().to_dict()
+    sections = [(keys, text), (keys.get("text_config", {}), text), (keys.get("vision_config", {}), plain.get("vision_config", {}))]
+    left = []
+    for section, defaults in sections:
+        for key in [key for key, value in section.items() if key in defaults and defaults[key] == value and key != "model_type"]:
+            if chance.random() < 0.7:
+                left.append(key)
+                del section[key]
+    path.write_text(json.dumps(keys, indent=1) + "\n")
+    return left
+
+
 def flat(keys):
     """The keys as transformers 4.4x published them."""
     keys = dict(keys)

@@ -23,8 +23,8 @@ import checkpoints
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ROOT / "crates/vr1-processor/tests/fixtures/checkpoint"
-WORDS = ["What is two and two?", "Which of them is the larger one, and what colour has it?", "Describe what is here."]
-SENTENCES = ["It is four, as always.", " The red cube is left of the sphere.", "<answer> (A) </answer>", " Nothing else is here:\n 1, 2, 30."]
+WORDS = ["What is two and two?", "Which of them is the larger one, and what colour has it?", "Describe what is here.", "Is <|box_start|>(1,2),(30,40)<|box_end|> the <|object_ref_start|> red cube <|object_ref_end|> ?"]
+SENTENCES = ["It is four, as always.", " The red cube is left of the sphere.", "<answer> (A) </answer>", " Nothing else is here:\n 1, 2, 30.", "<|object_ref_start|>cube<|object_ref_end|> <|box_start|>(1,2),(30,40)<|box_end|>", " Done.<|im_end|>\n"]
 SHOWN = ["", "i", "ii", "v", "iv", "ivv"]
 BOUNDS = {"ids": 0, "f32": 1e-3, "greedy": 0, "cached": 1e-3, "export": 1e-5, "trained": 1e-3, "peft": 1e-3, "merged": 1e-3, "back": 1e-5}
 
@@ -87,6 +87,7 @@ def compare(program, family, seed, folder):
     form, dtype = chance.choice(["published", "nested"]), chance.choice([torch.float32, torch.bfloat16, torch.float16])
     here = folder / "model"
     checkpoints.save(made, here, form, dtype, shards=chance.choice([1, 2]))
+    checkpoints.leave_out(here, chance)
     vision = family.endswith("vl")
     dress(here, family, tokenizer)
     auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM

@@ -6,4 +6,4 @@ mod qwen2;
 
 pub use decoder::{Decoder, DecoderConfig};
 pub use llama::llama;
-pub use qwen2::qwen2;
+pub use qwen2::{qwen2, qwen2_multimodal};

@@ -10,7 +10,8 @@ use crate::{Error, Result};
 /// The weights of a model directory: one safetensors file, or several with an index, mapped into memory.
 ///
 /// Names are given as published checkpoints have them: the `model.language_model.` and `model.visual.` prefixes that
-/// some versions of transformers write become `model.` and `visual.`.
+/// some versions of transformers write become `model.` and `visual.`, and what a wrapper put before all names (`module.`,
+/// `_orig_mod.`) is taken off. What is computed and not learnt (`inv_freq`) is passed over.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
@@ -37,6 +38,7 @@ impl Checkpoint {
         for file in shards(path)? {
             checkpoint.add(&file)?;
         }
+        checkpoint.publish(Unwrap::All)?;
         Ok(checkpoint)
     }
 
@@ -44,6 +46,7 @@ impl Checkpoint {
     pub(crate) fn open_file(path: &Path) -> Result<Self> {
         let mut checkpoint = Self { path: path.to_owned(), tensors: BTreeMap::new(), files: Vec::new() };
         checkpoint.add(path)?;
+        checkpoint.publish(Unwrap::Nothing)?;
         Ok(checkpoint)
     }
 
@@ -60,16 +63,31 @@ impl Checkpoint {
             }
             let shape = info.shape.iter().map(|&d| d as i64).collect();
             let entry = Entry { file: self.files.len(), start, end, dtype: info.dtype, shape };
-            // Old files hold these frequencies too, which follow from the config.
-            if name.ends_with("rotary_emb.inv_freq") {
+            // Frequencies, which follow from the config.
+            if name.ends_with("inv_freq") {
                 continue;
             }
-            let name = published_name(&name);
             if self.tensors.insert(name.clone(), entry).is_some() {
                 return Err(bad(format!("{name} is there twice")));
             }
         }
         self.files.push(file);
+        Ok(())
+    }
+
+    /// Gives all tensors the names that published checkpoints have for them.
+    fn publish(&mut self, unwrap: Unwrap) -> Result<()> {
+        let prefix = match unwrap {
+            Unwrap::All => wrapper(&self.tensors.keys().map(String::as_str).collect::<Vec<_>>()),
+            Unwrap::Nothing => 0,
+        };
+        for (name, entry) in std::mem::take(&mut self.tensors) {
+            let name = published_name(&name[prefix..]);
+            if self.tensors.insert(name.clone(), entry).is_some() {
+                let reason = format!("{name} is there twice");
+                return Err(Error::Safetensors { path: self.path.clone(), reason });
+            }
+        }
         Ok(())
     }
 
@@ -122,6 +140,43 @@ impl Checkpoint {
         let tensor = Tensor::f_empty(&entry.shape, (kind, device))?;
         tch::no_grad(|| self.files[entry.file].copy_to(entry.start..entry.end, stored, &tensor))?;
         Ok(tensor)
+    }
+}
+
+/// Whether what stands before all names is taken off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unwrap {
+    /// It is.
+    All,
+    /// Names are as they are.
+    Nothing,
+}
+
+/// How many bytes of every name a wrapper put there: parts that all names have in common and that no model's names begin
+/// with, `model.` too where it stands before the model's own.
+fn wrapper(names: &[&str]) -> usize {
+    const OWN: [&str; 4] = ["model", "visual", "lm_head", "base_model"];
+    let mut length = 0;
+    loop {
+        let rest = |name: &&str| {
+            name.get(length..)
+                .and_then(|name| name.split_once('.'))
+                .map(|(part, rest)| (part.to_owned(), rest.to_owned()))
+        };
+        let Some(parts) = names.iter().map(rest).collect::<Option<Vec<_>>>() else { return length };
+        let Some((first, _)) = parts.first() else { return length };
+        let twice = || {
+            let own = |rest: &str| rest.split_once('.').map_or(rest, |(part, _)| part).to_owned();
+            let seconds: Vec<String> = parts.iter().map(|(_, rest)| own(rest)).collect();
+            first == "model"
+                && seconds.iter().all(|part| OWN.contains(&part.as_str()))
+                && seconds.iter().any(|part| part == "model")
+        };
+        let wraps = parts.iter().all(|(part, _)| part == first) && (!OWN.contains(&first.as_str()) || twice());
+        if !wraps {
+            return length;
+        }
+        length += first.len() + 1;
     }
 }
 

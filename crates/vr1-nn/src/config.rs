@@ -14,6 +14,17 @@ pub fn read_config<T: DeserializeOwned>(json: &Map<String, Value>) -> Result<T> 
     })
 }
 
+/// Keys of a checkpoint's `config.json` with those that it leaves out as its class in transformers has them: files lack
+/// whatever equals that. A key that is null is not left out.
+pub fn with_defaults(json: &Map<String, Value>, defaults: Value) -> Map<String, Value> {
+    let mut keys = match defaults {
+        Value::Object(defaults) => defaults,
+        _ => Map::new(),
+    };
+    keys.extend(json.clone());
+    keys
+}
+
 /// Checks that sizes of a model are possible.
 ///
 /// # Errors

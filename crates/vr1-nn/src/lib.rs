@@ -24,7 +24,7 @@ pub use adapter::Adapter;
 pub use attention::{Heads, attention};
 pub use cache::{GrowingCache, LayerKeyValues, Prefix};
 pub use checkpoint::Checkpoint;
-pub use config::{check_sizes, read_config};
+pub use config::{check_sizes, read_config, with_defaults};
 pub use context::Context;
 pub use error::{Error, Problems, Result};
 pub use gated_mlp::GatedMlp;

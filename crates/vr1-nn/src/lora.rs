@@ -84,6 +84,20 @@ struct Keys {
     #[serde(default)]
     use_rslora: bool,
     bias: Option<String>,
+    init_lora_weights: Option<Value>,
+}
+
+/// Whether an adapter that began so stands on the base as it is; others (PiSSA, OLoRA, CorDA, LoftQ, LoRA-GA) took their
+/// beginning out of it.
+fn leaves_the_base(init: &Value) -> bool {
+    match init {
+        Value::Null | Value::Bool(_) => true,
+        Value::String(name) => {
+            ["gaussian", "mica"].contains(&name.to_lowercase().as_str())
+                || ["eva", "orthogonal"].contains(&name.as_str())
+        }
+        _ => false,
+    }
 }
 
 impl LoraConfig {
@@ -101,6 +115,12 @@ impl LoraConfig {
         }
         if let Some(bias) = keys.bias.filter(|bias| bias != "none") {
             return Err(at(format!("`bias`: {bias:?} is not \"none\"")));
+        }
+        if let Some(init) = keys.init_lora_weights.filter(|init| !leaves_the_base(init)) {
+            return Err(at(format!(
+                "`init_lora_weights`: {init} changed the weights that the adapter stands on; save it with PEFT's \
+                 `path_initial_model_for_weight_conversion`, or merge it there"
+            )));
         }
         let off = |value: &Value| match value {
             Value::Null => true,

@@ -73,13 +73,15 @@ struct Keys {
 
 impl Rope {
     /// The settings in a language model's keys: `rope_parameters` as transformers writes it now, or `rope_theta` and
-    /// `rope_scaling` as published checkpoints have them. `theta` is the family's base where no key gives one.
+    /// `rope_scaling` as published checkpoints have them, which goes before. What no key gives is the class's:
+    /// `default`'s base and sections, and its `max_position_embeddings` for the length that Llama 3.1 was trained on.
     ///
     /// # Errors
     /// If a key is missing or of the wrong type, or the type of scaling is unknown.
-    pub fn read(json: &Map<String, Value>, theta: f64) -> Result<Self> {
+    pub fn read(json: &Map<String, Value>, default: &Self) -> Result<Self> {
         let part = |name: &str| json.get(name).and_then(Value::as_object).map(|map| (name.to_owned(), map.clone()));
-        let (name, mut map) = part("rope_parameters").or_else(|| part("rope_scaling")).unwrap_or_default();
+        let scaling = part("rope_scaling").filter(|(_, map)| !map.is_empty());
+        let (name, mut map) = scaling.or_else(|| part("rope_parameters")).unwrap_or_default();
         // Files of the time between name the type both ways.
         if map.contains_key("rope_type") {
             map.remove("type");
@@ -91,7 +93,7 @@ impl Rope {
             None => Err(Error::Config(format!("`{name}.{key}` is missing"))),
         };
         let flat = json.get("rope_theta").and_then(Value::as_f64);
-        let theta = need("rope_theta", Some(keys.rope_theta.or(flat).unwrap_or(theta)))?;
+        let theta = need("rope_theta", Some(keys.rope_theta.or(flat).unwrap_or(default.theta)))?;
         if keys.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
             return Err(Error::Config(format!("`{name}.partial_rotary_factor`: only 1 is known")));
         }
@@ -104,7 +106,8 @@ impl Rope {
                 high_freq_factor: need("high_freq_factor", keys.high_freq_factor)?,
                 original_max_position_embeddings: need(
                     "original_max_position_embeddings",
-                    keys.original_max_position_embeddings,
+                    keys.original_max_position_embeddings
+                        .or_else(|| json.get("max_position_embeddings").and_then(Value::as_f64)),
                 )?,
             },
             other => {
@@ -112,6 +115,6 @@ impl Rope {
                 return Err(Error::Config(format!("`{name}.rope_type`: {other:?} is not one of {known}")));
             }
         };
-        Ok(Self { theta, sections: keys.mrope_section, scaling })
+        Ok(Self { theta, sections: keys.mrope_section.or_else(|| default.sections.clone()), scaling })
     }
 }

@@ -47,7 +47,7 @@ impl MultimodalRotary {
         let fill = sections.iter().all(|&n| n >= 0) && sections.iter().sum::<i64>() == head_dim / 2;
         if head_dim % 2 != 0 || !fill || sections.len() > 3 {
             return Err(Error::Config(format!(
-                "rotary sections {sections:?} must be one to three and sum to half the head size {head_dim}"
+                "`mrope_section`: the rotary sections {sections:?} must be one to three and sum to half the head size {head_dim}"
             )));
         }
         let axis: Vec<i64> = sections.iter().enumerate().flat_map(|(axis, &n)| vec![axis as i64; n as usize]).collect();

@@ -7,10 +7,11 @@ use minijinja::{Environment, ErrorKind};
 use minijinja_contrib::pycompat::unknown_method_callback;
 use serde_json::{Map, Value, json};
 
+use crate::control::token_name;
 use crate::json_text::{Indent, dump};
 use crate::marks::Marks;
 use crate::rendered::Rendered;
-use crate::tokenizer::{optional_json, token_name};
+use crate::tokenizer::optional_json;
 use crate::{Error, Message, Part, Result, Tokenizer};
 
 /// What stands after the last message.
@@ -120,8 +121,8 @@ impl ChatTemplate {
         fs::write(&path, &self.source).map_err(|source| Error::io(path, source))
     }
 
-    /// The conversation as text, each image as the template's placeholder. The tokenizer says what a special token
-    /// is, so that one spelt in a message's words is known to be words.
+    /// The conversation as text, each image as the template's placeholder. The tokenizer says what roles, ends and media
+    /// are, so that one spelt in a message's words is known to be words ([`Voice`](crate::Voice)).
     ///
     /// # Errors
     /// When the template refuses the conversation (`raise_exception`) or fails.

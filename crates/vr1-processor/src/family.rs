@@ -26,6 +26,10 @@ pub(crate) struct Family {
     pub(crate) around: [&'static str; 2],
     /// What the model is shown and never says.
     pub(crate) unsaid: &'static [&'static str],
+    /// What begins a text or says who speaks.
+    pub(crate) roles: &'static [&'static str],
+    /// What ends a turn or a text.
+    pub(crate) ends: &'static [&'static str],
     /// The keys of `config.json` that give ids, and the tokens that they must be the ids of.
     pub(crate) ids: &'static [(&'static str, &'static str)],
     /// How positions go.
@@ -38,6 +42,8 @@ const QWEN2_VL: Family = Family {
     video: "<|video_pad|>",
     around: ["<|vision_start|>", "<|vision_end|>"],
     unsaid: &["<|image_pad|>", "<|video_pad|>", "<|vision_pad|>", "<|vision_start|>", "<|vision_end|>"],
+    roles: &["<|im_start|>"],
+    ends: &["<|im_end|>", "<|endoftext|>"],
     ids: &[
         ("image_token_id", "<|image_pad|>"),
         ("video_token_id", "<|video_pad|>"),
@@ -48,8 +54,15 @@ const QWEN2_VL: Family = Family {
 };
 
 /// The families; what is not among them (a language model, a tokenizer without a model) is as the first.
-static FAMILIES: [Family; 2] = [
+static FAMILIES: [Family; 3] = [
     QWEN2_VL,
+    // Those of Llama 2 and 3, and of ChatML.
+    Family {
+        model_types: &["llama"],
+        roles: &["<s>", "<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|im_start|>"],
+        ends: &["</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|endoftext|>"],
+        ..QWEN2_VL
+    },
     Family { model_types: &["qwen2_5_vl"], positions: Positions::Seconds { tokens_per_second: 4.0 }, ..QWEN2_VL },
 ];
 

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod added;
 mod chat_template;
+mod control;
 mod error;
 mod family;
 mod frame_sampling;
@@ -19,9 +21,11 @@ mod settings;
 mod supervised;
 mod tokenizer;
 mod training;
+mod turns;
 mod video_processor;
 
 pub use chat_template::{ChatTemplate, Ending};
+pub use control::Voice;
 pub use error::{Error, Result};
 pub use frame_sampling::FrameSampling;
 pub use image_processor::ImageProcessor;

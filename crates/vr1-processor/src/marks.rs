@@ -1,10 +1,10 @@
 use serde_json::Value;
 
 use crate::rendered::Rendered;
-use crate::{Message, Part, Tokenizer};
+use crate::{Message, Part, Role, Tokenizer, Voice};
 
-/// Two characters that no message uses, put around special tokens which words spell, so that they can be told from
-/// the template's own after rendering.
+/// Two characters that no message uses, put around roles, ends and media which words spell, so that they can be told
+/// from the template's own after rendering.
 pub(crate) struct Marks {
     open: char,
     close: char,
@@ -26,10 +26,11 @@ impl Marks {
         Self { open: free.next().unwrap_or('\u{F0000}'), close: free.next().unwrap_or('\u{F0001}') }
     }
 
-    /// The message's texts with the special tokens they spell marked, also where neighbouring texts only spell one
+    /// The message's texts with the tokens that they spell and are not marked, also where neighbouring texts only spell one
     /// together; what was marked goes to `marked`.
     pub(crate) fn mark(&self, message: &Message, tokenizer: &Tokenizer, marked: &mut Vec<String>) -> Vec<String> {
         let mut texts = Vec::new();
+        let voice = if message.role == Role::Assistant { Voice::Model } else { Voice::User };
         // Calls stand apart from the content; the texts around one are neighbours in it.
         let content: Vec<&Part> = message.parts.iter().filter(|part| !matches!(part, Part::ToolCall { .. })).collect();
         for run in content.chunk_by(|a, b| matches!((a, b), (Part::Text(_), Part::Text(_)))) {
@@ -37,7 +38,7 @@ impl Marks {
                 .iter()
                 .filter_map(|part| if let Part::Text(text) = part { Some(text.as_str()) } else { None })
                 .collect();
-            let literals = tokenizer.literals(&words.concat());
+            let literals = tokenizer.literals(&[(words.concat().as_str(), voice)]);
             let mut start = 0;
             for word in words {
                 let mut text = String::with_capacity(word.len());
@@ -56,7 +57,7 @@ impl Marks {
         texts
     }
 
-    /// JSON with the special tokens that its texts spell marked; what was marked goes to `marked`.
+    /// JSON with the tokens that its texts spell and are not marked; what was marked goes to `marked`.
     pub(crate) fn mark_json(&self, value: &Value, tokenizer: &Tokenizer, marked: &mut Vec<String>) -> Value {
         match value {
             Value::String(text) => self.mark_text(text, tokenizer, marked).into(),
@@ -69,10 +70,11 @@ impl Marks {
         }
     }
 
+    /// What tools are called with is data whoever calls.
     fn mark_text(&self, text: &str, tokenizer: &Tokenizer, marked: &mut Vec<String>) -> String {
         let mut out = String::with_capacity(text.len());
         let mut at = 0;
-        for literal in tokenizer.literals(text) {
+        for literal in tokenizer.literals(&[(text, Voice::User)]) {
             out.push_str(&text[at..literal.start]);
             self.push(&mut out, &text[literal.clone()], marked);
             at = literal.end;

@@ -30,7 +30,7 @@ impl Role {
     }
 }
 
-/// A piece of a message. Special tokens come from the kind of a part alone: whatever a text says is text.
+/// A piece of a message. Roles, ends and media come from the kind of a part alone, whatever a text says.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Part {

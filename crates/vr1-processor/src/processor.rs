@@ -9,7 +9,7 @@ use crate::media::{MediaProcessor, Shown};
 use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
 use crate::tokenizer::optional_json;
-use crate::{ChatTemplate, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, media};
+use crate::{ChatTemplate, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, Voice, media};
 
 /// How a conversation becomes text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -73,11 +73,15 @@ impl Processor {
     /// # Errors
     /// When there are image settings and the tokenizer lacks the tokens that images need.
     pub fn new(
-        tokenizer: Tokenizer,
+        mut tokenizer: Tokenizer,
         template: Option<ChatTemplate>,
         images: Option<ImageProcessor>,
         origin: &Path,
     ) -> Result<Self> {
+        if let Some(template) = &template {
+            let (roles, ends) = template.turns(&tokenizer);
+            tokenizer.control.add(&tokenizer.inner, &roles, &ends);
+        }
         if images.is_some() {
             let family = tokenizer.family();
             for token in family.around.into_iter().chain([family.image]) {
@@ -191,8 +195,8 @@ impl Processor {
             Layout::Raw => self.render_raw(request)?,
             Layout::Chat => {
                 let mut rendered = self.render_further(request.messages)?;
-                rendered.push_words(request.prefill, &self.tokenizer);
-                let last = sampled.last().filter(|id| self.tokenizer.is_special(**id));
+                rendered.push_words(&[(request.prefill, Voice::Model)], &self.tokenizer);
+                let last = sampled.last().filter(|id| self.tokenizer.is_control(**id));
                 let ended = last.and_then(|&id| self.tokenizer.token(id));
                 match ended.filter(|token| rendered.text().starts_with(token.as_str())) {
                     Some(token) => rendered.slice(token.len()..rendered.text().len()),
@@ -209,7 +213,7 @@ impl Processor {
         match request.layout {
             Layout::Chat => {
                 let mut rendered = self.template()?.render(request.messages, Ending::Open, &self.tokenizer)?;
-                rendered.push_words(request.prefill, &self.tokenizer);
+                rendered.push_words(&[(request.prefill, Voice::Model)], &self.tokenizer);
                 Ok(rendered)
             }
             Layout::Raw => self.render_raw(request),
@@ -233,11 +237,11 @@ impl Processor {
                 Part::Video(_) => (family.around, family.video),
                 Part::ToolCall { .. } => continue,
             };
-            rendered.push_words(&std::mem::take(&mut words), &self.tokenizer);
+            rendered.push_words(&[(&std::mem::take(&mut words), Voice::User)], &self.tokenizer);
             rendered.push_markup(&format!("{before}{stands}{after}"));
         }
-        // As one: the end of the words and the beginning of the prefill may spell a special token together.
-        rendered.push_words(&(words + request.prefill), &self.tokenizer);
+        // As one: the end of the words and the beginning of the prefill may spell a token together.
+        rendered.push_words(&[(&words, Voice::User), (request.prefill, Voice::Model)], &self.tokenizer);
         Ok(rendered)
     }
 

@@ -1,11 +1,10 @@
 use std::ops::Range;
 
-use crate::Tokenizer;
+use crate::{Tokenizer, Voice};
 
-/// A prompt as text, with the places where a user's words spell a special token.
+/// A prompt as text, with the places where words spell a role, an end or media ([`Voice`]).
 ///
-/// Tokenised, those places are plain text; a special token elsewhere was put there by a chat template or by a part
-/// of another kind, and is meant.
+/// Tokenised, those places are plain text; an added token elsewhere is meant.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rendered {
     text: String,
@@ -18,7 +17,7 @@ impl Rendered {
         &self.text
     }
 
-    /// Byte ranges of the text in which a user spelt a special token, in order.
+    /// Byte ranges of the text in which words spell a token that they are not, in order.
     pub fn literals(&self) -> &[Range<usize>] {
         &self.literals
     }
@@ -28,12 +27,12 @@ impl Rendered {
         self.text.push_str(text);
     }
 
-    /// Adds a user's words.
-    pub(crate) fn push_words(&mut self, text: &str, tokenizer: &Tokenizer) {
+    /// Adds words that stand side by side; what two of them spell together is the first one's.
+    pub(crate) fn push_words(&mut self, words: &[(&str, Voice)], tokenizer: &Tokenizer) {
         let offset = self.text.len();
         self.literals
-            .extend(tokenizer.literals(text).into_iter().map(|range| range.start + offset..range.end + offset));
-        self.text.push_str(text);
+            .extend(tokenizer.literals(words).into_iter().map(|range| range.start + offset..range.end + offset));
+        self.text.extend(words.iter().map(|(text, _)| *text));
     }
 
     pub(crate) fn push_literal(&mut self, text: &str) {
@@ -68,7 +67,7 @@ impl Rendered {
 /// How a run of rendered text is tokenised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Run {
-    /// As the tokenizer does it, special tokens recognised.
+    /// As the tokenizer does it, added tokens recognised.
     Text,
     /// As plain text throughout.
     Literal,

@@ -1,5 +1,5 @@
 use super::processor::Processor;
-use crate::{Ending, Error, Layout, Message, Prompt, PromptRequest, Result, Role, TokenType};
+use crate::{Ending, Error, Layout, Message, Prompt, PromptRequest, Result, Role, TokenType, Voice};
 
 /// What a label is where nothing is to be learnt.
 pub const IGNORED: i64 = -100;
@@ -29,8 +29,8 @@ impl Processor {
     /// A conversation of the chat layout to learn from.
     ///
     /// The text is cut where an answer begins, as it is when the model speaks there itself; so the ids before an
-    /// answer are those of the prompt it would be sampled from. An answer ends with the first special token after
-    /// it (`<|im_end|>`), which is learnt too.
+    /// answer are those of the prompt it would be sampled from. An answer ends with the token that ends its
+    /// turn (`<|im_end|>`), which is learnt too.
     ///
     /// # Errors
     /// As [`prompt`](Self::prompt); when there is no assistant's turn; and when the template changes what stands before an answer
@@ -100,8 +100,8 @@ impl Processor {
             ids.extend(self.tokenizer().encode(&whole.slice(at..start))?);
             learnt.resize(ids.len(), false);
             let answer = self.tokenizer().encode(&whole.slice(start..end))?;
-            let special = answer.iter().rposition(|&id| self.tokenizer().is_special(id));
-            learnt.resize(ids.len() + special.map_or(answer.len(), |place| place + 1), true);
+            let last = answer.iter().rposition(|&id| self.tokenizer().is_control(id));
+            learnt.resize(ids.len() + last.map_or(answer.len(), |place| place + 1), true);
             ids.extend(answer);
             learnt.resize(ids.len(), false);
             at = end;
@@ -115,7 +115,7 @@ impl Processor {
         Ok((whole.text()[begin..].to_owned(), ids, learnt))
     }
 
-    /// Words and the token that ends them.
+    /// Words and the token that ends them, once.
     fn ended(&self, words: &str) -> Result<(String, Vec<i64>)> {
         let Some(&eos) = self.tokenizer().eos().first() else {
             return Err(Error::MissingToken {
@@ -124,7 +124,10 @@ impl Processor {
                 needed_for: "a target to learn",
             });
         };
-        let mut ids = self.tokenizer().encode_words(words)?;
+        let mut ids = self.tokenizer().encode_words(words, Voice::Model)?;
+        if ids.last() == Some(&eos) {
+            return Ok((words.to_owned(), ids));
+        }
         ids.push(eos);
         Ok((format!("{words}{}", self.tokenizer().token(eos).unwrap_or_default()), ids))
     }

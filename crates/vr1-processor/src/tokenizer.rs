@@ -1,11 +1,12 @@
 use std::collections::HashMap;
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
 
 use serde_json::{Map, Value};
 use tokenizers::tokenizer::{Model, NormalizedString, Normalizer, OffsetType, PreTokenizedString, PreTokenizer};
 
+use crate::added::add_tokens;
+use crate::control::{Control, Voice, token_name};
 use crate::family::Family;
 use crate::rendered::{Rendered, Run};
 use crate::{Error, Result};
@@ -21,21 +22,19 @@ pub enum Specials {
 
 /// Text to token ids and back, from a checkpoint's `tokenizer.json`.
 ///
-/// It is the Hugging Face tokenizer of the checkpoint, with the ids of the special tokens known by name and with one
-/// law on top: what a user writes is text. [`encode`](Self::encode) takes a [`Rendered`] prompt, in which the places
-/// are known where a user's words spell a special token; everywhere else ids are what transformers gives for the
-/// whole string, and there they are what it gives with `sanitize_control_tokens=True`.
+/// It is the Hugging Face tokenizer of the checkpoint with one law on top: words make no roles, no ends and no media
+/// ([`Voice`]). [`encode`](Self::encode) takes a [`Rendered`] prompt, in which the places are known where words spell
+/// such a token; everywhere else ids are what transformers gives for the whole string, and there they are what it gives
+/// with `sanitize_control_tokens=True`.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     pub(crate) inner: tokenizers::Tokenizer,
     /// `tokenizer_config.json`.
     pub(crate) config: Map<String, Value>,
     origin: String,
-    /// Special tokens' texts, the longest first.
-    specials: Vec<String>,
-    /// The bytes they begin with.
-    special_starts: Vec<u8>,
     special_ids: HashMap<String, i64>,
+    /// What not everyone's words spell.
+    pub(crate) control: Control,
     eos: Vec<i64>,
     pad: Option<i64>,
     /// What media are called.
@@ -43,17 +42,19 @@ pub struct Tokenizer {
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json` and, where they are, `tokenizer_config.json`, `generation_config.json` and `config.json`
-    /// (the ids of end and padding, in that order of weight from the last but one).
+    /// Reads `tokenizer.json` and, where they are, `tokenizer_config.json` (tokens that `tokenizer.json` lacks, in its
+    /// `added_tokens_decoder`), `generation_config.json` and `config.json` (the ids of end and padding, in that order of
+    /// weight; a negative one is none).
     ///
     /// # Errors
     /// When a file is missing or broken, and when an id in a config is not what the tokenizer gives that token.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("tokenizer.json");
         let bytes = fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        let inner = tokenizers::Tokenizer::from_bytes(&bytes)
+        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes)
             .map_err(|e| Error::Tokenizer { origin: path.display().to_string(), reason: e.to_string() })?;
         let config = optional_json(&dir.join("tokenizer_config.json"))?;
+        add_tokens(&mut inner, &config, &optional_json(&dir.join("added_tokens.json"))?, dir)?;
         let mut tokenizer = Self::new(inner, config, path.display().to_string())?;
         let generation = optional_json(&dir.join("generation_config.json"))?;
         let model = optional_json(&dir.join("config.json"))?;
@@ -73,6 +74,7 @@ impl Tokenizer {
                 break;
             }
         }
+        tokenizer.control = Control::of(&tokenizer.inner, &tokenizer.config, tokenizer.family, &tokenizer.eos);
         Ok(tokenizer)
     }
 
@@ -88,18 +90,15 @@ impl Tokenizer {
                 special_ids.insert(token.content, i64::from(id));
             }
         }
-        let mut specials: Vec<String> = special_ids.keys().cloned().collect();
-        specials.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        let mut special_starts: Vec<u8> = specials.iter().filter_map(|token| token.bytes().next()).collect();
-        special_starts.sort_unstable();
-        special_starts.dedup();
         let named = |key: &str| {
             let name = token_name(config.get(key)?)?;
             inner.token_to_id(name).map(i64::from)
         };
-        let eos = named("eos_token").into_iter().collect();
+        let eos: Vec<i64> = named("eos_token").into_iter().collect();
         let pad = named("pad_token");
-        Ok(Self { inner, config, origin, specials, special_starts, special_ids, eos, pad, family: Family::of(None) })
+        let family = Family::of(None);
+        let control = Control::of(&inner, &config, family, &eos);
+        Ok(Self { inner, config, origin, special_ids, control, eos, pad, family })
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` so that transformers' `AutoTokenizer` loads them.
@@ -133,13 +132,13 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The ids of plain words: a special token spelt in them is text.
+    /// The ids of someone's words.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
-    pub fn encode_words(&self, words: &str) -> Result<Vec<i64>> {
+    pub fn encode_words(&self, words: &str, voice: Voice) -> Result<Vec<i64>> {
         let mut rendered = Rendered::default();
-        rendered.push_words(words, self);
+        rendered.push_words(&[(words, voice)], self);
         self.encode(&rendered)
     }
 
@@ -255,29 +254,6 @@ impl Tokenizer {
         })
     }
 
-    /// Whether the id is a special token's.
-    pub(crate) fn is_special(&self, id: i64) -> bool {
-        self.special_ids.values().any(|&special| special == id)
-    }
-
-    /// Where a text spells special tokens: the leftmost first, of several at one place the longest.
-    pub(crate) fn literals(&self, text: &str) -> Vec<Range<usize>> {
-        let bytes = text.as_bytes();
-        let mut found = Vec::new();
-        let mut at = 0;
-        while at < bytes.len() {
-            // UTF-8 is self-synchronising: what starts like a token's bytes starts at a character.
-            let begins = self.special_starts.contains(&bytes[at]);
-            let token = begins.then(|| self.specials.iter().find(|token| bytes[at..].starts_with(token.as_bytes())));
-            let len = token.flatten().map_or(0, String::len);
-            if len > 0 {
-                found.push(at..at + len);
-            }
-            at += len.max(1);
-        }
-        found
-    }
-
     fn broken(&self, reason: &str) -> Error {
         Error::Tokenizer { origin: self.origin.clone(), reason: reason.into() }
     }
@@ -286,7 +262,8 @@ impl Tokenizer {
     fn check_model_ids(&self, model: &Map<String, Value>, dir: &Path) -> Result<()> {
         for &(key, token) in self.family.ids {
             let (Some(said), Some(is)) = (model.get(key).and_then(Value::as_i64), self.id(token)) else { continue };
-            if said != is {
+            // A negative id is none.
+            if said >= 0 && said != is {
                 let reason = format!("{said}, but tokenizer.json gives {token} the id {is}");
                 return Err(Error::Setting {
                     file: dir.join("config.json").display().to_string(),
@@ -298,7 +275,7 @@ impl Tokenizer {
         Ok(())
     }
 
-    /// One id or a list of ids under a key; nothing when the key is absent or null.
+    /// One id or a list of ids under a key; nothing when the key is absent or null. A negative id is none.
     fn ids_of(&self, map: &Map<String, Value>, key: &str, path: &Path) -> Result<Vec<i64>> {
         let wrong = |reason: String| Error::Setting { file: path.display().to_string(), key: key.into(), reason };
         let values = match map.get(key) {
@@ -308,18 +285,14 @@ impl Tokenizer {
         };
         values
             .into_iter()
+            .filter(|value| value.as_i64().is_none_or(|id| id >= 0))
             .map(|value| match value.as_i64() {
-                Some(id) if id >= 0 && self.token(id).is_some() => Ok(id),
+                Some(id) if self.token(id).is_some() => Ok(id),
                 Some(id) => Err(wrong(format!("{id} is not in the vocabulary of {}", self.vocab_size()))),
                 None => Err(wrong(format!("{value} is not a token id"))),
             })
             .collect()
     }
-}
-
-/// A token's text, written plainly or as an object with `content`.
-pub(crate) fn token_name(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value.get("content")?.as_str())
 }
 
 /// The JSON object in a file, or an empty one when there is no such file.

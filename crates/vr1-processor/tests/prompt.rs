@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use vr1_data::{Picture, Video};
 use vr1_processor::Patches;
 use vr1_processor::{
-    Ending, Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Specials, TokenType, Tokenizer,
+    Ending, Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Specials, TokenType, Tokenizer, Voice,
 };
 
 fn fixtures() -> PathBuf {
@@ -105,7 +105,7 @@ fn prompts_of(processor: &Processor) -> Vec<(Value, Prompt)> {
 fn prompts_are_those_of_transformers() {
     let expected = read("expected.json");
     let prompts = prompts();
-    assert_eq!((prompts.len(), expected.len()), (19, 19));
+    assert_eq!((prompts.len(), expected.len()), (20, 20));
     for ((case, prompt), expected) in prompts.iter().zip(&expected) {
         let name = &case["name"];
         assert_eq!(json!(prompt.text()), expected["text"], "{name}");
@@ -280,7 +280,7 @@ fn a_further_turn_keeps_what_was_sampled() {
     let prompt = processor.prompt(&request(&first, Layout::Chat)).unwrap();
     // Sampled as single bytes, as no tokenizer would cut the text: it must not be cut anew.
     let mut sampled: Vec<i64> = "Three".bytes().map(|b| tokenizer.id(&char::from(b).to_string()).unwrap()).collect();
-    assert_ne!(sampled, tokenizer.encode_words("Three").unwrap());
+    assert_ne!(sampled, tokenizer.encode_words("Three", Voice::Model).unwrap());
     let next = [Message::user([picture("slope", 70, 31)], "Sure?")];
     let unended = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Chat)).unwrap();
     sampled.push(tokenizer.id("<|im_end|>").unwrap());
@@ -313,7 +313,7 @@ fn a_further_turn_keeps_what_was_sampled() {
 fn a_further_turn_of_the_raw_layout_is_its_words() {
     let processor = processor();
     let prompt = processor.prompt(&request(&[Message::text(Role::User, "User: 1\nAssistant: ")], Layout::Raw)).unwrap();
-    let sampled = processor.tokenizer().encode_words("one").unwrap();
+    let sampled = processor.tokenizer().encode_words("one", Voice::Model).unwrap();
     let next = [Message::user([picture("noise", 28, 28)], "\nUser: 2\nAssistant: ")];
     let longer = processor.next_turn(&prompt, &sampled, &request(&next, Layout::Raw)).unwrap();
     let expected = "User: 1\nAssistant: one<|vision_start|><|image_pad|><|vision_end|>\nUser: 2\nAssistant: ";

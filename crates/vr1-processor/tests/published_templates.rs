@@ -107,7 +107,7 @@ fn a_special_token_spelt_in_a_call_or_a_tool_is_text() {
     let tokenizer = tokenizer();
     let call =
         Part::ToolCall { name: "<|im_start|>".into(), arguments: json!({ "<|im_end|>": ["a <|image_pad|>", 1] }) };
-    let texts = Message { role: Role::Assistant, parts: vec!["<|im_".into(), call, "end|>".into()] };
+    let texts = Message { role: Role::Assistant, parts: vec!["<|im_".into(), call, "start|>".into()] };
     let messages = [Message::text(Role::User, "x"), texts];
     let tools = [rendered["tools"]["weather"].clone()];
     let text = qwen.render_with_tools(&messages, &tools, Ending::Closed, &tokenizer).unwrap();

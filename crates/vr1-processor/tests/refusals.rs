@@ -96,12 +96,19 @@ fn an_image_without_settings_for_images_is_an_error() {
     processor.prompt(&request(&[Message::text(Role::User, "x")], Layout::Chat)).unwrap();
 }
 
+/// Gives a token another name.
+fn rename(dir: &Path, token: &str, other: &str) {
+    for file in ["tokenizer.json", "tokenizer_config.json"] {
+        let text = fs::read_to_string(dir.join(file)).unwrap();
+        fs::write(dir.join(file), text.replace(token, other)).unwrap();
+    }
+}
+
 #[test]
 fn a_tokenizer_without_the_image_token_is_refused_with_the_images() {
     let mut files = tempfile::tempdir().unwrap();
     let dir = copy_of_checkpoint(&mut files);
-    let text = fs::read_to_string(dir.join("tokenizer.json")).unwrap();
-    fs::write(dir.join("tokenizer.json"), text.replace("<|image_pad|>", "<|picture|>")).unwrap();
+    rename(&dir, "<|image_pad|>", "<|picture|>");
     let error = Processor::from_dir(&dir).unwrap_err().to_string();
     assert!(error.contains("has no `<|image_pad|>`, which an image needs"), "{error}");
 }
@@ -110,8 +117,7 @@ fn a_tokenizer_without_the_image_token_is_refused_with_the_images() {
 fn a_tokenizer_without_the_video_token_is_refused_with_a_video_alone() {
     let mut files = tempfile::tempdir().unwrap();
     let dir = copy_of_checkpoint(&mut files);
-    let text = fs::read_to_string(dir.join("tokenizer.json")).unwrap();
-    fs::write(dir.join("tokenizer.json"), text.replace("<|video_pad|>", "<|film|>")).unwrap();
+    rename(&dir, "<|video_pad|>", "<|film|>");
     let processor = Processor::from_dir(&dir).unwrap();
     processor.prompt(&request(&[Message::user([picture()], "x")], Layout::Chat)).unwrap();
     let error = processor.prompt(&request(&[Message::user([video(2)], "x")], Layout::Chat)).unwrap_err().to_string();

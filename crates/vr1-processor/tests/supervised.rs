@@ -52,7 +52,7 @@ fn every_answer_is_learnt_with_its_end_and_nothing_else() {
     assert_eq!(learnt(&processor, &supervised), ["Three.<|im_end|>", "Yes <|im_end|> three.<|im_end|>"]);
     let end = processor.tokenizer().id("<|im_end|>").unwrap();
     let ends = supervised.labels.iter().filter(|&&label| label == end).count();
-    assert_eq!(ends, 2, "the one spelt in the answer is text");
+    assert_eq!(ends, 3, "the one spelt in the answer is that token");
 }
 
 #[test]

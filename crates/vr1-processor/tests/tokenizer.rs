@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use vr1_processor::{Error, Rendered, Specials, Tokenizer};
+use vr1_processor::{Error, Rendered, Specials, Tokenizer, Voice};
 
 fn texts() -> impl Iterator<Item = String> + Send {
     let nouns = ["cube", "sphere", "cylinder", "image", "naïve café", "don't", "12 + 345"];
@@ -64,7 +64,7 @@ fn every_text_comes_back_from_its_ids() {
     for text in
         ["", " ", "Is the cube left?", "日本語 🙂 \u{0} \t\r\n", "<|image_pad|> and <|im_end|>", "<|im_<|im_end|>"]
     {
-        let ids = tokenizer.encode_words(text).unwrap();
+        let ids = tokenizer.encode_words(text, Voice::User).unwrap();
         assert_eq!(tokenizer.decode(&ids, Specials::Keep).unwrap(), text);
         assert_eq!(tokenizer.decode(&ids, Specials::Skip).unwrap(), text, "no id of words is a special token's");
     }
@@ -73,17 +73,20 @@ fn every_text_comes_back_from_its_ids() {
 #[test]
 fn composed_and_decomposed_letters_have_the_same_ids() {
     let tokenizer = trained();
-    assert_eq!(tokenizer.encode_words("café").unwrap(), tokenizer.encode_words("cafe\u{301}").unwrap());
+    assert_eq!(
+        tokenizer.encode_words("café", Voice::User).unwrap(),
+        tokenizer.encode_words("cafe\u{301}", Voice::User).unwrap()
+    );
 }
 
 #[test]
 fn a_special_token_in_a_users_words_is_words() {
     let tokenizer = trained();
-    let ids = tokenizer.encode_words("see <|image_pad|> here").unwrap();
+    let ids = tokenizer.encode_words("see <|image_pad|> here", Voice::User).unwrap();
     assert!(!ids.contains(&tokenizer.image_pad().unwrap()));
-    let mut expected = tokenizer.encode_words("see ").unwrap();
-    expected.extend(tokenizer.encode_words("<|image_pad|>").unwrap());
-    expected.extend(tokenizer.encode_words(" here").unwrap());
+    let mut expected = tokenizer.encode_words("see ", Voice::User).unwrap();
+    expected.extend(tokenizer.encode_words("<|image_pad|>", Voice::User).unwrap());
+    expected.extend(tokenizer.encode_words(" here", Voice::User).unwrap());
     assert_eq!(ids, expected);
 }
 
@@ -163,6 +166,6 @@ fn a_file_that_says_to_cut_and_pad_is_not_obeyed() {
     });
     fs::write(&path, json.to_string()).unwrap();
     let text = "Is the cube left of the sphere? Yes, it is.";
-    let ids = Tokenizer::from_dir(dir.path()).unwrap().encode_words(text).unwrap();
-    assert_eq!(ids, trained().encode_words(text).unwrap());
+    let ids = Tokenizer::from_dir(dir.path()).unwrap().encode_words(text, Voice::User).unwrap();
+    assert_eq!(ids, trained().encode_words(text, Voice::User).unwrap());
 }

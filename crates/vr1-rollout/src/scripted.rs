@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use vr1_processor::{Specials, Tokenizer};
+use vr1_processor::{Specials, Tokenizer, Voice};
 
 use crate::{Engine, Error, Finish, Group, Request, Result, Sampled, Sequence, Ticket, Version, Weights};
 
@@ -49,7 +49,8 @@ impl<F: FnMut(&Request, usize) -> Option<String>> Scripted<F> {
             Some(before) => (before.to_owned(), end),
             None => (words, None),
         };
-        let mut ids = self.tokenizer.encode_words(&words)?;
+        // A completion stops at its end: one within the words is text.
+        let mut ids = self.tokenizer.encode_words(&words, Voice::User)?;
         ids.extend(end);
         ids.truncate(request.sampling.max_completion_tokens);
         let ended = ids.last().is_some_and(|last| self.tokenizer.eos().contains(last));

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::path::Path;
 
 use asked::{empty, key, prompt, request, tokenizer};
+use vr1_processor::Voice;
 use vr1_rollout::{Engine, Error, Finish, Group, Request, Result, Sampling, Scripted, Ticket, Version, Weights};
 
 /// An engine that gives what is done in an order of its own, `at_once` groups a poll, the last submitted first.
@@ -105,7 +106,7 @@ fn a_script_says_its_answers_and_ends_them_where_they_end() {
     let groups = engine.generate(vec![Request { sampling, ..request("s", 0, 4) }]).unwrap();
     let end = tokenizer().id("<|im_end|>").unwrap();
     let [whole, spelt, bare, again] = groups[0].sequences() else { panic!() };
-    assert_eq!(whole.ids(), [tokenizer().encode_words("Three.").unwrap(), vec![end]].concat());
+    assert_eq!(whole.ids(), [tokenizer().encode_words("Three.", Voice::Model).unwrap(), vec![end]].concat());
     assert_eq!((whole.text(), whole.finished()), ("Three.", true));
     // Spelt within an answer it is text, of which only so much fits.
     assert_eq!((spelt.ids().len(), spelt.finished()), (6, false));

@@ -27,7 +27,7 @@ impl ModelConfig {
     /// Reads `config.json` in the directory `dir`.
     ///
     /// # Errors
-    /// If the file is missing, no JSON, of an unknown `model_type`, or lacks a key; the error names it.
+    /// If the file is missing, no JSON, of an unknown `model_type`, or has an impossible key; the error names it.
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("config.json");
         let text = std::fs::read_to_string(&path).map_err(|source| Error::io(&path, source))?;
@@ -35,10 +35,10 @@ impl ModelConfig {
         Self::from_json(json, &path)
     }
 
-    /// The config in `json`, read from `path` (for messages).
+    /// The config in `json`, read from `path` (for messages). What it leaves out is as the class in transformers has it.
     ///
     /// # Errors
-    /// If the `model_type` is unknown, or a key is missing, of the wrong type, or impossible.
+    /// If the `model_type` is unknown, or a key is of the wrong type, or impossible.
     pub fn from_json(json: Map<String, Value>, path: &Path) -> Result<Self> {
         let setting = |key: &str, reason: String| Error::Setting { path: path.to_owned(), key: key.to_owned(), reason };
         let model_type = json.get("model_type").and_then(Value::as_str).unwrap_or("(none)");
@@ -49,7 +49,8 @@ impl ModelConfig {
         let nested = |key: &str| json.get(key).and_then(Value::as_object);
         let mut keys = json.clone();
         if let Some(nested) = nested("text_config") {
-            keys.extend(nested.clone());
+            // What it leaves out is the class's, whatever stands outside.
+            keys = nested.clone();
             // Where both levels say it, transformers goes by the outer one.
             if let Some(tie) = json.get("tie_word_embeddings") {
                 keys.insert("tie_word_embeddings".to_owned(), tie.clone());
@@ -60,8 +61,9 @@ impl ModelConfig {
         let vision = match family.vision {
             None => None,
             Some(read) => {
-                let keys = nested("vision_config").ok_or_else(|| setting("vision_config", "missing".to_owned()))?;
-                let vision = read(keys).map_err(|e| setting("vision_config", e.to_string()))?;
+                let none = Map::new();
+                let vision = read(nested("vision_config").unwrap_or(&none))
+                    .map_err(|e| setting("vision_config", e.to_string()))?;
                 if vision.output() != text.hidden_size {
                     let reason =
                         format!("its features are {} wide, `hidden_size` is {}", vision.output(), text.hidden_size);
@@ -76,6 +78,26 @@ impl ModelConfig {
     /// What settings call the family's parts.
     pub(crate) fn parts(&self) -> &'static [ModelPart] {
         self.parts
+    }
+
+    /// How the weights beside the config are quantised, by its key and what that says, where it says so.
+    pub(crate) fn quantization(&self) -> Option<(&'static str, String)> {
+        let text = self.json.get("text_config").and_then(Value::as_object);
+        let levels = [Some(&self.json), text];
+        let keys = ["quantization_config", "compression_config", "quantization"];
+        let found = levels.into_iter().flatten().find_map(|level| {
+            keys.iter().find_map(|key| Some((*key, level.get(*key).filter(|value| !value.is_null())?)))
+        });
+        found.map(|(key, said)| {
+            let on = |name: &str| said.get(name).and_then(Value::as_bool) == Some(true);
+            let method = said.get("quant_method").or_else(|| said.get("quantization_method")).and_then(Value::as_str);
+            let method = match method {
+                Some(method) => method.to_owned(),
+                None if on("load_in_4bit") || on("load_in_8bit") => "bitsandbytes".to_owned(),
+                None => said.to_string().chars().take(100).collect(),
+            };
+            (key, method)
+        })
     }
 
     /// Writes `config.json` into `dir` as it was read, but for the kind of the weights beside it.

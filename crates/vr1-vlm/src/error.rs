@@ -30,6 +30,20 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Weights that do not fit because they are quantised.
+    #[error(
+        "{}: `{key}`: the weights are quantised ({method}) and do not fit; only weights of floating-point numbers load: take \
+         the model that this one was made of",
+        path.display()
+    )]
+    Quantized {
+        /// The config.
+        path: PathBuf,
+        /// Its key.
+        key: &'static str,
+        /// The method that it names.
+        method: String,
+    },
     /// A processor whose prompts a model cannot take.
     #[error("processor and model do not fit: {processor}, but {model} in the model's config.json")]
     Misfit {

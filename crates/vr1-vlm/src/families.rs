@@ -1,7 +1,7 @@
 //! The model types that load. Another is a folder in vr1-llm or vr1-vision, and a line here.
 
 use serde_json::{Map, Value};
-use vr1_llm::{DecoderConfig, llama, qwen2};
+use vr1_llm::{DecoderConfig, llama, qwen2, qwen2_multimodal};
 use vr1_nn::Result;
 use vr1_vision::{VisionConfig, qwen2_5_vl, qwen2_vl};
 
@@ -29,10 +29,10 @@ const WORDS: &[ModelPart] = &[LANGUAGE];
 const MERGED: &[ModelPart] =
     &[("tower", &["visual"], &["visual.merger"]), ("merger", &["visual.merger"], &[]), LANGUAGE];
 
-/// The numbers are transformers' bases of the rotary frequencies for files that give none.
+/// Every one that there is.
 pub(crate) const FAMILIES: [Family; 4] = [
-    Family { model_type: "llama", text: |keys| llama(keys, 1e4), vision: None, parts: WORDS },
-    Family { model_type: "qwen2", text: |keys| qwen2(keys, 1e4), vision: None, parts: WORDS },
-    Family { model_type: "qwen2_vl", text: |keys| qwen2(keys, 1e6), vision: Some(qwen2_vl), parts: MERGED },
-    Family { model_type: "qwen2_5_vl", text: |keys| qwen2(keys, 1e6), vision: Some(qwen2_5_vl), parts: MERGED },
+    Family { model_type: "llama", text: llama, vision: None, parts: WORDS },
+    Family { model_type: "qwen2", text: qwen2, vision: None, parts: WORDS },
+    Family { model_type: "qwen2_vl", text: qwen2_multimodal, vision: Some(qwen2_vl), parts: MERGED },
+    Family { model_type: "qwen2_5_vl", text: qwen2_multimodal, vision: Some(qwen2_5_vl), parts: MERGED },
 ];

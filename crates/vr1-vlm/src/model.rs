@@ -37,10 +37,18 @@ impl Model {
     /// Loads the checkpoint directory `dir` onto `device`, as `kind`.
     ///
     /// # Errors
-    /// If the config is unknown or impossible, or the weights do not fit it; every misfit is named.
+    /// If the config is unknown or impossible, or the weights do not fit it; every misfit is named, or how the weights are
+    /// quantised where the config says that they are.
     pub fn load(dir: &Path, device: Device, kind: Kind) -> Result<Self> {
         let config = ModelConfig::from_dir(dir)?;
-        Self::build(config, Loader::from_checkpoint(Checkpoint::open(dir)?, device, kind), kind)
+        let quantization = config.quantization();
+        let built = Self::build(config, Loader::from_checkpoint(Checkpoint::open(dir)?, device, kind), kind);
+        built.map_err(|error| match (error, quantization) {
+            (Error::Weights(vr1_nn::Error::Weights { .. }), Some((key, method))) => {
+                Error::Quantized { path: dir.join("config.json"), key, method }
+            }
+            (error, _) => error,
+        })
     }
 
     /// A model of random weights, the same for the same seed.

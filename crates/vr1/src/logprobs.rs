@@ -3,6 +3,7 @@ use std::sync::Arc;
 use anyhow::{Result, ensure};
 use clap::Args;
 use serde::Serialize;
+use vr1_processor::Voice;
 use vr1_rollout::{Group, SampleKey, Sequence};
 
 use crate::question::{Asked, Question};
@@ -31,7 +32,7 @@ impl Logprobs {
     pub(crate) fn run(self) -> Result<()> {
         let mut ids = Vec::new();
         let Asked { model, processor, prompt, .. } = self.question.ask(|processor| {
-            ids = processor.tokenizer().encode_words(&self.completion)?;
+            ids = processor.tokenizer().encode_words(&self.completion, Voice::Model)?;
             ensure!(!ids.is_empty(), "--completion: there is not one token in it");
             Ok(ids.len())
         })?;

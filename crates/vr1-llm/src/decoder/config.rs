@@ -33,7 +33,7 @@ pub struct DecoderConfig {
     pub mlp_bias: Bias,
 }
 
-/// The keys that all families have.
+/// The keys that all families have; what is left out has its class's default by then.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Keys {
     vocab_size: i64,
@@ -43,16 +43,10 @@ pub(crate) struct Keys {
     num_attention_heads: i64,
     num_key_value_heads: Option<i64>,
     head_dim: Option<i64>,
-    #[serde(default = "silu")]
     hidden_act: Activation,
     max_position_embeddings: i64,
     rms_norm_eps: f64,
-    #[serde(default)]
     tie_word_embeddings: bool,
-}
-
-fn silu() -> Activation {
-    Activation::Silu
 }
 
 impl Keys {

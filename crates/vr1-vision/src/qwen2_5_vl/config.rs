@@ -1,6 +1,6 @@
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use vr1_nn::{Activation, Error, Heads, Path, Result, check_sizes, read_config};
+use serde_json::{Map, Value, json};
+use vr1_nn::{Activation, Error, Heads, Path, Result, check_sizes, read_config, with_defaults};
 
 use super::Qwen25VlVision;
 use crate::tower::{Cut, VisionConfig, VisionTower, heads};
@@ -25,20 +25,24 @@ pub(crate) struct Qwen25VlVisionConfig {
     window_size: i64,
     /// The blocks that see whole frames.
     pub(crate) fullatt_block_indexes: Vec<i64>,
-    #[serde(default = "silu")]
     pub(crate) hidden_act: Activation,
 }
 
-fn silu() -> Activation {
-    Activation::Silu
+/// What transformers' class has for keys that are left out; channels go by two names.
+fn defaults() -> Value {
+    json!({
+        "depth": 32, "hidden_size": 3584, "intermediate_size": 3420, "out_hidden_size": 3584, "num_heads": 16,
+        "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2, "window_size": 112,
+        "fullatt_block_indexes": [7, 15, 23, 31], "hidden_act": "silu",
+    })
 }
 
-/// The tower that a `vision_config` describes.
+/// The tower that a `vision_config` describes; a key that is left out has the default of transformers' class.
 ///
 /// # Errors
-/// If a key is missing, of the wrong type or impossible.
+/// If a key is of the wrong type or impossible.
 pub fn qwen2_5_vl(json: &Map<String, Value>) -> Result<Box<dyn VisionConfig>> {
-    let config: Qwen25VlVisionConfig = read_config(json)?;
+    let config: Qwen25VlVisionConfig = read_config(&with_defaults(json, defaults()))?;
     check_sizes(&[
         ("depth", config.depth),
         ("hidden_size", config.hidden_size),

@@ -1,6 +1,6 @@
 use serde::Deserialize;
-use serde_json::{Map, Value};
-use vr1_nn::{Activation, Heads, Path, Result, check_sizes, read_config};
+use serde_json::{Map, Value, json};
+use vr1_nn::{Activation, Heads, Path, Result, check_sizes, read_config, with_defaults};
 
 use super::Qwen2VlVision;
 use crate::tower::{Cut, VisionConfig, VisionTower, heads};
@@ -21,20 +21,23 @@ pub(crate) struct Qwen2VlVisionConfig {
     patch_size: i64,
     spatial_merge_size: i64,
     temporal_patch_size: i64,
-    #[serde(default = "quick_gelu")]
     pub(crate) hidden_act: Activation,
 }
 
-fn quick_gelu() -> Activation {
-    Activation::QuickGelu
+/// What transformers' class has for keys that are left out; channels go by two names.
+fn defaults() -> Value {
+    json!({
+        "depth": 32, "embed_dim": 1280, "hidden_size": 3584, "mlp_ratio": 4, "num_heads": 16, "patch_size": 14,
+        "spatial_merge_size": 2, "temporal_patch_size": 2, "hidden_act": "quick_gelu",
+    })
 }
 
-/// The tower that a `vision_config` describes.
+/// The tower that a `vision_config` describes; a key that is left out has the default of transformers' class.
 ///
 /// # Errors
-/// If a key is missing, of the wrong type or impossible.
+/// If a key is of the wrong type or impossible.
 pub fn qwen2_vl(json: &Map<String, Value>) -> Result<Box<dyn VisionConfig>> {
-    let config: Qwen2VlVisionConfig = read_config(json)?;
+    let config: Qwen2VlVisionConfig = read_config(&with_defaults(json, defaults()))?;
     check_sizes(&[
         ("depth", config.depth),
         ("embed_dim", config.embed_dim),
