@@ -1,7 +1,9 @@
-//! vr1 beside transformers and peft on the same random checkpoints: `tests/parity/parity.py`, in an environment of its own.
+//! vr1 beside what others make of the same things, in an environment of its own: transformers and peft of random checkpoints
+//! (`tests/parity/parity.py`), Math-Verify of drawn answers, Pillow of drawn pictures.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
@@ -10,43 +12,77 @@ use crate::python::Python;
 use crate::{install, pip, process, setup};
 
 /// What it is compared with; torch is libtorch's own where pip installed that.
-const PEERS: [&str; 6] = [
+const PEERS: [&str; 8] = [
     "torch==2.11.0",
     "torchvision==0.26.0",
     "transformers==5.24.0",
     "peft==0.21.2",
     "accelerate==1.15.0",
     "pillow==13.0.0",
+    "numpy",
+    "math-verify[antlr4_13_2]==0.9.0",
 ];
 
-/// Builds the program and runs the comparison with `args`.
+/// What is drawn anew from a seed and compared by a test of its crate: name, what draws it, crate and test.
+const DRAWN: [(&str, &str, &str, &str); 2] = [
+    ("answers", "crates/vr1-reward/tests/fixtures/generate.py", "vr1-reward", "math_field_cases"),
+    ("pictures", "crates/vr1-data/tests/fixtures/drawn/generate.py", "vr1-data", "drawn_pictures"),
+];
+
+/// Compares everything; with `args`, checkpoints alone as they say, or the one thing drawn that they name, with its seed.
 pub(crate) fn parity(checkout: &Checkout, args: &[&str]) -> Result<()> {
     setup::setup(checkout)?;
     let python = environment(checkout)?;
+    let named = DRAWN.iter().find(|(name, ..)| args.first() == Some(name));
+    if let Some(drawn) = named {
+        let seed = args.get(1).map(|seed| seed.parse().with_context(|| format!("{seed:?} is no seed"))).transpose()?;
+        return compare_drawn(checkout, &python, drawn, seed.unwrap_or_else(fresh));
+    }
     process::run(&mut process::cargo(checkout, ["build", "--release", "-p", "vr1"]))?;
     let program = process::target(checkout).join("release/vr1");
     let mut compare = python.command(["tests/parity/parity.py", "--vr1"]);
     process::find_libtorch(&mut compare, checkout);
-    process::run(compare.arg(program).args(args))
+    process::run(compare.arg(program).args(args))?;
+    if args.is_empty() {
+        for drawn in &DRAWN {
+            compare_drawn(checkout, &python, drawn, fresh())?;
+        }
+    }
+    Ok(())
+}
+
+fn compare_drawn(checkout: &Checkout, python: &Python, drawn: &(&str, &str, &str, &str), seed: u32) -> Result<()> {
+    let (name, generator, package, test) = *drawn;
+    eprintln!("{name} of seed {seed}");
+    let folder = process::target(checkout).join("parity").join(name);
+    fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+    process::run(python.command([generator, "--seed", &seed.to_string(), "--out"]).arg(&folder))?;
+    process::run(process::cargo(checkout, ["test", "--quiet", "-p", package, "--test", test]).env("VR1_DRAWN", &folder))
+}
+
+/// A seed that nobody chose.
+fn fresh() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.subsec_nanos() / 1000
 }
 
 /// A Python with the peers, in the user's cache directory; made if it is not there or not whole.
 fn environment(checkout: &Checkout) -> Result<Python> {
     let home = install::cache()?.join("vr1");
-    let place = home.join("parity-1");
+    let place = home.join("parity-2");
     let (python, done) = (Python::at(place.join("bin/python"), checkout), place.join("done"));
     let wanted = PEERS.join("\n");
     if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
     fs::create_dir_all(&home).with_context(|| format!("cannot write to {}", home.display()))?;
-    let _lock = install::lock(&home.join("parity-1.lock"))?;
+    let _lock = install::lock(&home.join("parity-2.lock"))?;
     if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
         return Ok(python);
     }
     let base = Python::find(checkout).context("no python3 that starts, and transformers needs one: install Python")?;
     install::remove(&place)?;
-    eprintln!("installing transformers and peft into {} (once)", place.display());
+    eprintln!("installing transformers, peft and Math-Verify into {} (once)", place.display());
     base.venv(&place)?;
     if let Some(torch) = python_torch(checkout) {
         // The torch that is there already counts as installed.

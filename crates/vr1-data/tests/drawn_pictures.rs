@@ -1,11 +1,18 @@
 //! Small pictures of many formats, modes and orientations have Pillow's pixels, or are refused: never others.
-//! `fixtures/drawn/generate.py` draws them.
+//! `fixtures/drawn/generate.py` draws them; where `VR1_DRAWN` names a folder, others of another seed lie there.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it should be")]
+
+use std::path::{Path, PathBuf};
 
 use vr1_data::Picture;
 
-const FILES: &[u8] = include_bytes!("fixtures/drawn/pictures.bin");
-const LISTED: &str = include_str!("fixtures/drawn/pictures.json");
+/// Name, bytes of the file, width and height of each, and all files with their pixels behind them.
+fn drawn() -> (Vec<(String, usize, u32, u32)>, Vec<u8>) {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/drawn");
+    let folder = std::env::var_os("VR1_DRAWN").map_or(here, PathBuf::from);
+    let listed = std::fs::read(folder.join("pictures.json")).unwrap();
+    (serde_json::from_slice(&listed).unwrap(), std::fs::read(folder.join("pictures.bin")).unwrap())
+}
 
 /// What is not read; everything else is.
 const REFUSED: &[&str] = &[
@@ -49,8 +56,8 @@ fn bound(name: &str) -> u8 {
 #[test]
 fn pictures_of_every_kind_have_pillows_pixels_or_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let listed: Vec<(String, usize, u32, u32)> = serde_json::from_str(LISTED).unwrap();
-    let (mut rest, mut wrong) = (FILES, vec![]);
+    let (listed, files) = drawn();
+    let (mut rest, mut wrong) = (files.as_slice(), vec![]);
     for (name, length, width, height) in &listed {
         let (file, behind) = rest.split_at(*length);
         let (pixels, behind) = behind.split_at((width * height * 3) as usize);
@@ -81,8 +88,8 @@ fn pictures_of_every_kind_have_pillows_pixels_or_are_refused() {
 #[test]
 fn a_picture_cut_in_the_middle_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    let listed: Vec<(String, usize, u32, u32)> = serde_json::from_str(LISTED).unwrap();
-    let (mut rest, mut wrong) = (FILES, vec![]);
+    let (listed, files) = drawn();
+    let (mut rest, mut wrong) = (files.as_slice(), vec![]);
     for (name, length, width, height) in &listed {
         let file = &rest[..*length];
         rest = &rest[length + (width * height * 3) as usize..];

@@ -244,6 +244,13 @@ fn formula_group<'t>(text: &'t str, at: usize, kinds: MathKinds, gone: &mut Gone
     Some(Placed { start: at, end, what: Candidate::Latex(all) })
 }
 
+/// Where the fraction of a mixed number begins whose whole number is at `at`, `2\frac{1}{2}`; else `at`.
+fn behind_whole(text: &str, at: usize) -> usize {
+    let unsigned = text[at..].trim_start_matches('-');
+    let fraction = unsigned.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start_matches(' ');
+    if fraction.starts_with("\\frac") { text.len() - fraction.len() } else { at }
+}
+
 fn final_is(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
     let mut out = Vec::new();
     let mut gone = Gone::default();
@@ -251,9 +258,8 @@ fn final_is(text: &str, kinds: MathKinds) -> Vec<Placed<'_>> {
         let Some(is) = PATTERNS.is.find(&text[end..]) else { continue };
         let at = end + is.end();
         let spaces = text[at..].len() - text[at..].trim_start().len();
-        for candidate in
-            [formula_group(text, at + spaces, kinds, &mut gone), plain_at(text, at, kinds)].into_iter().flatten()
-        {
+        let formula = formula_group(text, behind_whole(text, at + spaces), kinds, &mut gone);
+        for candidate in [formula, plain_at(text, at, kinds)].into_iter().flatten() {
             out.push(Placed { start, ..candidate });
         }
     }
