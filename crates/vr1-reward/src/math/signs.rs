@@ -5,6 +5,8 @@ use std::sync::LazyLock;
 
 use regex::{Captures, Regex};
 
+use crate::reading::vulgar;
+
 struct Patterns {
     text_number: Regex,
     gap: Regex,
@@ -181,31 +183,6 @@ fn lowered(c: char) -> Option<char> {
 /// The digit that stands as far behind `value` as `c` behind `from`.
 fn digit(c: char, from: char, value: u32) -> char {
     char::from_digit((c as u32 - from as u32 + value) % 10, 10).unwrap_or('0')
-}
-
-fn vulgar(c: char) -> Option<(u8, u8)> {
-    Some(match c {
-        '½' => (1, 2),
-        '⅓' => (1, 3),
-        '⅔' => (2, 3),
-        '¼' => (1, 4),
-        '¾' => (3, 4),
-        '⅕' => (1, 5),
-        '⅖' => (2, 5),
-        '⅗' => (3, 5),
-        '⅘' => (4, 5),
-        '⅙' => (1, 6),
-        '⅚' => (5, 6),
-        '⅐' => (1, 7),
-        '⅛' => (1, 8),
-        '⅜' => (3, 8),
-        '⅝' => (5, 8),
-        '⅞' => (7, 8),
-        '⅑' => (1, 9),
-        '⅒' => (1, 10),
-        '↉' => (0, 3),
-        _ => return None,
-    })
 }
 
 /// The zeros of the decimal digits of other scripts.

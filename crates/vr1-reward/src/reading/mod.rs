@@ -13,4 +13,5 @@ pub(crate) use json::{Fence, json_in};
 pub(crate) use numeral::{numbers_in, only_number, whole_number};
 pub(crate) use option::option;
 pub(crate) use rectangle::box_in;
+pub(crate) use signs::vulgar;
 pub(crate) use yes_no::yes_no;

@@ -10,21 +10,17 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let mut out = String::with_capacity(text.len() + 8);
     let mut behind_fraction = false;
     for c in text.chars() {
-        let fraction = vulgar(c);
-        let sign = match fraction {
-            Some(fraction) => fraction.chars().next().unwrap_or(c),
-            None => plain_sign(c),
-        };
+        let (fraction, sign) = (vulgar(c), plain_sign(c));
         if sign == '\0' {
             continue;
         }
         // `2½5` is not `21/25`.
-        let runs_on = sign.is_ascii_digit() && (behind_fraction || fraction.is_some());
+        let runs_on = fraction.is_some() || (sign.is_ascii_digit() && behind_fraction);
         if runs_on && out.ends_with(|before: char| before.is_ascii_digit()) {
             out.push(' ');
         }
         match fraction {
-            Some(fraction) => out.push_str(fraction),
+            Some((over, under)) => out.push_str(&format!("{over}/{under}")),
             None => out.push(sign),
         }
         behind_fraction = fraction.is_some();
@@ -57,27 +53,28 @@ fn plain_sign(c: char) -> char {
     }
 }
 
-fn vulgar(c: char) -> Option<&'static str> {
+/// What a vulgar fraction is over what.
+pub(crate) fn vulgar(c: char) -> Option<(u8, u8)> {
     Some(match c {
-        '½' => "1/2",
-        '⅓' => "1/3",
-        '⅔' => "2/3",
-        '¼' => "1/4",
-        '¾' => "3/4",
-        '⅕' => "1/5",
-        '⅖' => "2/5",
-        '⅗' => "3/5",
-        '⅘' => "4/5",
-        '⅙' => "1/6",
-        '⅚' => "5/6",
-        '⅐' => "1/7",
-        '⅛' => "1/8",
-        '⅜' => "3/8",
-        '⅝' => "5/8",
-        '⅞' => "7/8",
-        '⅑' => "1/9",
-        '⅒' => "1/10",
-        '↉' => "0/3",
+        '½' => (1, 2),
+        '⅓' => (1, 3),
+        '⅔' => (2, 3),
+        '¼' => (1, 4),
+        '¾' => (3, 4),
+        '⅕' => (1, 5),
+        '⅖' => (2, 5),
+        '⅗' => (3, 5),
+        '⅘' => (4, 5),
+        '⅙' => (1, 6),
+        '⅚' => (5, 6),
+        '⅐' => (1, 7),
+        '⅛' => (1, 8),
+        '⅜' => (3, 8),
+        '⅝' => (5, 8),
+        '⅞' => (7, 8),
+        '⅑' => (1, 9),
+        '⅒' => (1, 10),
+        '↉' => (0, 3),
         _ => return None,
     })
 }
