@@ -77,8 +77,9 @@ fn a_prompt_that_its_media_do_not_fit_or_that_is_too_long_is_never_cut() {
     fs::write(&template, "<|image_pad|><|image_pad|>{{ messages[0].content[-1].text }}").unwrap();
     says(&generate(&model, &shown), &["2 image placeholder(s) in the rendered prompt for 1 image(s)"]);
 
-    let tokenizer = model.join("tokenizer.json");
-    let text = fs::read_to_string(&tokenizer).unwrap();
-    fs::write(&tokenizer, text.replace("<|image_pad|>", "<|picture|>")).unwrap();
+    for file in ["tokenizer.json", "tokenizer_config.json"].map(|name| model.join(name)) {
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replace("<|image_pad|>", "<|picture|>")).unwrap();
+    }
     says(&generate(&model, &shown), &["tokenizer.json", "has no `<|image_pad|>`, which an image needs"]);
 }

@@ -157,5 +157,5 @@ fn staged_conversations_of_ones_own_take_the_place_of_a_recipes_documents() {
     assert!(said.contains("has no turn \"verdict\""), "{said}");
     let (code, said) = run("gone", Path::new("/nowhere.jsonl"), &[]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("--data: there is no /nowhere.jsonl"), "{said}");
+    assert!(said.contains("--data: there is no \"/nowhere.jsonl\" on this machine"), "{said}");
 }
