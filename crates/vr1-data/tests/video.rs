@@ -109,13 +109,15 @@ fn rows_name_videos_as_files_folders_and_lists_of_frames() {
     std::fs::create_dir(dir.path().join("clip")).unwrap();
     frame(7).save(dir.path().join("clip/1.png")).unwrap();
     std::fs::write(dir.path().join("film.mp4"), "").unwrap();
-    let row = |more: &str| {
+    let asked = |markers: &str, more: &str| {
         format!(
-            r#"{{"id": "r", {more}, "conversations": [{{"from": "human", "value": "<image><video>How many?"}}, {{"from": "gpt", "value": "3"}}]}}"#
+            r#"{{"id": "r", {more}, "conversations": [{{"from": "human", "value": "{markers}How many?"}}, {{"from": "gpt", "value": "3"}}]}}"#
         )
     };
+    let row = |more: &str| asked("<image><video>", more);
     let rows = dir.path().join("rows.jsonl");
-    let good = row(r#""image": "a.png", "video": ["a.png", "b.png"], "videos": ["clip", "film.mp4"]"#);
+    let shown = r#""image": "a.png", "video": ["a.png", "b.png"], "videos": ["clip", "film.mp4"]"#;
+    let good = asked("<image><video><video><video>", shown);
     std::fs::write(&rows, good).unwrap();
     let sample = JsonlDataset::open(&rows, dir.path()).unwrap().get(0).unwrap();
     assert_eq!(sample.question, "How many?");
@@ -131,7 +133,7 @@ fn rows_name_videos_as_files_folders_and_lists_of_frames() {
     let bad = [r#""image": "a.png""#, r#""image": "a.png", "video": "none.mp4""#, r#""image": "a.png", "video": []"#];
     std::fs::write(&rows, bad.map(row).join("\n")).unwrap();
     let error = JsonlDataset::open(&rows, dir.path()).unwrap_err().to_string();
-    assert!(error.contains("rows.jsonl:1: the question has <video>, but the row has no video"), "{error}");
+    assert!(error.contains("rows.jsonl:1: videos: the row has 0, the prompt has places for 1 (<video>)"), "{error}");
     assert!(error.contains("rows.jsonl:2: video: ") && error.contains("none.mp4: No such file"), "{error}");
     assert!(error.contains("rows.jsonl:3: video: a list without frames"), "{error}");
 }
