@@ -63,7 +63,7 @@ fn compare_drawn(checkout: &Checkout, python: &Python, drawn: &(&str, &str, &str
 /// A seed that nobody chose.
 fn fresh() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    now.subsec_nanos() / 1000
+    now.subsec_micros()
 }
 
 /// A Python with the peers, in the user's cache directory; made if it is not there or not whole.
