@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use vr1_data::Picture;
 
-/// Name, bytes of the file, width and height of each, and all files with their pixels behind them.
-fn drawn() -> (Vec<(String, usize, u32, u32)>, Vec<u8>) {
+/// Name, bytes of the file, width and height.
+type Listed = (String, usize, u32, u32);
+
+/// What is listed, and all files with their pixels behind them.
+fn drawn() -> (Vec<Listed>, Vec<u8>) {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/drawn");
     let folder = std::env::var_os("VR1_DRAWN").map_or(here, PathBuf::from);
     let listed = std::fs::read(folder.join("pictures.json")).unwrap();
