@@ -4,20 +4,32 @@ mod adamw;
 mod attend;
 mod attention;
 mod device;
+mod gated;
 mod gradient;
 mod graph;
+mod group_attention;
 mod groups;
 mod mapped;
 mod message;
+mod norm;
+mod rotate;
+mod sample;
+mod uniforms;
 
 pub use adamw::{AdamWStep, fused_adamw};
 pub use attend::{Spans, attend, attend_spans, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
+pub use gated::{Gate, gated};
 pub use gradient::{put_gradient, take_gradient};
 pub use graph::Graph;
+pub use group_attention::{OwnKeys, SharedKeys, group_attention};
 pub use groups::Groups;
 pub use mapped::MappedFile;
+pub use norm::add_rms_norm;
+pub use rotate::rotate_into_cache;
+pub use sample::{Draw, Drawn, sample};
+pub use uniforms::uniforms;
 
 /// What can go wrong at the border to libtorch and the operating system.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +91,14 @@ pub enum Error {
     /// Spans of keys that are none.
     #[error("attend_spans: {0}")]
     Spans(String),
+    /// Tensors or numbers of a part of a decoding step do not fit together.
+    #[error("{function}: {reason}")]
+    Unfit {
+        /// The function that was called.
+        function: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
     /// A gradient is not of its tensor's shape, kind or device.
     #[error("gradient {gradient} of a tensor {tensor}")]
     Gradient {
@@ -121,4 +141,8 @@ fn part_name(part: usize) -> String {
 /// A tensor as errors name it, `Float [2, 3] on Cpu`.
 fn described(tensor: &tch::Tensor) -> String {
     format!("{:?} {:?} on {:?}", tensor.kind(), tensor.size(), tensor.device())
+}
+
+fn unfit(function: &'static str, reason: String) -> Error {
+    Error::Unfit { function, reason }
 }
