@@ -2,6 +2,8 @@
 
 use tch::{Tensor, no_grad};
 
+use crate::driver::Size;
+use crate::kernels::{Kernel, in_packs, kind_name, pack};
 use crate::{Result, described, unfit};
 
 /// What the gate of a feed-forward layer goes through.
@@ -41,7 +43,32 @@ pub fn gated(x: &Tensor, gate: Gate) -> Result<Tensor> {
     if !halves || !x.is_floating_point() {
         return Err(unfit("gated", format!("{} has no gate and no other half", described(x))));
     }
-    no_grad(|| plain(x, gate))
+    no_grad(|| match by_kernel(x, gate)? {
+        Some(out) => Ok(out),
+        None => plain(x, gate),
+    })
+}
+
+/// Nothing where the kernel does not take this.
+fn by_kernel(x: &Tensor, gate: Gate) -> Result<Option<Tensor>> {
+    let mut size = x.size();
+    let width = size.last().map_or(0, |width| width / 2);
+    let whole = width % pack(x.kind()) == 0 && width <= i64::from(i32::MAX) && in_packs(x);
+    let (Some(kind), Some(gpu)) = (kind_name(x.kind()).filter(|_| whole), Kernel::Gated.gpu(x)?) else {
+        return Ok(None);
+    };
+    if let Some(last) = size.last_mut() {
+        *last = width;
+    }
+    let out = Tensor::f_empty(size, (x.kind(), x.device()))?;
+    let packs = out.numel() as i64 / pack(x.kind());
+    let functions = Kernel::Gated.functions(gpu, &[format!("T={kind}"), format!("GATE={}", gate as i32)])?;
+    if packs > 0 {
+        let launch = Size { blocks: [(packs + 255) / 256, 1], threads: 256, shared: 0 };
+        // SAFETY: these are the kernel's arguments; it goes no further than `packs` in the result, and twice that in `x`.
+        unsafe { gpu.launch(functions[0], launch, &[x.into(), (&out).into(), (width as i32).into(), packs.into()])? };
+    }
+    Ok(Some(out))
 }
 
 fn plain(x: &Tensor, gate: Gate) -> Result<Tensor> {

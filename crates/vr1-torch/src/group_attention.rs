@@ -4,7 +4,7 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::attend::{attend, merge_attention, spans_at};
 use crate::attention::Path;
-use crate::{Result, described, unfit};
+use crate::{Result, described, split, unfit};
 
 const FUNCTION: &str = "group_attention";
 
@@ -65,7 +65,10 @@ pub struct OwnKeys<'a> {
 /// ```
 pub fn group_attention(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<Tensor> {
     check(query, prefix, own)?;
-    no_grad(|| plain(query, prefix, own))
+    no_grad(|| match split::by_kernel(query, prefix, own)? {
+        Some(out) => Ok(out),
+        None => plain(query, prefix, own),
+    })
 }
 
 fn check(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<()> {

@@ -4,16 +4,20 @@ mod adamw;
 mod attend;
 mod attention;
 mod device;
+mod driver;
 mod gated;
 mod gradient;
 mod graph;
 mod group_attention;
 mod groups;
+mod kernels;
 mod mapped;
 mod message;
 mod norm;
+mod nvrtc;
 mod rotate;
 mod sample;
+mod split;
 mod uniforms;
 
 pub use adamw::{AdamWStep, fused_adamw};
@@ -25,6 +29,7 @@ pub use gradient::{put_gradient, take_gradient};
 pub use graph::Graph;
 pub use group_attention::{OwnKeys, SharedKeys, group_attention};
 pub use groups::Groups;
+pub use kernels::{Kernel, leave_out_kernels};
 pub use mapped::MappedFile;
 pub use norm::add_rms_norm;
 pub use rotate::rotate_into_cache;
@@ -99,6 +104,9 @@ pub enum Error {
         /// What does not fit.
         reason: String,
     },
+    /// A kernel could not be compiled or launched.
+    #[error("kernels: {0}; VR1_KERNELS=off does without them")]
+    Kernels(String),
     /// A gradient is not of its tensor's shape, kind or device.
     #[error("gradient {gradient} of a tensor {tensor}")]
     Gradient {

@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::driver::{Gpu, Size};
+use crate::kernels::{Kernel, in_packs, kind_name, pack};
 use crate::{Result, described, unfit};
 
 /// `residual += addend`, and the root-mean-square norm of the sum: what stands between two parts of a decoder layer.
@@ -39,7 +41,51 @@ pub fn add_rms_norm(residual: &Tensor, addend: &Tensor, weight: &Tensor, epsilon
             format!("{residual} and {addend} are not to be added and normed by {weight}"),
         ));
     }
-    no_grad(|| plain(residual, addend, weight, epsilon))
+    no_grad(|| match by_kernel(residual, addend, weight, epsilon)? {
+        Some(out) => Ok(out),
+        None => plain(residual, addend, weight, epsilon),
+    })
+}
+
+/// Nothing where the kernel does not take these.
+fn by_kernel(residual: &Tensor, addend: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Option<Tensor>> {
+    let (hidden, pack) = (weight.size()[0], pack(residual.kind()));
+    let whole = hidden % pack == 0 && hidden / pack <= 4096 && [residual, addend, weight].into_iter().all(in_packs);
+    let (Some(kind), Some(gpu)) = (kind_name(residual.kind()).filter(|_| whole), Kernel::AddRmsNorm.gpu(residual)?)
+    else {
+        return Ok(None);
+    };
+    launch(gpu, kind, residual, addend, weight, epsilon).map(Some)
+}
+
+fn launch(
+    gpu: &'static Gpu,
+    kind: &str,
+    residual: &Tensor,
+    addend: &Tensor,
+    weight: &Tensor,
+    epsilon: f64,
+) -> Result<Tensor> {
+    let out = residual.f_empty_like()?;
+    let (hidden, packs) = (weight.size()[0], weight.size()[0] / pack(weight.kind()));
+    let rows = residual.numel() as i64 / hidden;
+    let per = (packs + 511) / 512;
+    let threads = ((packs + per - 1) / per + 31) / 32 * 32;
+    let functions = Kernel::AddRmsNorm.functions(gpu, &[format!("T={kind}"), format!("PER={per}")])?;
+    if rows > 0 {
+        let size = Size { blocks: [rows, 1], threads, shared: 0 };
+        let arguments = [
+            residual.into(),
+            addend.into(),
+            weight.into(),
+            (&out).into(),
+            (hidden as i32).into(),
+            (epsilon as f32).into(),
+        ];
+        // SAFETY: these are the kernel's arguments; a row has `hidden` numbers, and `threads · per` packs are all of it.
+        unsafe { gpu.launch(functions[0], size, &arguments)? };
+    }
+    Ok(out)
 }
 
 fn plain(residual: &Tensor, addend: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tensor> {

@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::driver::Size;
+use crate::kernels::{Kernel, in_packs, kind_name, pack};
 use crate::{Result, described, unfit};
 
 const FUNCTION: &str = "rotate_into_cache";
@@ -44,7 +46,48 @@ pub fn rotate_into_cache(
     places: &Tensor,
 ) -> Result<Tensor> {
     check(qkv, heads, rotation, cache, places)?;
-    no_grad(|| plain(qkv, heads, rotation, cache, places))
+    no_grad(|| match by_kernel(qkv, heads, rotation, cache, places)? {
+        Some(query) => Ok(query),
+        None => plain(qkv, heads, rotation, cache, places),
+    })
+}
+
+/// Nothing where the kernel does not take these.
+fn by_kernel(
+    qkv: &Tensor,
+    (heads, shared, d): (i64, i64, i64),
+    (cos, sin): (&Tensor, &Tensor),
+    cache: (&Tensor, &Tensor),
+    places: &Tensor,
+) -> Result<Option<Tensor>> {
+    let pack = pack(qkv.kind());
+    let strides = [cache.0, cache.1].map(|x| x.stride());
+    let in_cache =
+        |x: &Tensor| x.data_ptr().addr() % 16 == 0 && x.stride()[..3].iter().all(|stride| stride % pack == 0);
+    let whole = d % (2 * pack) == 0 && in_packs(qkv) && in_cache(cache.0) && in_cache(cache.1);
+    let (Some(kind), Some(turned), Some(gpu)) =
+        (kind_name(qkv.kind()).filter(|_| whole), kind_name(cos.kind()), Kernel::RotateIntoCache.gpu(qkv)?)
+    else {
+        return Ok(None);
+    };
+    let (cos, sin, places) = (cos.f_contiguous()?, sin.f_contiguous()?, places.f_contiguous()?);
+    let (rows, capacity) = (qkv.size()[0], cache.0.size()[1]);
+    let query = Tensor::f_empty([rows, heads, d], (qkv.kind(), qkv.device()))?;
+    let wider = if kind == turned { kind } else { "f32" };
+    let defines = [format!("T={kind}"), format!("C={turned}"), format!("W={wider}")];
+    let functions = Kernel::RotateIntoCache.functions(gpu, &defines)?;
+    if rows > 0 {
+        let packs = (heads + 2 * shared) * d / 2 / pack;
+        let size = Size { blocks: [rows, 1], threads: packs.min(256), shared: 0 };
+        let numbers = [heads, shared, d, capacity].map(|n| (n as i32).into());
+        let mut arguments = vec![qkv.into(), (&cos).into(), (&sin).into(), (&query).into()];
+        arguments.extend([cache.0.into(), cache.1.into(), (&places).into()]);
+        arguments.extend(numbers);
+        arguments.extend(strides.iter().flat_map(|stride| stride[..3].iter().map(|&stride| stride.into())));
+        // SAFETY: these are the kernel's arguments; shapes were checked, and it writes to no place outside of the cache.
+        unsafe { gpu.launch(functions[0], size, &arguments)? };
+    }
+    Ok(Some(query))
 }
 
 fn check(

@@ -57,7 +57,66 @@ pub struct Drawn {
 /// ```
 pub fn sample(logits: &Tensor, draw: &Draw<'_>) -> Result<Drawn> {
     check(logits, draw)?;
-    no_grad(|| plain(logits, draw))
+    no_grad(|| match by_kernel(logits, draw)? {
+        Some(drawn) => Ok(drawn),
+        None => plain(logits, draw),
+    })
+}
+
+/// Tokens a block takes, and bytes that it says of them, as in the kernel.
+const STRETCH: i64 = 4096;
+const PART: i64 = 24;
+
+/// Nothing where the kernel does not take these.
+fn by_kernel(logits: &Tensor, draw: &Draw<'_>) -> Result<Option<Drawn>> {
+    let (rows, vocabulary) = (logits.size()[0], logits.size()[1]);
+    let fits = rows < 65_536 && vocabulary < i64::from(i32::MAX) - STRETCH;
+    let (Some(kind), Some(gpu)) = (kind_name(logits.kind()).filter(|_| fits), Kernel::Sample.gpu(logits)?) else {
+        return Ok(None);
+    };
+    let (logits, states, positions) =
+        (logits.f_contiguous()?, draw.states.f_contiguous()?, draw.positions.f_contiguous()?);
+    let unreachable = draw.unreachable.map(|unreachable| unreachable.f_contiguous()).transpose()?;
+    let pack = if vocabulary % pack(logits.kind()) == 0 && in_packs(&logits) { pack(logits.kind()) } else { 1 };
+    let functions = Kernel::Sample.functions(gpu, &[format!("T={kind}"), format!("VEC={pack}")])?;
+    let stretches = (vocabulary + STRETCH - 1) / STRETCH;
+    let made = |size: &[i64], kind| Tensor::f_empty(size, (kind, logits.device()));
+    let parts = made(&[rows, stretches, PART], Kind::Uint8)?;
+    let ids = made(&[rows], Kind::Int64)?;
+    let (logprobs, drawn_logprobs, entropies) =
+        (made(&[rows], Kind::Float)?, made(&[rows], Kind::Float)?, made(&[rows], Kind::Float)?);
+    if rows > 0 {
+        let (first, second) = (
+            Size { blocks: [stretches, rows], threads: 256, shared: 0 },
+            Size { blocks: [rows, 1], threads: 256, shared: 8 * stretches },
+        );
+        let source: [Argument; 4] = [
+            (&logits).into(),
+            unreachable.as_ref().into(),
+            (vocabulary as i32).into(),
+            (draw.temperature as f32).into(),
+        ];
+        let [of_stretches, of_rows]: [&[Argument]; 2] = [
+            &[(&parts).into()],
+            &[
+                (&parts).into(),
+                (stretches as i32).into(),
+                (&states).into(),
+                (&positions).into(),
+                uniforms::step(&positions).into(),
+                (&ids).into(),
+                (&logprobs).into(),
+                (&drawn_logprobs).into(),
+                (&entropies).into(),
+            ],
+        ];
+        // SAFETY: these are the kernels' arguments: a part for each stretch of each row, a result for each row.
+        unsafe {
+            gpu.launch(functions[0], first, &[&source[..], of_stretches].concat())?;
+            gpu.launch(functions[1], second, &[&source[..], of_rows].concat())?;
+        }
+    }
+    Ok(Some(Drawn { ids, logprobs, drawn_logprobs, entropies }))
 }
 
 fn check(logits: &Tensor, draw: &Draw<'_>) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::driver::Size;
+use crate::kernels::Kernel;
 use crate::{Result, described, unfit};
 
 /// The numbers in `[0, 1)` by which tokens are drawn, computed where the rows are.
@@ -26,7 +28,32 @@ use crate::{Result, described, unfit};
 /// ```
 pub fn uniforms(states: &Tensor, positions: &Tensor) -> Result<Tensor> {
     check("uniforms", states, positions)?;
-    no_grad(|| plain(states, positions))
+    no_grad(|| match by_kernel(states, positions)? {
+        Some(numbers) => Ok(numbers),
+        None => plain(states, positions),
+    })
+}
+
+/// Nothing where the kernel does not take these.
+fn by_kernel(states: &Tensor, positions: &Tensor) -> Result<Option<Tensor>> {
+    let Some(gpu) = Kernel::Uniforms.gpu(states)? else { return Ok(None) };
+    let (states, positions) = (states.f_contiguous()?, positions.f_contiguous()?);
+    let rows = states.size()[0];
+    let numbers = Tensor::f_empty([rows], (Kind::Double, states.device()))?;
+    let functions = Kernel::Uniforms.functions(gpu, &[])?;
+    if rows > 0 {
+        let size = Size { blocks: [(rows + 127) / 128, 1], threads: 128, shared: 0 };
+        let step = step(&positions);
+        let arguments = [(&states).into(), (&positions).into(), step.into(), (&numbers).into(), (rows as i32).into()];
+        // SAFETY: these are the kernel's arguments, of `rows` numbers each, or one position.
+        unsafe { gpu.launch(functions[0], size, &arguments)? };
+    }
+    Ok(Some(numbers))
+}
+
+/// From a row's position to the next one's.
+pub(crate) fn step(positions: &Tensor) -> i32 {
+    i32::from(positions.size()[0] > 1)
 }
 
 /// That states and positions are some.
