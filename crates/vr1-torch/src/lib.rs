@@ -7,17 +7,23 @@ mod device;
 mod gradient;
 mod graph;
 mod groups;
+mod linear;
 mod mapped;
 mod message;
+mod rotation;
+mod silu_product;
 
 pub use adamw::{AdamWStep, fused_adamw};
 pub use attend::{Spans, attend, attend_spans, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
-pub use gradient::{put_gradient, take_gradient};
+pub use gradient::{gradients_collected, put_gradient, take_gradient};
 pub use graph::Graph;
 pub use groups::Groups;
+pub use linear::linear;
 pub use mapped::MappedFile;
+pub use rotation::rotate;
+pub use silu_product::silu_product;
 
 /// What can go wrong at the border to libtorch and the operating system.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +85,36 @@ pub enum Error {
     /// Spans of keys that are none.
     #[error("attend_spans: {0}")]
     Spans(String),
+    /// A linear layer does not fit what it reads.
+    #[error("linear: x {x}, weight {weight}, bias {bias}")]
+    Linear {
+        /// Kind, shape and device of what it reads.
+        x: String,
+        /// Those of its weight.
+        weight: String,
+        /// Those of its bias.
+        bias: String,
+    },
+    /// Heads and what they are rotated by do not fit together.
+    #[error("rotate: {reason} (x {x}, cos {cos}, sin {sin})")]
+    Rotation {
+        /// What does not fit.
+        reason: String,
+        /// Kind, shape and device of the heads.
+        x: String,
+        /// Those of the cosines.
+        cos: String,
+        /// Those of the sines.
+        sin: String,
+    },
+    /// What gates and what is gated are not alike.
+    #[error("silu_product: gate {gate}, up {up}")]
+    Gate {
+        /// Kind, shape and device of what gates.
+        gate: String,
+        /// Those of what is gated.
+        up: String,
+    },
     /// A gradient is not of its tensor's shape, kind or device.
     #[error("gradient {gradient} of a tensor {tensor}")]
     Gradient {
