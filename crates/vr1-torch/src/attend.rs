@@ -148,6 +148,17 @@ fn spans_along(query: &Tensor, key: &Tensor, value: &Tensor, spans: &Spans, path
         let rows = described(&spans.lengths);
         return Err(fit.error(format!("queries, keys and spans differ in batch or device (spans {rows})")));
     }
+    spans_at(query, key, value, (&spans.starts, &spans.lengths), path)
+}
+
+/// [`attend_spans`] over `lengths` `[B]` keys from `starts` `[B + 1]` on, as [`Spans`] holds them; the shapes fit.
+pub(crate) fn spans_at(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    (starts, lengths): (&Tensor, &Tensor),
+    path: Path,
+) -> Result<(Tensor, Tensor)> {
     let (mut out, mut lse) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: the tensors outlive the call, which catches every exception of C++; where it returns null, it has written
     // two tensors that nobody else owns.
@@ -156,8 +167,8 @@ fn spans_along(query: &Tensor, key: &Tensor, value: &Tensor, spans: &Spans, path
             query.as_ptr().cast(),
             key.as_ptr().cast(),
             value.as_ptr().cast(),
-            spans.starts.as_ptr().cast(),
-            spans.lengths.as_ptr().cast(),
+            starts.as_ptr().cast(),
+            lengths.as_ptr().cast(),
             path as i64,
             &mut out,
             &mut lse,

@@ -4,26 +4,38 @@ mod adamw;
 mod attend;
 mod attention;
 mod device;
+mod gated;
 mod gradient;
 mod graph;
+mod group_attention;
 mod groups;
 mod linear;
 mod mapped;
 mod message;
+mod norm;
+mod rotate;
 mod rotation;
+mod sample;
 mod silu_product;
+mod uniforms;
 
 pub use adamw::{AdamWStep, fused_adamw};
 pub use attend::{Spans, attend, attend_spans, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
+pub use gated::{Gate, gated};
 pub use gradient::{gradients_collected, put_gradient, take_gradient};
 pub use graph::Graph;
+pub use group_attention::{OwnKeys, SharedKeys, group_attention};
 pub use groups::Groups;
 pub use linear::linear;
 pub use mapped::MappedFile;
+pub use norm::add_rms_norm;
+pub use rotate::rotate_into_cache;
 pub use rotation::rotate;
+pub use sample::{Draw, Drawn, sample};
 pub use silu_product::silu_product;
+pub use uniforms::uniforms;
 
 /// What can go wrong at the border to libtorch and the operating system.
 #[derive(Debug, thiserror::Error)]
@@ -85,35 +97,13 @@ pub enum Error {
     /// Spans of keys that are none.
     #[error("attend_spans: {0}")]
     Spans(String),
-    /// A linear layer does not fit what it reads.
-    #[error("linear: x {x}, weight {weight}, bias {bias}")]
-    Linear {
-        /// Kind, shape and device of what it reads.
-        x: String,
-        /// Those of its weight.
-        weight: String,
-        /// Those of its bias.
-        bias: String,
-    },
-    /// Heads and what they are rotated by do not fit together.
-    #[error("rotate: {reason} (x {x}, cos {cos}, sin {sin})")]
-    Rotation {
+    /// Tensors do not fit what a function does.
+    #[error("{function}: {reason}")]
+    Unfit {
+        /// The function that was called.
+        function: &'static str,
         /// What does not fit.
         reason: String,
-        /// Kind, shape and device of the heads.
-        x: String,
-        /// Those of the cosines.
-        cos: String,
-        /// Those of the sines.
-        sin: String,
-    },
-    /// What gates and what is gated are not alike.
-    #[error("silu_product: gate {gate}, up {up}")]
-    Gate {
-        /// Kind, shape and device of what gates.
-        gate: String,
-        /// Those of what is gated.
-        up: String,
     },
     /// A gradient is not of its tensor's shape, kind or device.
     #[error("gradient {gradient} of a tensor {tensor}")]
@@ -157,4 +147,8 @@ fn part_name(part: usize) -> String {
 /// A tensor as errors name it, `Float [2, 3] on Cpu`.
 fn described(tensor: &tch::Tensor) -> String {
     format!("{:?} {:?} on {:?}", tensor.kind(), tensor.size(), tensor.device())
+}
+
+fn unfit(function: &'static str, reason: String) -> Error {
+    Error::Unfit { function, reason }
 }

@@ -4,7 +4,7 @@ use std::ptr;
 use tch::Tensor;
 
 use crate::message::check;
-use crate::{Error, Result, described};
+use crate::{Result, described, unfit};
 
 unsafe extern "C" {
     fn vr1_linear(x: *const c_void, weight: *const c_void, bias: *const c_void, out: *mut *mut c_void) -> *mut c_char;
@@ -38,11 +38,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     let alike = |y: &Tensor| y.kind() == x.kind() && y.device() == x.device();
     let fits = weight.dim() == 2 && inputs == weight.size().last().copied() && alike(weight);
     if !fits || bias.is_some_and(|bias| bias.size().first().copied() != outputs || bias.dim() != 1 || !alike(bias)) {
-        return Err(Error::Linear {
-            x: described(x),
-            weight: described(weight),
-            bias: bias.map_or_else(|| "none".to_owned(), described),
-        });
+        let bias = bias.map_or_else(|| "none".to_owned(), described);
+        let (x, weight) = (described(x), described(weight));
+        return Err(unfit("linear", format!("weight {weight} and bias {bias} do not fit x {x}")));
     }
     let mut out = ptr::null_mut();
     // SAFETY: the tensors outlive the call, which catches every exception of C++; where it returns null, it has written a

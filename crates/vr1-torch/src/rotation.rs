@@ -6,7 +6,7 @@ use std::ptr;
 use tch::Tensor;
 
 use crate::message::check;
-use crate::{Error, Result, described};
+use crate::{Result, described, unfit};
 
 unsafe extern "C" {
     fn vr1_rotate(x: *const c_void, cos: *const c_void, sin: *const c_void, out: *mut *mut c_void) -> *mut c_char;
@@ -37,11 +37,9 @@ unsafe extern "C" {
 /// ```
 pub fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     let (shape, mut wanted) = (x.size(), x.size());
-    let error = |reason: &str| Error::Rotation {
-        reason: reason.to_owned(),
-        x: described(x),
-        cos: described(cos),
-        sin: described(sin),
+    let error = |reason: &str| {
+        let [x, cos, sin] = [x, cos, sin].map(described);
+        unfit("rotate", format!("{reason} (x {x}, cos {cos}, sin {sin})"))
     };
     if shape.len() < 2 || shape[shape.len() - 1] % 2 != 0 {
         return Err(error("heads have two halves"));

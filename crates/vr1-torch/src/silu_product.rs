@@ -4,7 +4,7 @@ use std::ptr;
 use tch::Tensor;
 
 use crate::message::check;
-use crate::{Error, Result, described};
+use crate::{Result, described, unfit};
 
 unsafe extern "C" {
     fn vr1_silu_product(gate: *const c_void, up: *const c_void, out: *mut *mut c_void) -> *mut c_char;
@@ -34,7 +34,7 @@ unsafe extern "C" {
 pub fn silu_product(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     let facts = |x: &Tensor| (x.size(), x.kind(), x.device());
     if facts(gate) != facts(up) || !gate.is_floating_point() {
-        return Err(Error::Gate { gate: described(gate), up: described(up) });
+        return Err(unfit("silu_product", format!("{} does not gate {}", described(gate), described(up))));
     }
     let mut out = ptr::null_mut();
     // SAFETY: the tensors outlive the call, which catches every exception of C++; where it returns null, it has written a
