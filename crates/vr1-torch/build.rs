@@ -3,11 +3,12 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "src/attend.cpp",
     "src/attention.cpp",
     "src/gradient.cpp",
     "src/graph.cpp",
+    "src/segments.cpp",
     "src/shim.cpp",
     "src/silu_product.cpp",
 ];

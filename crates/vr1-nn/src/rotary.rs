@@ -1,6 +1,7 @@
 //! `B` sequences, `T` tokens, `N` patches, `d` head size.
 
 use tch::{Device, Kind, Tensor};
+use vr1_torch::rotate;
 
 use crate::{Error, Result, Rope};
 
@@ -20,10 +21,11 @@ impl Rotation {
 
     /// `x cos + rotate_half(x) sin` for `x` `[…, T, H, d]`, where `rotate_half([a, b]) = [−b, a]`; computed in the wider
     /// of both kinds, given in that of `x`.
+    ///
+    /// # Panics
+    /// As all operations of tensors do where libtorch refuses them: where the rotation is of other tokens.
     pub fn apply(&self, x: &Tensor) -> Tensor {
-        let halves = x.chunk(2, -1);
-        let turned = Tensor::cat(&[-&halves[1], halves[0].shallow_clone()], -1);
-        (x * &self.cos + turned * &self.sin).to_kind(x.kind())
+        rotate(x, &self.cos, &self.sin).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 

@@ -1,6 +1,7 @@
 // Linear layers over so few rows that libtorch's products, made for many, do not read the matrix at the memory's speed. CPU only.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cstdint>

@@ -16,6 +16,7 @@ mod norm;
 mod rotate;
 mod rotation;
 mod sample;
+mod segments;
 mod silu_product;
 mod uniforms;
 
@@ -34,6 +35,7 @@ pub use norm::add_rms_norm;
 pub use rotate::rotate_into_cache;
 pub use rotation::rotate;
 pub use sample::{Draw, Drawn, sample};
+pub use segments::{SegmentEnds, segment_attention};
 pub use silu_product::silu_product;
 pub use uniforms::uniforms;
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Derived, GrowingCache, Parameters, Prefix};
+use vr1_nn::{Derived, GrowingCache, Parameters, Prefix, linear};
 use vr1_processor::{Patches, Prompt};
 
 use crate::{Batch, Result};
@@ -86,7 +86,7 @@ pub trait Backbone: Debug {
 
     /// Hidden states `[…, D]` to logits `[…, V]`.
     fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear(self.lm_head(), None::<&Tensor>)
+        linear(hidden, self.lm_head(), None)
     }
 
     /// A model made of this one's parameters: one that stays as it is, one without the adapter, one with it merged.

@@ -1,7 +1,7 @@
 //! `B` sequences, `T` tokens, `D` hidden, `V` vocabulary.
 
 use tch::{Device, Tensor};
-use vr1_nn::{Context, Embedding, Init, MultimodalRotary, Path, Result, RmsNorm};
+use vr1_nn::{Context, Embedding, Init, MultimodalRotary, Path, Residual, Result, RmsNorm, linear};
 
 use super::DecoderConfig;
 use super::layer::Layer;
@@ -45,16 +45,16 @@ impl Decoder {
     /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`.
     pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, context: &mut Context<'_>) -> Tensor {
         let rotation = self.rotary.rotation(position_ids, embeds.kind());
-        let mut x = embeds.shallow_clone();
+        let mut x = Residual::new(embeds);
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rotation, context, index);
+            layer.forward(&mut x, &rotation, context, index);
         }
-        self.norm.forward(&x)
+        self.norm.of(&mut x)
     }
 
     /// Hidden states `[…, D]` to logits `[…, V]`.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear(&self.lm_head, None::<&Tensor>)
+        linear(hidden, &self.lm_head, None)
     }
 
     /// The output matrix, `[V, D]`.

@@ -1,7 +1,7 @@
 //! `N` patches of all images, `E` width.
 
 use tch::Tensor;
-use vr1_nn::{Bias, GatedMlp, Heads, Linear, Path, RmsNorm, Rotation, Segments};
+use vr1_nn::{Bias, GatedMlp, Heads, Linear, Path, Residual, RmsNorm, Rotation, Segments};
 
 use super::Qwen25VlVisionConfig;
 
@@ -32,11 +32,12 @@ impl Block {
         }
     }
 
-    /// `[N, E]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor, rotation: &Rotation, segments: &Segments) -> Tensor {
-        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.forward(x)));
+    /// Adds to the stream `x`, `[N, E]`.
+    pub(super) fn forward(&self, x: &mut Residual, rotation: &Rotation, segments: &Segments) {
+        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.of(x)));
         let seen = segments.attention(&rotation.apply(&query), &rotation.apply(&key), &value, self.heads);
-        let x = x + self.proj.forward(&seen);
-        &x + self.mlp.forward(&self.norm2.forward(&x))
+        x.add(self.proj.forward(&seen));
+        let thought = self.mlp.forward(&self.norm2.of(x));
+        x.add(thought);
     }
 }

@@ -1,7 +1,7 @@
 //! `N` patches of all images, `M` tokens they merge into, `E` width, `D` the language model's width.
 
 use tch::Tensor;
-use vr1_nn::{Path, RmsNorm, Segments};
+use vr1_nn::{Path, Residual, RmsNorm, Segments};
 
 use super::Qwen25VlVisionConfig;
 use super::block::{Block, NORM_EPSILON};
@@ -48,13 +48,14 @@ impl VisionTower for Qwen25VlVision {
         let windows = Segments::new(sizes.iter().map(|size| size * unit));
         let frames = Segments::new(frames(grid_thw));
 
-        let mut x = embed(pixel_values, &self.patch_embed).index_select(0, &index(&patches, device)); // [N, E]
+        let embedded = embed(pixel_values, &self.patch_embed).index_select(0, &index(&patches, device)); // [N, E]
+        let mut x = Residual::new(&embedded);
         for (number, block) in self.blocks.iter().enumerate() {
             let whole = self.config.fullatt_block_indexes.contains(&(number as i64));
-            x = block.forward(&x, &rotation, if whole { &frames } else { &windows });
+            block.forward(&mut x, &rotation, if whole { &frames } else { &windows });
         }
         let mut back = vec![0; order.len()];
         order.iter().enumerate().for_each(|(place, &square)| back[square as usize] = place as i64);
-        self.merger.forward(&self.ln_q.forward(&x)).index_select(0, &index(&back, device)) // [M, D]
+        self.merger.forward(&self.ln_q.of(&mut x)).index_select(0, &index(&back, device)) // [M, D]
     }
 }
