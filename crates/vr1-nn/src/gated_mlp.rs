@@ -1,5 +1,4 @@
 use tch::Tensor;
-use vr1_torch::gradients_collected;
 
 use crate::{Activation, Bias, Linear, Path, Projections};
 
@@ -23,8 +22,7 @@ impl GatedMlp {
 
     /// `[…, width]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let joint = if gradients_collected() { None } else { self.gate_up.joint(x) };
-        let inner = match joint {
+        let inner = match self.gate_up.joint(x) {
             Some(gate_up) => self.activation.gated(&gate_up),
             None => {
                 let [gate, up] = self.gate_up.forward(x);

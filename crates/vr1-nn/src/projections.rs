@@ -10,7 +10,7 @@ use crate::{Bias, Init, Linear, Path};
 /// Linear layers that read the same numbers: queries, keys and values; gate and up.
 ///
 /// Each has its own parameters by its own name, which are rows of one matrix in memory, so that nothing need be put
-/// together for them to be one product: they are one wherever none of them collects gradients or has an adapter.
+/// together for them to be one product: they are one wherever no gradient is collected and none of them has an adapter.
 #[derive(Debug)]
 pub struct Projections<const N: usize> {
     layers: [Linear; N],
@@ -37,12 +37,13 @@ impl<const N: usize> Projections<N> {
         Self { layers: parts, outputs: layers.map(|(_, outputs)| outputs), joint }
     }
 
-    /// `[…, inputs]` to `[…, Σ outputs]`, those of all layers side by side, where they are one product here and now.
+    /// `[…, inputs]` to `[…, Σ outputs]`, those of all layers side by side; none where gradients are collected through them,
+    /// or an adapter adds to what one of them gives.
     pub fn joint(&self, x: &Tensor) -> Option<Tensor> {
         let (weight, bias) = self.joint.as_ref()?;
         let trained =
             |layer: &Linear| layer.weight.requires_grad() || layer.bias.as_ref().is_some_and(Tensor::requires_grad);
-        if gradients_collected() && self.layers.iter().any(trained) {
+        if gradients_collected() && (x.requires_grad() || self.layers.iter().any(trained)) {
             return None;
         }
         Some(linear(x, weight, bias.as_ref()))
