@@ -222,7 +222,7 @@ impl Loader {
         let options = (Kind::Float, self.device);
         let tensor = match (source, &self.source) {
             (AdapterSource::Random { seed }, _) => Some(random(*seed, &name, shape, init)),
-            (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Tensor::shallow_clone),
+            (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Held::tensor),
             (AdapterSource::Held, _) => None,
             (AdapterSource::File(checkpoint), _) => {
                 let found = read(checkpoint, &name, shape, options, &mut state.adapter_problems);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tch::Kind;
 use vr1_data::{Dataset, JsonlDataset, Sample};
-use vr1_learn::{Counts, Loss, Needs, Scored, Stats};
+use vr1_learn::{Counts, Fold, Loss, Needs, Scored, Stats};
 use vr1_reward::Registry;
 use vr1_rollout::Scripted;
 use vr1_train::{Grpo, ObjectiveConfig};
@@ -72,7 +72,7 @@ impl Loss for Patient {
     fn loss(&self, scored: &Scored, counts: &Counts) -> vr1_learn::Result<(Tensor, Stats)> {
         self.late.fetch_or(!self.reads.reach(self.count), Ordering::Relaxed);
         let loss = -(scored.sums(&scored.logprobs)? * &scored.signals).sum(Kind::Float) / counts.sequences;
-        Ok((loss, Stats::new([])))
+        Ok((loss, Stats::new([("patience", 1.0, Fold::Sum)])))
     }
 }
 
