@@ -3,7 +3,15 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 5] = ["src/attend.cpp", "src/attention.cpp", "src/gradient.cpp", "src/graph.cpp", "src/shim.cpp"];
+const SOURCES: [&str; 7] = [
+    "src/allocated.cpp",
+    "src/attend.cpp",
+    "src/attention.cpp",
+    "src/gradient.cpp",
+    "src/graph.cpp",
+    "src/recompute.cpp",
+    "src/shim.cpp",
+];
 const HEADERS: [&str; 5] = [
     "src/attention_dense.h",
     "src/attention_kernels.h",

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use vr1_nn::Derived;
+use vr1_nn::{Derived, Recompute};
 use vr1_rollout::{Group, Sequence, Version};
 use vr1_vlm::{Backbone, Batch, Features, Snapshot};
 
@@ -26,6 +26,8 @@ pub struct LearnerConfig {
     pub optimizer: OptimizerConfig,
     /// Tokens whose gradients are computed at once; the gradient does not depend on it. 0: all of a step.
     pub tokens_per_micro_batch: usize,
+    /// What the backward pass computes again instead of keeping it; the gradient does not depend on it.
+    pub recompute: Recompute,
     /// Updates made from one set of sequences, μ.
     pub iterations: u64,
     /// What losses compare with.
@@ -35,7 +37,8 @@ pub struct LearnerConfig {
 impl Default for LearnerConfig {
     fn default() -> Self {
         let (freeze, optimizer, reference) = (Vec::new(), OptimizerConfig::default(), ReferenceConfig::default());
-        Self { freeze, optimizer, tokens_per_micro_batch: 0, iterations: 1, reference }
+        let recompute = Recompute::None;
+        Self { freeze, optimizer, tokens_per_micro_batch: 0, recompute, iterations: 1, reference }
     }
 }
 
@@ -203,7 +206,7 @@ impl Learner {
     }
 
     fn nothing_encoded(&self) -> Encoded {
-        Encoded::new(self.model.as_ref(), self.compared.reference().map(Rc::as_ref))
+        Encoded::new(self.model.as_ref(), self.compared.reference().map(Rc::as_ref), self.config.recompute)
     }
 
     fn steps(
@@ -228,6 +231,7 @@ impl Learner {
             false => None,
         };
         let mut parts = parts(groups, signals, &needs, self.config.tokens_per_micro_batch, self.model.device())?;
+        parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
         let (mut stats, mut sampler, mut norm) = (Stats::default(), Stats::default(), 0.0);
         for iteration in 0..self.config.iterations {
             let mut gradients = Gradients::new(self.optimizer.parameters().len());

@@ -18,6 +18,12 @@ impl Rotation {
         Self { cos: angles.cos().to_kind(kind), sin: angles.sin().to_kind(kind) }
     }
 
+    /// The same rotation; its tensors are shared.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
     /// `x cos + rotate_half(x) sin` for `x` `[…, T, H, d]`, where `rotate_half([a, b]) = [−b, a]`; computed in the wider
     /// of both kinds, given in that of `x`.
     pub fn apply(&self, x: &Tensor) -> Tensor {

@@ -1,23 +1,29 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod allocated;
 mod attend;
 mod attention;
 mod device;
 mod gradient;
 mod graph;
 mod groups;
+mod guard;
 mod mapped;
 mod message;
+mod recompute;
 
 pub use adamw::{AdamWStep, fused_adamw};
+pub use allocated::{Allocated, allocated};
 pub use attend::{Spans, attend, attend_spans, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
 pub use gradient::{put_gradient, take_gradient};
 pub use graph::Graph;
 pub use groups::Groups;
+pub use guard::{granted, guarded};
 pub use mapped::MappedFile;
+pub use recompute::recomputed;
 
 /// What can go wrong at the border to libtorch and the operating system.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +100,14 @@ pub enum Error {
         expected: usize,
         /// What is there.
         found: usize,
+    },
+    /// An operation found no memory for a tensor.
+    #[error("{device} is out of memory: {wanted} more were asked for")]
+    OutOfMemory {
+        /// Whose memory; of a GPU also how much it has, and how much of it is free.
+        device: String,
+        /// How much was asked for.
+        wanted: String,
     },
     /// libtorch threw an exception.
     #[error("libtorch: {0}")]

@@ -28,8 +28,17 @@ impl Layer {
 
     /// `[B, T, D]` to the same shape; `index` is the layer's number.
     pub(crate) fn forward(&self, x: &Tensor, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> Tensor {
-        let x = x + self.self_attn.forward(&self.input_layernorm.forward(x), rotation, context, index);
-        &x + self.mlp.forward(&self.post_attention_layernorm.forward(&x))
+        self.feed(&self.attend(x, rotation, context, index))
+    }
+
+    /// The first half, attention beside the residual stream.
+    pub(crate) fn attend(&self, x: &Tensor, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> Tensor {
+        x + self.self_attn.forward(&self.input_layernorm.forward(x), rotation, context, index)
+    }
+
+    /// The second half, the MLP beside it.
+    pub(crate) fn feed(&self, x: &Tensor) -> Tensor {
+        x + self.mlp.forward(&self.post_attention_layernorm.forward(x))
     }
 }
 

@@ -32,11 +32,15 @@ impl Block {
         }
     }
 
-    /// `[N, E]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor, rotation: &Rotation, segments: &Segments) -> Tensor {
+    /// The first half, attention beside the residual stream: `[N, E]` to the same shape.
+    pub(super) fn attend(&self, x: &Tensor, rotation: &Rotation, segments: &Segments) -> Tensor {
         let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.forward(x)));
         let seen = segments.attention(&rotation.apply(&query), &rotation.apply(&key), &value, self.heads);
-        let x = x + self.proj.forward(&seen);
-        &x + self.mlp.forward(&self.norm2.forward(&x))
+        x + self.proj.forward(&seen)
+    }
+
+    /// The second half, the MLP beside it.
+    pub(super) fn feed(&self, x: &Tensor) -> Tensor {
+        x + self.mlp.forward(&self.norm2.forward(x))
     }
 }

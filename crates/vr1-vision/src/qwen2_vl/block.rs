@@ -36,12 +36,16 @@ impl Block {
         }
     }
 
-    /// `[N, E]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor, rotation: &Rotation, frames: &Segments) -> Tensor {
+    /// The first half, attention beside the residual stream: `[N, E]` to the same shape.
+    pub(super) fn attend(&self, x: &Tensor, rotation: &Rotation, frames: &Segments) -> Tensor {
         let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.forward(x)));
         let seen = frames.attention(&rotation.apply(&query), &rotation.apply(&key), &value, self.heads);
-        let x = x + self.proj.forward(&seen);
-        let inner = self.hidden_act.forward(&self.fc1.forward(&self.norm2.forward(&x)));
+        x + self.proj.forward(&seen)
+    }
+
+    /// The second half, the MLP beside it.
+    pub(super) fn feed(&self, x: &Tensor) -> Tensor {
+        let inner = self.hidden_act.forward(&self.fc1.forward(&self.norm2.forward(x)));
         x + self.fc2.forward(&inner)
     }
 }
