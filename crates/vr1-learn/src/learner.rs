@@ -5,6 +5,7 @@ use std::rc::Rc;
 use tch::{Kind, Tensor};
 use vr1_nn::{Derived, Recompute};
 use vr1_rollout::{Group, Sequence, Version};
+use vr1_torch::guarded;
 use vr1_vlm::{Backbone, Batch, Features, Snapshot};
 
 use super::compared::Compared;
@@ -127,7 +128,7 @@ impl Learner {
     /// # Errors
     /// If there is no room.
     pub fn keep_reference(&mut self) -> Result<()> {
-        self.compared.set(self.config.reference.begin(self.model.as_ref())?, false);
+        self.compared.set(guarded(|| self.config.reference.begin(self.model.as_ref()))??, false);
         Ok(())
     }
 
@@ -136,7 +137,7 @@ impl Learner {
     /// # Errors
     /// If there is no room.
     pub fn renew_reference(&mut self) -> Result<()> {
-        self.compared.set(self.model.derive(Derived::Copy)?, true);
+        self.compared.set(guarded(|| self.model.derive(Derived::Copy))??, true);
         Ok(())
     }
 
@@ -167,13 +168,13 @@ impl Learner {
     /// `d = log π − log drawn` over their tokens before the first step.
     ///
     /// # Errors
-    /// If a sequence does not fit the model or the loss, there is nothing to learn from, or a loss or gradient is not
-    /// finite. Parameters, moments and gradients are then as they were.
+    /// If a sequence does not fit the model or the loss, there is nothing to learn from, a loss or gradient is not finite,
+    /// or there is no room. Parameters, moments and gradients are then as they were.
     pub fn update(&mut self, groups: &[Group], signals: &Signals, loss: &dyn Loss, at: Step) -> Result<Update> {
         // What lies on parameters from elsewhere is no part of this step.
         drop_gradients(self.optimizer.parameters());
         let mut undo = None;
-        let done = self.steps(groups, signals, loss, at, &mut undo);
+        let done = guarded(|| self.steps(groups, signals, loss, at, &mut undo)).map_err(Error::from).flatten();
         drop_gradients(self.optimizer.parameters());
         match done {
             Ok(metrics) => {
@@ -185,7 +186,7 @@ impl Learner {
                 if let Some(before) = undo {
                     self.optimizer.put_back(&before);
                 }
-                Err(error)
+                Err(error.at(at.done + 1))
             }
         }
     }

@@ -53,9 +53,7 @@ impl<L: Send + 'static> Held<L> {
         let held = self.clone();
         match recompute {
             Recompute::None => self.with(|layer| feed(layer, &attend(layer, x))),
-            Recompute::Layers => {
-                granted(recomputed(x, move |x| held.with(|layer| feed(layer, &attend(layer, x)))))
-            }
+            Recompute::Layers => granted(recomputed(x, move |x| held.with(|layer| feed(layer, &attend(layer, x))))),
             Recompute::Attention => {
                 let x = granted(recomputed(x, move |x| held.with(|layer| attend(layer, x))));
                 self.with(|layer| feed(layer, &x))

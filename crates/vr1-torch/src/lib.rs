@@ -114,7 +114,7 @@ pub enum Error {
     Torch(String),
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
-    Tch(#[from] tch::TchError),
+    Tch(tch::TchError),
     /// A file could not be opened or mapped.
     #[error("{path}: {source}")]
     Io {
@@ -123,6 +123,15 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        match error {
+            tch::TchError::Torch(text) => Self::thrown(&text),
+            error => Self::Tch(error),
+        }
+    }
 }
 
 /// The result of this crate's functions.

@@ -43,6 +43,10 @@ void set_random(at::Device device, const Random &random) {
   if (device.is_cuda()) set_state(at::globalContext().defaultGenerator(device), random.cuda);
 }
 
+bool same(const Random &a, const Random &b) {
+  return at::equal(a.cpu, b.cpu) && (!a.cuda.defined() || at::equal(a.cuda, b.cuda));
+}
+
 // Random operations draw once more what they drew from `random` on, and then go on from where they were.
 struct Replayed {
   at::Device device;
@@ -70,7 +74,7 @@ namespace {
 struct Work : torch::CustomClassHolder {
   vr1_work work;
   at::Device device;
-  Random random;
+  std::optional<Random> random;
   at::Tensor output;
   std::mutex one_at_a_time;
 
@@ -87,6 +91,11 @@ struct Work : torch::CustomClassHolder {
     }
     const std::unique_ptr<at::Tensor> owned(made);
     return *owned;
+  }
+
+  // Nothing is to be drawn once more where nothing was drawn.
+  void forget_random() {
+    if (random && same(*random, random_of(device))) random.reset();
   }
 };
 
@@ -107,7 +116,8 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
     const auto work = c10::static_intrusive_pointer_cast<Work>(context->saved_data["work"].toCapsule());
     at::Tensor output;
     {
-      const Replayed replayed(work->device, work->random);
+      std::optional<Replayed> replayed;
+      if (work->random) replayed.emplace(work->device, *work->random);
       const at::AutoGradMode collected(true);
       output = work->run(input);
     }
@@ -129,12 +139,11 @@ char *vr1_recomputed(const at::Tensor *input, const vr1_work *closure, at::Tenso
       *out = new at::Tensor(work->run(*input));
       return;
     }
-    {
-      // An input without gradients shows by the output whether anything here collects them; nothing is kept where it does not.
-      const at::AutoGradMode collected(!input->requires_grad());
-      output = work->run(*input);
-    }
-    if (!input->requires_grad() && !output.requires_grad()) {
+    // With gradients collected: the output shows whether anything in the work collects any, and what is drawn in training alone is
+    // drawn now as it will be then.
+    output = work->run(*input);
+    work->forget_random();
+    if (!output.requires_grad()) {
       *out = new at::Tensor(std::move(output));
       return;
     }

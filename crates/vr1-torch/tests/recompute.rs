@@ -58,8 +58,9 @@ fn the_input_alone_is_kept() {
         .unwrap();
         bytes.left
     };
-    let (output, generators) = (1000 * 64 * 4, 8192);
-    assert!(held(false) > 3 * output, "{}", held(false));
+    let output = 1000 * 64 * 4;
+    let generators = 8192; // dropout draws from them
+    assert!(held(false) >= 3 * output, "{}", held(false));
     assert!(held(true) <= output + generators, "{}", held(true));
 }
 

@@ -38,11 +38,12 @@ impl Model {
     ///
     /// # Errors
     /// If the config is unknown or impossible, or the weights do not fit it; every misfit is named, or how the weights are
-    /// quantised where the config says that they are.
+    /// quantised where the config says that they are; if there is no room for them.
     pub fn load(dir: &Path, device: Device, kind: Kind) -> Result<Self> {
         let config = ModelConfig::from_dir(dir)?;
         let quantization = config.quantization();
-        let built = Self::build(config, Loader::from_checkpoint(Checkpoint::open(dir)?, device, kind), kind);
+        let loader = Loader::from_checkpoint(Checkpoint::open(dir)?, device, kind);
+        let built = vr1_torch::guarded(|| Self::build(config, loader, kind)).map_err(Error::from).flatten();
         built.map_err(|error| match (error, quantization) {
             (Error::Weights(vr1_nn::Error::Weights { .. }), Some((key, method))) => {
                 Error::Quantized { path: dir.join("config.json"), key, method }
