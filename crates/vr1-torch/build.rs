@@ -3,14 +3,16 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "src/allocated.cpp",
     "src/attend.cpp",
     "src/attention.cpp",
+    "src/foreach.cpp",
     "src/gradient.cpp",
     "src/graph.cpp",
     "src/recompute.cpp",
     "src/shim.cpp",
+    "src/sums.cpp",
 ];
 const HEADERS: [&str; 5] = [
     "src/attention_dense.h",

@@ -5,13 +5,12 @@ use std::rc::Rc;
 use tch::{Kind, Tensor};
 use vr1_nn::{Derived, Recompute};
 use vr1_rollout::{Group, Sequence, Version};
-use vr1_torch::guarded;
+use vr1_torch::{GradientSums, guarded, take_gradient};
 use vr1_vlm::{Backbone, Batch, Features, Snapshot};
 
 use super::compared::Compared;
 use super::cut::cut;
 use super::features::Encoded;
-use super::gradients::{Gradients, drop_gradients};
 use super::part::{Part, count, parts, sampler_gap};
 use super::score::{check, lists, score};
 use crate::{
@@ -235,7 +234,7 @@ impl Learner {
         parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
         let (mut stats, mut sampler, mut norm) = (Stats::default(), Stats::default(), 0.0);
         for iteration in 0..self.config.iterations {
-            let mut gradients = Gradients::new(self.optimizer.parameters().len());
+            let sums = GradientSums::new(self.optimizer.parameters())?;
             stats = Stats::default();
             for part in &mut parts {
                 let scored = self.scored(part, &mut encoded, &needs, mismatched_kl)?;
@@ -247,13 +246,12 @@ impl Learner {
                     return Err(Error::NotFinite { what: "the loss".into(), step });
                 }
                 value.f_backward()?;
-                gradients.collect(self.optimizer.parameters());
                 stats.fold(&measured);
             }
             if self.config.iterations > 1 && iteration == 0 {
                 *undo = Some(self.optimizer.copy_of_state());
             }
-            norm = self.optimizer.step(gradients.into_sums(), at.done, at.of)?;
+            norm = self.optimizer.step(sums.take(), at.done, at.of)?;
         }
         stats.fold(&sampler);
         let mut metrics = stats.into_values();
@@ -331,6 +329,11 @@ impl Learner {
         self.version = version;
         Ok(())
     }
+}
+
+/// Leaves no gradient on `parameters`.
+fn drop_gradients(parameters: &[Tensor]) {
+    parameters.iter().for_each(|parameter| drop(take_gradient(parameter)));
 }
 
 const OPTIMIZER: &str = "optimizer.safetensors";

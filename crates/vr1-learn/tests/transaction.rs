@@ -176,7 +176,7 @@ fn a_backward_pass_that_breaks_off_leaves_no_gradient() {
     learner.keep_reference().unwrap();
     let before = everything(&learner);
     let error = learner.update(&groups, &signals(&groups), &Stale::default(), FIRST).unwrap_err();
-    assert!(matches!(error, Error::Tch(_)), "{error}");
+    assert!(matches!(error, Error::Torch(_)), "{error}");
     assert_eq!(changed(&before, &everything(&learner)), Vec::<String>::new());
 }
 

@@ -5,6 +5,7 @@ mod allocated;
 mod attend;
 mod attention;
 mod device;
+mod foreach;
 mod gradient;
 mod graph;
 mod groups;
@@ -12,18 +13,21 @@ mod guard;
 mod mapped;
 mod message;
 mod recompute;
+mod sums;
 
 pub use adamw::{AdamWStep, fused_adamw};
 pub use allocated::{Allocated, allocated};
 pub use attend::{Spans, attend, attend_spans, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
+pub use foreach::{foreach_copy, foreach_norm, foreach_scale, foreach_shift};
 pub use gradient::{put_gradient, take_gradient};
 pub use graph::Graph;
 pub use groups::Groups;
 pub use guard::{granted, guarded};
 pub use mapped::MappedFile;
 pub use recompute::recomputed;
+pub use sums::GradientSums;
 
 /// What can go wrong at the border to libtorch and the operating system.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +45,11 @@ pub enum Error {
         reason: String,
     },
     /// Lists of tensors that must be of one length are not.
-    #[error("fused AdamW wants as many {what} as parameters: {found} against {expected}")]
+    #[error("a list of {found} {what} beside one of {expected}")]
     Count {
         /// Which list.
         what: &'static str,
-        /// How many parameters there are.
+        /// How many tensors the other list holds.
         expected: usize,
         /// How many the list holds.
         found: usize,
