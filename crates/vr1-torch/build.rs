@@ -3,8 +3,18 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 6] =
-    ["src/attend.cpp", "src/attention.cpp", "src/gradient.cpp", "src/graph.cpp", "src/segments.cpp", "src/shim.cpp"];
+const SOURCES: [&str; 10] = [
+    "src/allocated.cpp",
+    "src/attend.cpp",
+    "src/attention.cpp",
+    "src/foreach.cpp",
+    "src/gradient.cpp",
+    "src/graph.cpp",
+    "src/recompute.cpp",
+    "src/segments.cpp",
+    "src/shim.cpp",
+    "src/sums.cpp",
+];
 /// Loops of our own, of which no build for debugging may make slow ones: the layers of every model run through them.
 const LOOPS: [&str; 3] = ["src/few_rows.cpp", "src/rotation.cpp", "src/silu_product.cpp"];
 const HEADERS: [&str; 6] = [

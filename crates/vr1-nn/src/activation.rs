@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use vr1_torch::{Gate, gated, silu_product};
+use vr1_torch::{Gate, gated, granted, silu_product};
 
 /// An activation by the name that `hidden_act` has in a checkpoint's config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ impl Activation {
     /// As all operations of tensors do where libtorch refuses them: of unlike shapes, or for want of memory.
     pub fn gate(self, gate: &Tensor, up: &Tensor) -> Tensor {
         match self {
-            Self::Silu => silu_product(gate, up).unwrap_or_else(|error| panic!("{error}")),
+            Self::Silu => granted(silu_product(gate, up)),
             Self::Gelu | Self::QuickGelu => self.forward(gate) * up,
         }
     }
@@ -45,6 +45,6 @@ impl Activation {
             Self::QuickGelu => Gate::QuickGelu,
             Self::Silu => Gate::Silu,
         };
-        gated(gate_up, gate).unwrap_or_else(|error| panic!("{error}"))
+        granted(gated(gate_up, gate))
     }
 }

@@ -48,7 +48,7 @@ impl Linear {
 /// # Panics
 /// As all operations of tensors do where libtorch refuses them: of shapes that do not fit, or for want of memory.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
-    vr1_torch::linear(x, weight, bias).unwrap_or_else(|error| panic!("{error}"))
+    vr1_torch::granted(vr1_torch::linear(x, weight, bias))
 }
 
 /// A table of vectors, one a token id.

@@ -57,19 +57,19 @@ pub struct Loader {
 enum Source {
     Files(Checkpoint),
     Random { seed: u64 },
-    Held(BTreeMap<String, Held>),
+    Held(BTreeMap<String, Parameter>),
 }
 
 /// A parameter of another model, and what becomes of it when it is asked for.
 #[derive(Debug)]
-enum Held {
+enum Parameter {
     Shared(Tensor),
     Copied(Tensor),
     /// With `s · B A` of these added to it.
     Merged(Tensor, Tensor, Tensor, f64),
 }
 
-impl Held {
+impl Parameter {
     fn tensor(&self) -> Tensor {
         match self {
             Self::Shared(tensor) => tensor.shallow_clone(),
@@ -110,9 +110,9 @@ impl Loader {
         let held = held.map(|(name, tensor)| {
             let adaptation = if derived == Derived::Merged { parameters.adaptation(name) } else { None };
             let held = match adaptation {
-                Some((a, b, scale)) => Held::Merged(tensor.detach(), a.detach(), b.detach(), scale),
-                None if derived == Derived::Copy && tensor.requires_grad() => Held::Copied(tensor.detach()),
-                None => Held::Shared(tensor.detach()),
+                Some((a, b, scale)) => Parameter::Merged(tensor.detach(), a.detach(), b.detach(), scale),
+                None if derived == Derived::Copy && tensor.requires_grad() => Parameter::Copied(tensor.detach()),
+                None => Parameter::Shared(tensor.detach()),
             };
             (name.to_owned(), held)
         });
@@ -131,7 +131,7 @@ impl Loader {
         if parameters.adapter().is_some() {
             return Err(Error::Config("the model has an adapter already".to_owned()));
         }
-        let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), Held::Shared(tensor.detach())));
+        let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), Parameter::Shared(tensor.detach())));
         Ok(Self { adapter: Some(adapter), ..Self::new(Source::Held(held.collect()), device, kind) })
     }
 
@@ -183,7 +183,7 @@ impl Loader {
         let tensor = match &self.source {
             Source::Random { seed } => Some(random(*seed, &name, shape, init)),
             // The same architecture asks for the same names.
-            Source::Held(tensors) => tensors.get(&name).map(Held::tensor),
+            Source::Held(tensors) => tensors.get(&name).map(Parameter::tensor),
             Source::Files(checkpoint) => {
                 let found = read(checkpoint, &name, shape, options, &mut state.problems);
                 found.unwrap_or_else(|error| {
@@ -222,7 +222,7 @@ impl Loader {
         let options = (Kind::Float, self.device);
         let tensor = match (source, &self.source) {
             (AdapterSource::Random { seed }, _) => Some(random(*seed, &name, shape, init)),
-            (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Held::tensor),
+            (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Parameter::tensor),
             (AdapterSource::Held, _) => None,
             (AdapterSource::File(checkpoint), _) => {
                 let found = read(checkpoint, &name, shape, options, &mut state.adapter_problems);

@@ -1,5 +1,5 @@
 use tch::{Kind, Tensor};
-use vr1_torch::add_rms_norm;
+use vr1_torch::{add_rms_norm, granted};
 
 use crate::{Init, Path, Residual};
 
@@ -34,10 +34,7 @@ impl RmsNorm {
     pub fn of(&self, residual: &mut Residual) -> Tensor {
         match residual.parts() {
             (sum, None) => self.forward(sum),
-            (sum, Some(waiting)) => {
-                let normed = add_rms_norm(sum, &waiting, &self.weight, self.epsilon);
-                normed.unwrap_or_else(|error| panic!("{error}"))
-            }
+            (sum, Some(waiting)) => granted(add_rms_norm(sum, &waiting, &self.weight, self.epsilon)),
         }
     }
 }
@@ -60,5 +57,10 @@ impl LayerNorm {
     /// `[…, size]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, false)
+    }
+
+    /// The norm of a residual stream.
+    pub fn of(&self, residual: &mut Residual) -> Tensor {
+        self.forward(residual.sum())
     }
 }

@@ -35,6 +35,17 @@ impl Residual {
         self.sum
     }
 
+    /// The same, and the stream goes on.
+    pub fn sum(&mut self) -> &Tensor {
+        self.settle();
+        &self.sum
+    }
+
+    /// Makes the stream what `work` makes of its sum.
+    pub(crate) fn through(&mut self, work: impl FnOnce(&Tensor) -> Tensor) {
+        (self.sum, self.owned) = (work(self.sum()), false);
+    }
+
     /// The sum, and what is still to be added to it, in place.
     pub(crate) fn parts(&mut self) -> (&Tensor, Option<Tensor>) {
         if !self.owned {

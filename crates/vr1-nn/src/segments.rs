@@ -1,9 +1,9 @@
 //! `N` patches of all images, `H` heads, `d` head size.
 
-use std::cell::OnceCell;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tch::{Device, Tensor};
-use vr1_torch::{SegmentEnds, segment_attention};
+use vr1_torch::{SegmentEnds, granted, segment_attention};
 
 use crate::{Heads, attention};
 
@@ -11,12 +11,12 @@ use crate::{Heads, attention};
 ///
 /// Segments of one length that follow each other are one batch; where the device has a kernel for segments side by side,
 /// all are one call.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Segments {
     /// How many segments follow each other, and their length.
     runs: Vec<(i64, i64)>,
     /// Where they end, on the device of the first queries.
-    ends: OnceCell<SegmentEnds>,
+    ends: Arc<Mutex<Option<SegmentEnds>>>,
 }
 
 impl Segments {
@@ -29,7 +29,7 @@ impl Segments {
                 _ => runs.push((1, length)),
             }
         }
-        Self { runs, ends: OnceCell::new() }
+        Self { runs, ends: Arc::default() }
     }
 
     /// Attention of queries, keys and values `[N, H, d]` within each segment, to `[N, H · d]`.
@@ -47,9 +47,9 @@ impl Segments {
             return None;
         }
         let lengths = self.runs.iter().flat_map(|&(count, length)| (0..count).map(move |_| length));
-        let new = || SegmentEnds::new(lengths, query.device()).unwrap_or_else(|error| panic!("{error}"));
-        let out = segment_attention(query, key, value, self.ends.get_or_init(new));
-        Some(out.unwrap_or_else(|error| panic!("{error}"))?.flatten(1, 2))
+        let mut ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = ends.get_or_insert_with(|| granted(SegmentEnds::new(lengths, query.device())));
+        Some(granted(segment_attention(query, key, value, ends))?.flatten(1, 2))
     }
 
     fn in_runs(&self, query: &Tensor, key: &Tensor, value: &Tensor, heads: Heads) -> Tensor {

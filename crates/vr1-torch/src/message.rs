@@ -17,5 +17,5 @@ pub(crate) fn check(message: *mut c_char) -> Result<()> {
         vr1_free(message);
         text
     };
-    Err(Error::Torch(text))
+    Err(Error::thrown(&text))
 }

@@ -26,10 +26,14 @@ impl Layer {
         }
     }
 
-    /// Adds to the stream `x`, `[B, T, D]`; `index` is the layer's number.
-    pub(crate) fn forward(&self, x: &mut Residual, rotation: &Rotation, context: &mut Context<'_>, index: usize) {
+    /// The first half, attention, added to the residual stream `x`, `[B, T, D]`; `index` is the layer's number.
+    pub(crate) fn attend(&self, x: &mut Residual, rotation: &Rotation, context: &mut Context<'_>, index: usize) {
         let seen = self.self_attn.forward(&self.input_layernorm.of(x), rotation, context, index);
         x.add(seen);
+    }
+
+    /// The second half, the MLP.
+    pub(crate) fn feed(&self, x: &mut Residual) {
         let thought = self.mlp.forward(&self.post_attention_layernorm.of(x));
         x.add(thought);
     }

@@ -1,7 +1,7 @@
 //! `B` sequences, `T` tokens, `D` hidden, `V` vocabulary.
 
 use tch::{Device, Tensor};
-use vr1_nn::{Context, Embedding, Init, MultimodalRotary, Path, Residual, Result, RmsNorm, linear};
+use vr1_nn::{Context, Embedding, Held, Init, MultimodalRotary, Path, Recompute, Residual, Result, RmsNorm, linear};
 
 use super::DecoderConfig;
 use super::layer::Layer;
@@ -10,7 +10,7 @@ use super::layer::Layer;
 #[derive(Debug)]
 pub struct Decoder {
     embed_tokens: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<Held<Layer>>,
     norm: RmsNorm,
     lm_head: Tensor,
     rotary: MultimodalRotary,
@@ -26,7 +26,7 @@ impl Decoder {
         let rotary = MultimodalRotary::new(config.heads.dim, &config.rope, device)?;
         let embed_tokens = Embedding::new(&path.sub("embed_tokens"), config.vocab_size, hidden);
         let layers = path.sub("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(&layers.sub(i), config)).collect();
+        let layers = (0..config.num_hidden_layers).map(|i| Held::new(Layer::new(&layers.sub(i), config))).collect();
         let lm_head = if config.tie_word_embeddings {
             root.sub("lm_head").tie("weight", "model.embed_tokens.weight");
             embed_tokens.weight().shallow_clone()
@@ -47,7 +47,19 @@ impl Decoder {
         let rotation = self.rotary.rotation(position_ids, embeds.kind());
         let mut x = Residual::new(embeds);
         for (index, layer) in self.layers.iter().enumerate() {
-            layer.forward(&mut x, &rotation, context, index);
+            match context.recompute() {
+                Some((groups, recompute)) => {
+                    let (rotation, groups) = (rotation.shallow_clone(), groups.clone());
+                    let attend = move |layer: &Layer, x: &mut Residual| {
+                        layer.attend(x, &rotation, &mut Context::groups(&groups, Recompute::None), index);
+                    };
+                    layer.halves(recompute, &mut x, attend, Layer::feed);
+                }
+                None => layer.with(|layer| {
+                    layer.attend(&mut x, &rotation, context, index);
+                    layer.feed(&mut x);
+                }),
+            }
         }
         self.norm.of(&mut x)
     }
