@@ -138,7 +138,13 @@ impl Engine for LocalEngine {
 
     fn poll(&mut self) -> Result<Vec<(Ticket, Group)>> {
         let batch = self.batch();
-        self.complete(&batch).inspect_err(|_| self.queue.clear())
+        let made = vr1_torch::guarded(|| self.complete(&batch)).map_err(|error| match error {
+            error @ vr1_torch::Error::OutOfMemory { .. } => Error::engine(format!(
+                "{error}; decoding takes less with fewer prompts or completions side by side, or shorter ones"
+            )),
+            error => Error::engine(error),
+        });
+        made.flatten().inspect_err(|_| self.queue.clear())
     }
 
     fn load(&mut self, weights: &dyn Weights) -> Result<Version> {

@@ -50,6 +50,17 @@ pub enum Error {
         /// The step, from 1.
         step: u64,
     },
+    /// There was no room for a step.
+    #[error(
+        "step {step}: {source}; nothing was changed. A step takes less with a smaller `tokens_per_micro_batch`, with \
+         `recompute: layers`, with moments of 8 bits or kept on the host (`optimizer.moments`, `optimizer.offload`)"
+    )]
+    OutOfMemory {
+        /// The step, from 1.
+        step: u64,
+        /// Whose memory, and how much was asked for.
+        source: vr1_torch::Error,
+    },
     /// A loss asks for a reference, and none is kept.
     #[error("the loss compares with a reference, and the learner keeps none")]
     NoReference,
@@ -88,6 +99,25 @@ pub enum Error {
     /// From a loss of the user's own.
     #[error("{0}")]
     Own(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// The same error; if it came of a lack of memory, one that says what helps.
+    pub(crate) fn at(self, step: u64) -> Self {
+        let torch = match self {
+            Self::Torch(error) | Self::Vlm(vr1_vlm::Error::Torch(error)) => error,
+            Self::Tch(error)
+            | Self::Ops(vr1_ops::Error::Torch(error))
+            | Self::Grpo(vr1_grpo::Error::Torch(error))
+            | Self::Dpo(vr1_dpo::Error::Torch(error))
+            | Self::Sft(vr1_sft::Error::Torch(error)) => error.into(),
+            other => return other,
+        };
+        match torch {
+            source @ vr1_torch::Error::OutOfMemory { .. } => Self::OutOfMemory { step, source },
+            other => Self::Torch(other),
+        }
+    }
 }
 
 /// The result of this crate's functions.

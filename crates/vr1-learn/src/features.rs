@@ -2,6 +2,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use vr1_nn::Recompute;
 use vr1_processor::Patches;
 use vr1_vlm::{Backbone, Batch, Features};
 
@@ -16,13 +17,14 @@ pub(crate) struct Encoded {
     of_model: Kept,
     of_reference: Kept,
     shared: bool,
+    recompute: Recompute,
 }
 
 impl Encoded {
     /// Nothing yet, of `model` and what it is compared with.
-    pub(crate) fn new(model: &dyn Backbone, reference: Option<&dyn Backbone>) -> Self {
+    pub(crate) fn new(model: &dyn Backbone, reference: Option<&dyn Backbone>, recompute: Recompute) -> Self {
         let shared = reference.is_some_and(|reference| share_what_is_frozen(model, reference));
-        Self { shared, ..Self::default() }
+        Self { shared, recompute, ..Self::default() }
     }
 
     /// The features of a batch's media, in order, made by the model that is trained. They carry gradients where its tower
@@ -35,7 +37,7 @@ impl Encoded {
         let collected = gradients_are_collected();
         // Only features that could carry a gradient show whether they would.
         let mut passing = Kept::new();
-        for (patches, features) in missing.iter().zip(tch::with_grad(|| model.encode(&missing))?) {
+        for (patches, features) in missing.iter().zip(tch::with_grad(|| model.encode(&missing, self.recompute))?) {
             let trained = features.tokens.requires_grad() || features.side.iter().any(tch::Tensor::requires_grad);
             let kept = if trained { &mut passing } else { &mut self.of_model };
             let features = if collected { features } else { features.detached() };
@@ -50,7 +52,7 @@ impl Encoded {
         let shared = if self.shared { &self.of_model } else { &nothing };
         let missing = missing(batch, &[shared, &self.of_reference]);
         if !missing.is_empty() {
-            let made = tch::no_grad(|| reference.encode(&missing))?.into_iter().map(Rc::new);
+            let made = tch::no_grad(|| reference.encode(&missing, Recompute::None))?.into_iter().map(Rc::new);
             self.of_reference.extend(missing.iter().map(Arc::as_ptr).zip(made));
         }
         Ok(found(batch, &[shared, &self.of_reference]))

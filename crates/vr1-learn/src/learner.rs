@@ -3,14 +3,14 @@ use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use vr1_nn::Derived;
+use vr1_nn::{Derived, Recompute};
 use vr1_rollout::{Group, Sequence, Version};
+use vr1_torch::{GradientSums, guarded, take_gradient};
 use vr1_vlm::{Backbone, Batch, Features, Snapshot};
 
 use super::compared::Compared;
 use super::cut::cut;
 use super::features::Encoded;
-use super::gradients::{Gradients, drop_gradients};
 use super::part::{Part, count, parts, sampler_gap};
 use super::score::{check, lists, score};
 use crate::{
@@ -26,6 +26,8 @@ pub struct LearnerConfig {
     pub optimizer: OptimizerConfig,
     /// Tokens whose gradients are computed at once; the gradient does not depend on it. 0: all of a step.
     pub tokens_per_micro_batch: usize,
+    /// What the backward pass computes again instead of keeping it; the gradient does not depend on it.
+    pub recompute: Recompute,
     /// Updates made from one set of sequences, μ.
     pub iterations: u64,
     /// What losses compare with.
@@ -35,7 +37,8 @@ pub struct LearnerConfig {
 impl Default for LearnerConfig {
     fn default() -> Self {
         let (freeze, optimizer, reference) = (Vec::new(), OptimizerConfig::default(), ReferenceConfig::default());
-        Self { freeze, optimizer, tokens_per_micro_batch: 0, iterations: 1, reference }
+        let recompute = Recompute::None;
+        Self { freeze, optimizer, tokens_per_micro_batch: 0, recompute, iterations: 1, reference }
     }
 }
 
@@ -124,7 +127,7 @@ impl Learner {
     /// # Errors
     /// If there is no room.
     pub fn keep_reference(&mut self) -> Result<()> {
-        self.compared.set(self.config.reference.begin(self.model.as_ref())?, false);
+        self.compared.set(guarded(|| self.config.reference.begin(self.model.as_ref()))??, false);
         Ok(())
     }
 
@@ -133,7 +136,7 @@ impl Learner {
     /// # Errors
     /// If there is no room.
     pub fn renew_reference(&mut self) -> Result<()> {
-        self.compared.set(self.model.derive(Derived::Copy)?, true);
+        self.compared.set(guarded(|| self.model.derive(Derived::Copy))??, true);
         Ok(())
     }
 
@@ -164,13 +167,13 @@ impl Learner {
     /// `d = log π − log drawn` over their tokens before the first step.
     ///
     /// # Errors
-    /// If a sequence does not fit the model or the loss, there is nothing to learn from, or a loss or gradient is not
-    /// finite. Parameters, moments and gradients are then as they were.
+    /// If a sequence does not fit the model or the loss, there is nothing to learn from, a loss or gradient is not finite,
+    /// or there is no room. Parameters, moments and gradients are then as they were.
     pub fn update(&mut self, groups: &[Group], signals: &Signals, loss: &dyn Loss, at: Step) -> Result<Update> {
         // What lies on parameters from elsewhere is no part of this step.
         drop_gradients(self.optimizer.parameters());
         let mut undo = None;
-        let done = self.steps(groups, signals, loss, at, &mut undo);
+        let done = guarded(|| self.steps(groups, signals, loss, at, &mut undo)).map_err(Error::from).flatten();
         drop_gradients(self.optimizer.parameters());
         match done {
             Ok(metrics) => {
@@ -182,7 +185,7 @@ impl Learner {
                 if let Some(before) = undo {
                     self.optimizer.put_back(&before);
                 }
-                Err(error)
+                Err(error.at(at.done + 1))
             }
         }
     }
@@ -203,7 +206,7 @@ impl Learner {
     }
 
     fn nothing_encoded(&self) -> Encoded {
-        Encoded::new(self.model.as_ref(), self.compared.reference().map(Rc::as_ref))
+        Encoded::new(self.model.as_ref(), self.compared.reference().map(Rc::as_ref), self.config.recompute)
     }
 
     fn steps(
@@ -228,9 +231,10 @@ impl Learner {
             false => None,
         };
         let mut parts = parts(groups, signals, &needs, self.config.tokens_per_micro_batch, self.model.device())?;
+        parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
         let (mut stats, mut sampler, mut norm) = (Stats::default(), Stats::default(), 0.0);
         for iteration in 0..self.config.iterations {
-            let mut gradients = Gradients::new(self.optimizer.parameters().len());
+            let sums = GradientSums::new(self.optimizer.parameters())?;
             stats = Stats::default();
             for part in &mut parts {
                 let scored = self.scored(part, &mut encoded, &needs, mismatched_kl)?;
@@ -242,13 +246,12 @@ impl Learner {
                     return Err(Error::NotFinite { what: "the loss".into(), step });
                 }
                 value.f_backward()?;
-                gradients.collect(self.optimizer.parameters());
                 stats.fold(&measured);
             }
             if self.config.iterations > 1 && iteration == 0 {
                 *undo = Some(self.optimizer.copy_of_state());
             }
-            norm = self.optimizer.step(gradients.into_sums(), at.done, at.of)?;
+            norm = self.optimizer.step(sums.take(), at.done, at.of)?;
         }
         stats.fold(&sampler);
         let mut metrics = stats.into_values();
@@ -326,6 +329,11 @@ impl Learner {
         self.version = version;
         Ok(())
     }
+}
+
+/// Leaves no gradient on `parameters`.
+fn drop_gradients(parameters: &[Tensor]) {
+    parameters.iter().for_each(|parameter| drop(take_gradient(parameter)));
 }
 
 const OPTIMIZER: &str = "optimizer.safetensors";

@@ -11,7 +11,7 @@ use crate::features::Encoded;
 use crate::{Error, Needs, Reach, Result};
 
 /// Tokens whose logits are held at once.
-const CHUNK: i64 = 4096;
+const CHUNK: i64 = 1024;
 
 /// Numbers of trained tokens laid out in rows.
 #[derive(Debug)]

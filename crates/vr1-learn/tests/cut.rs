@@ -229,7 +229,7 @@ fn a_prompts_sequences_have_its_hidden_states_once() {
     assert_eq!(batch.targets.len(), 51 - 3);
     let model: Rc<dyn Backbone> = Rc::new(model("qwen2_vl_1", Kind::Float));
     let media: Vec<_> = batch.media.iter().map(|media| media.patches.clone()).collect();
-    let features = model.encode(&media).unwrap();
+    let features = model.encode(&media, vr1_nn::Recompute::None).unwrap();
     let hidden = model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap();
     assert_eq!(hidden.size(), [48, Tensor::size(model.lm_head())[1]]);
 }

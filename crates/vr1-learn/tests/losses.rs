@@ -30,7 +30,7 @@ fn logits(model: &Model, groups: &[Group]) -> (Tensor, Tensor) {
     let pieces: Vec<Piece<'_>> = groups.iter().map(Piece::whole).collect();
     let batch = Batch::new(&pieces).unwrap();
     let media: Vec<_> = batch.media.iter().map(|media| media.patches.clone()).collect();
-    let features = model.encode(&media).unwrap();
+    let features = model.encode(&media, vr1_nn::Recompute::None).unwrap();
     let hidden = model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap();
     (model.logits(&hidden), Tensor::from_slice(&batch.targets))
 }

@@ -7,7 +7,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use tiny::{FIRST, Failing, Linear, changed, group, learner, mixed, model, plain, prompt, signals, steady, step};
+use tiny::{
+    FIRST, Failing, Linear, changed, group, learner, mixed, model, plain, prompt, signals, state, steady, step,
+};
 use vr1_dpo::{DpoConfig, KtoConfig, ReferenceFreeConfig, ReferenceFreeLoss};
 use vr1_learn::{
     Counts, Error, JudgedLoss, Learner, LearnerConfig, Loss, Needs, PairLoss, PreferenceLoss, ReferenceConfig, Result,
@@ -174,7 +176,7 @@ fn a_backward_pass_that_breaks_off_leaves_no_gradient() {
     learner.keep_reference().unwrap();
     let before = everything(&learner);
     let error = learner.update(&groups, &signals(&groups), &Stale::default(), FIRST).unwrap_err();
-    assert!(matches!(error, Error::Tch(_)), "{error}");
+    assert!(matches!(error, Error::Torch(_)), "{error}");
     assert_eq!(changed(&before, &everything(&learner)), Vec::<String>::new());
 }
 
@@ -277,4 +279,43 @@ fn a_learner_that_could_learn_nothing_is_refused() {
     let reference = ReferenceConfig::Ema { decay: 1.0 };
     let error = new(LearnerConfig { reference, ..LearnerConfig::default() }).unwrap_err();
     assert_eq!(error.to_string(), "reference.decay is 1, and must be in [0, 1)");
+}
+
+/// A loss that asks for more memory than there is, at its second call.
+struct Giant(std::cell::Cell<usize>);
+
+impl Loss for Giant {
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+
+    fn loss(&self, scored: &Scored, counts: &Counts) -> Result<(Tensor, Stats)> {
+        if self.0.replace(self.0.get() + 1) == 1 {
+            let _ = Tensor::zeros([1 << 50], (Kind::Float, tch::Device::Cpu));
+        }
+        Linear::default().loss(scored, counts)
+    }
+}
+
+#[test]
+fn a_step_that_finds_no_memory_changes_nothing_and_says_what_helps() {
+    for iterations in [1, 2] {
+        let config = LearnerConfig {
+            optimizer: steady(1e-3),
+            tokens_per_micro_batch: if iterations == 1 { 60 } else { 0 },
+            iterations,
+            ..LearnerConfig::default()
+        };
+        let mut learner = learner(model("qwen2_vl_1", Kind::Float), config);
+        let before = state(&learner);
+        let groups = mixed();
+        let error = learner.update(&groups, &signals(&groups), &Giant(0.into()), step(4)).unwrap_err();
+        assert!(matches!(error, Error::OutOfMemory { step: 5, .. }), "{error:?}");
+        let text = error.to_string();
+        for said in ["step 5: the machine is out of memory: 4194304.00 GiB", "tokens_per_micro_batch", "recompute"] {
+            assert!(text.contains(said), "{text}");
+        }
+        assert_eq!(changed(&before, &state(&learner)), Vec::<String>::new());
+        learner.update(&groups, &signals(&groups), &Linear::default(), step(4)).unwrap();
+    }
 }

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
+use vr1_torch::{Gate, gated, granted, silu_product};
 
 /// An activation by the name that `hidden_act` has in a checkpoint's config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,5 +22,29 @@ impl Activation {
             Self::QuickGelu => x * (x * 1.702).sigmoid(),
             Self::Silu => x.silu(),
         }
+    }
+
+    /// The activation of `gate` times `up`.
+    ///
+    /// # Panics
+    /// As all operations of tensors do where libtorch refuses them: of unlike shapes, or for want of memory.
+    pub fn gate(self, gate: &Tensor, up: &Tensor) -> Tensor {
+        match self {
+            Self::Silu => granted(silu_product(gate, up)),
+            Self::Gelu | Self::QuickGelu => self.forward(gate) * up,
+        }
+    }
+
+    /// The same of gate and up side by side, `[…, 2F]` to `[…, F]`, without gradients.
+    ///
+    /// # Panics
+    /// As [`gate`](Self::gate).
+    pub fn gated(self, gate_up: &Tensor) -> Tensor {
+        let gate = match self {
+            Self::Gelu => Gate::Gelu,
+            Self::QuickGelu => Gate::QuickGelu,
+            Self::Silu => Gate::Silu,
+        };
+        granted(gated(gate_up, gate))
     }
 }

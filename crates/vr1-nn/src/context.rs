@@ -2,9 +2,9 @@
 //! heads, `K` key-value heads, `d` head size.
 
 use tch::{Device, Kind, Tensor};
-use vr1_torch::{Groups, attend, attend_spans, merge_attention, shared_prefix_attention};
+use vr1_torch::{Groups, attend, attend_spans, granted, merge_attention, shared_prefix_attention};
 
-use crate::{GrowingCache, Heads, LayerKeyValues, Prefix, attention, causal_mask, padding_mask};
+use crate::{GrowingCache, Heads, LayerKeyValues, Prefix, Recompute, attention, causal_mask, padding_mask};
 
 /// What a forward pass attends to; a language model's layers hand it their queries, keys and values and need not know
 /// whether they run over prompts, over groups of sequences in training, or over one sampled token.
@@ -16,7 +16,7 @@ pub struct Context<'a> {
 #[derive(Debug)]
 enum Seen<'a> {
     Prompts { lengths: Vec<i64>, mask: Tensor, padding: Option<Tensor>, layers: Vec<LayerKeyValues> },
-    Groups(&'a Groups),
+    Groups(&'a Groups, Recompute),
     Sampling { prefix: &'a Prefix, cache: &'a mut GrowingCache },
 }
 
@@ -33,8 +33,17 @@ impl<'a> Context<'a> {
 
     /// Groups of sequences that lie ragged in one row: each prompt sees itself causally, each sequence its prompt and
     /// itself. The prompt's keys and values are read by all sequences, forwards and backwards, and copied for none.
-    pub fn groups(groups: &'a Groups) -> Self {
-        Self { seen: Seen::Groups(groups) }
+    /// Layers keep for the backward pass what `recompute` says.
+    pub fn groups(groups: &'a Groups, recompute: Recompute) -> Self {
+        Self { seen: Seen::Groups(groups, recompute) }
+    }
+
+    /// The groups, if this is a pass over such, and what is kept of it.
+    pub fn recompute(&self) -> Option<(&'a Groups, Recompute)> {
+        match &self.seen {
+            Seen::Groups(groups, recompute) => Some((*groups, *recompute)),
+            Seen::Prompts { .. } | Seen::Sampling { .. } => None,
+        }
     }
 
     /// One more token of each completion, seeing its prompt and what `cache` holds; its keys and values are appended.
@@ -53,7 +62,7 @@ impl<'a> Context<'a> {
                 layers.push(LayerKeyValues { key, value });
                 out
             }
-            Seen::Groups(groups) => {
+            Seen::Groups(groups, _) => {
                 let [q, k, v] = [query, &key, &value].map(|x| x.squeeze_dim(0));
                 let out = granted(shared_prefix_attention(&q, &k, &v, groups));
                 out.flatten(1, 2).unsqueeze(0)
@@ -90,12 +99,7 @@ impl<'a> Context<'a> {
             Seen::Prompts { lengths, padding, layers, .. } => {
                 Some(Prefix { layers, mask: padding, lengths, next_positions })
             }
-            Seen::Groups(_) | Seen::Sampling { .. } => None,
+            Seen::Groups(..) | Seen::Sampling { .. } => None,
         }
     }
-}
-
-/// What the border to libtorch gives; shapes and kinds were checked when the batch was made.
-fn granted<T>(result: vr1_torch::Result<T>) -> T {
-    result.unwrap_or_else(|error| panic!("{error}"))
 }

@@ -15,27 +15,40 @@ pub enum Bias {
 /// `y = x Wᵀ + b`, with what a LoRA adapter adds where the loader has one for this layer.
 #[derive(Debug)]
 pub struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    lora: Option<Lora>,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Option<Tensor>,
+    pub(crate) lora: Option<Lora>,
 }
 
 impl Linear {
     /// A layer with `weight` `[outputs, inputs]` and, where it has one, `bias` `[outputs]` at `path`.
     pub fn new(path: &Path<'_>, inputs: i64, outputs: i64, bias: Bias) -> Self {
-        let weight = path.get("weight", &[outputs, inputs], Init::Normal((1.0 / inputs as f64).sqrt()));
+        let weight = path.get("weight", &[outputs, inputs], Self::init(inputs));
         let bias = (bias == Bias::With).then(|| path.get("bias", &[outputs], Init::Zeros));
         Self { weight, bias, lora: path.lora(inputs, outputs) }
     }
 
+    /// How a weight that reads so many numbers starts.
+    pub(crate) fn init(inputs: i64) -> Init {
+        Init::Normal((1.0 / inputs as f64).sqrt())
+    }
+
     /// `[…, inputs]` to `[…, outputs]`.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        let y = x.linear(&self.weight, self.bias.as_ref());
+        let y = linear(x, &self.weight, self.bias.as_ref());
         match &self.lora {
             Some(lora) => (&y + lora.forward(x)).to_kind(y.kind()),
             None => y,
         }
     }
+}
+
+/// `x Wᵀ + b` for `x` `[…, inputs]`, a matrix `[outputs, inputs]` and a vector `[outputs]`, all of one kind: `[…, outputs]`.
+///
+/// # Panics
+/// As all operations of tensors do where libtorch refuses them: of shapes that do not fit, or for want of memory.
+pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Tensor {
+    vr1_torch::granted(vr1_torch::linear(x, weight, bias))
 }
 
 /// A table of vectors, one a token id.

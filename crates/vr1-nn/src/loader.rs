@@ -8,8 +8,9 @@ use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter::AdapterSource;
+use crate::adjoining::joint;
 use crate::checkpoint::nested_name;
-use crate::lora::Lora;
+use crate::lora::{Lora, merge};
 use crate::parameters::{LORA_A, LORA_B, is_adapter};
 use crate::{Adapter, Checkpoint, Error, Parameters, Problems, Result};
 
@@ -29,12 +30,13 @@ pub enum Init {
 /// A model that is made of another's parameters; none of its own collect gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Derived {
-    /// A model that stays as it is while the other is trained: what collects gradients there is copied, and all else,
-    /// which nothing moves, is shared.
+    /// A model that stays as it is while the other is trained: what collects gradients there is copied, with what adjoins
+    /// it in one [`Projections`](crate::Projections), and all else, which nothing moves, is shared.
     Copy,
     /// The model without its adapter; it shares every parameter.
     Base,
-    /// The model with its adapter merged into the layers that it adapts; it shares all others.
+    /// The model with its adapter merged into the layers that it adapts; it shares all others but those that adjoin one of
+    /// them in one [`Projections`](crate::Projections).
     Merged,
 }
 
@@ -55,7 +57,26 @@ pub struct Loader {
 enum Source {
     Files(Checkpoint),
     Random { seed: u64 },
-    Held(BTreeMap<String, Tensor>),
+    Held(BTreeMap<String, Parameter>),
+}
+
+/// A parameter of another model, and what becomes of it when it is asked for.
+#[derive(Debug)]
+enum Parameter {
+    Shared(Tensor),
+    Copied(Tensor),
+    /// With `s · B A` of these added to it.
+    Merged(Tensor, Tensor, Tensor, f64),
+}
+
+impl Parameter {
+    fn tensor(&self) -> Tensor {
+        match self {
+            Self::Shared(tensor) => tensor.shallow_clone(),
+            Self::Copied(tensor) => tensor.copy(),
+            Self::Merged(tensor, a, b, scale) => tch::no_grad(|| merge(tensor, a, b, *scale)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -87,12 +108,13 @@ impl Loader {
     pub fn deriving(parameters: &Parameters, derived: Derived, device: Device, kind: Kind) -> Result<Self> {
         let held = parameters.iter().filter(|(name, _)| derived == Derived::Copy || !is_adapter(name));
         let held = held.map(|(name, tensor)| {
-            let tensor = match derived {
-                Derived::Copy if tensor.requires_grad() => tensor.detach().copy(),
-                Derived::Copy | Derived::Base => tensor.detach(),
-                Derived::Merged => tch::no_grad(|| parameters.merged(name, tensor)).detach(),
+            let adaptation = if derived == Derived::Merged { parameters.adaptation(name) } else { None };
+            let held = match adaptation {
+                Some((a, b, scale)) => Parameter::Merged(tensor.detach(), a.detach(), b.detach(), scale),
+                None if derived == Derived::Copy && tensor.requires_grad() => Parameter::Copied(tensor.detach()),
+                None => Parameter::Shared(tensor.detach()),
             };
-            (name.to_owned(), tensor)
+            (name.to_owned(), held)
         });
         let mut loader = Self::new(Source::Held(held.collect()), device, kind);
         if let (Derived::Copy, Some(config)) = (derived, parameters.adapter()) {
@@ -109,7 +131,7 @@ impl Loader {
         if parameters.adapter().is_some() {
             return Err(Error::Config("the model has an adapter already".to_owned()));
         }
-        let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), tensor.detach()));
+        let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), Parameter::Shared(tensor.detach())));
         Ok(Self { adapter: Some(adapter), ..Self::new(Source::Held(held.collect()), device, kind) })
     }
 
@@ -161,7 +183,7 @@ impl Loader {
         let tensor = match &self.source {
             Source::Random { seed } => Some(random(*seed, &name, shape, init)),
             // The same architecture asks for the same names.
-            Source::Held(tensors) => tensors.get(&name).map(Tensor::shallow_clone),
+            Source::Held(tensors) => tensors.get(&name).map(Parameter::tensor),
             Source::Files(checkpoint) => {
                 let found = read(checkpoint, &name, shape, options, &mut state.problems);
                 found.unwrap_or_else(|error| {
@@ -173,13 +195,34 @@ impl Loader {
         state.keep(name, tensor, options)
     }
 
+    /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet.
+    fn get_adjoining(&self, parts: &[(String, Vec<i64>)], init: Init) -> Vec<Tensor> {
+        let own: Vec<Tensor> = parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init)).collect();
+        if own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape) || joint(&own).is_some() {
+            return own;
+        }
+        let mut state = self.state.borrow_mut();
+        let rows: Vec<i64> = own.iter().map(|tensor| tensor.size()[0]).collect();
+        match tch::no_grad(|| Tensor::f_cat(&own, 0).and_then(|whole| whole.f_split_with_sizes(&rows, 0))) {
+            Ok(views) => {
+                let names = parts.iter().map(|(name, _)| name.clone());
+                state.tensors.extend(names.zip(views.iter().map(Tensor::shallow_clone)));
+                views
+            }
+            Err(error) => {
+                state.failure.get_or_insert(error.into());
+                own
+            }
+        }
+    }
+
     /// One of the two matrices of an adapter; they are f32 whatever the model is.
     fn get_adapter(&self, source: &AdapterSource, name: String, shape: &[i64], init: Init) -> Tensor {
         let mut state = self.state.borrow_mut();
         let options = (Kind::Float, self.device);
         let tensor = match (source, &self.source) {
             (AdapterSource::Random { seed }, _) => Some(random(*seed, &name, shape, init)),
-            (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Tensor::shallow_clone),
+            (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Parameter::tensor),
             (AdapterSource::Held, _) => None,
             (AdapterSource::File(checkpoint), _) => {
                 let found = read(checkpoint, &name, shape, options, &mut state.adapter_problems);
@@ -277,6 +320,13 @@ impl Path<'_> {
     /// The parameter `name` at this place, of exactly this shape.
     pub fn get(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
         self.loader.get(self.join(name), shape, init)
+    }
+
+    /// The parameter `name` at each of the `places` below this one, each of its number of rows `[rows, rest…]`. They adjoin in
+    /// memory, whatever the model is made of: [`joint`](crate::adjoining::joint) sees one tensor in them.
+    pub(crate) fn get_adjoining(&self, places: &[(&str, i64)], name: &str, rest: &[i64], init: Init) -> Vec<Tensor> {
+        let part = |&(place, rows): &(&str, i64)| (self.sub(place).join(name), [&[rows], rest].concat());
+        self.loader.get_adjoining(&places.iter().map(part).collect::<Vec<_>>(), init)
     }
 
     /// Says that the parameter `name` at this place is the one called `of`; files may hold it a second time, the same.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tch::{Kind, Tensor};
+use vr1_torch::gradients_collected;
 
 use crate::{Error, Result, read_config};
 
@@ -278,8 +279,7 @@ impl Lora {
     /// `s · B A x`, in f32.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
         let x = x.to_kind(Kind::Float);
-        // Where gradients are collected and nobody switched them off. (A view says yes even then, a product does not.)
-        let training = self.dropout > 0.0 && (self.a.narrow(0, 0, 1) * 1.0).requires_grad();
+        let training = self.dropout > 0.0 && self.a.requires_grad() && gradients_collected();
         let x = if training { x.dropout(self.dropout, true) } else { x };
         x.linear(&self.a, None::<&Tensor>).linear(&self.b, None::<&Tensor>) * self.scale
     }

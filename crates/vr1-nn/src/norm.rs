@@ -1,8 +1,9 @@
 use tch::{Kind, Tensor};
+use vr1_torch::{add_rms_norm, granted};
 
-use crate::{Init, Path};
+use crate::{Init, Path, Residual};
 
-/// `x / √(mean(x²) + ε) · w` (Zhang & Sennrich, [arXiv:1910.07467](https://arxiv.org/abs/1910.07467)), computed in f32.
+/// `x / √(mean(x²) + ε) · w` (Zhang & Sennrich, [arXiv:1910.07467](https://arxiv.org/abs/1910.07467)), computed in f32 (f64 for f64).
 #[derive(Debug)]
 pub struct RmsNorm {
     weight: Tensor,
@@ -17,13 +18,24 @@ impl RmsNorm {
 
     /// `[…, size]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Tensor {
-        // A GPU has one kernel for it, which computes in f32 too.
-        if x.kind() == Kind::Float || x.device().is_cuda() {
+        // A GPU has one kernel for it, which computes narrow kinds in f32 too.
+        if matches!(x.kind(), Kind::Float | Kind::Double) || x.device().is_cuda() {
             return x.rms_norm(self.weight.size(), Some(&self.weight), self.epsilon);
         }
         let wide = x.to_kind(Kind::Float);
         let scale = (wide.square().mean_dim(-1, true, Kind::Float) + self.epsilon).rsqrt();
         (wide * scale).to_kind(x.kind()) * &self.weight
+    }
+
+    /// The norm of a residual stream, to which what waits is added on the way.
+    ///
+    /// # Panics
+    /// As all operations of tensors do where libtorch refuses them: where what was added is of another shape.
+    pub fn of(&self, residual: &mut Residual) -> Tensor {
+        match residual.parts() {
+            (sum, None) => self.forward(sum),
+            (sum, Some(waiting)) => granted(add_rms_norm(sum, &waiting, &self.weight, self.epsilon)),
+        }
     }
 }
 
@@ -45,5 +57,10 @@ impl LayerNorm {
     /// `[…, size]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         x.layer_norm(self.weight.size(), Some(&self.weight), Some(&self.bias), self.epsilon, false)
+    }
+
+    /// The norm of a residual stream.
+    pub fn of(&self, residual: &mut Residual) -> Tensor {
+        self.forward(residual.sum())
     }
 }

@@ -131,16 +131,8 @@ impl Parameters {
         std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
     }
 
-    /// A parameter with what the adapter adds to it, where there is something.
-    pub(crate) fn merged(&self, name: &str, tensor: &Tensor) -> Tensor {
-        match self.adaptation(name) {
-            Some((a, b, scale)) => merge(tensor, a, b, scale),
-            None => tensor.shallow_clone(),
-        }
-    }
-
     /// The two matrices that adapt a parameter, and the scale of their product.
-    fn adaptation(&self, name: &str) -> Option<(&Tensor, &Tensor, f64)> {
+    pub(crate) fn adaptation(&self, name: &str) -> Option<(&Tensor, &Tensor, f64)> {
         let layer = name.strip_suffix(".weight")?;
         let part = |end: &str| self.tensors.get(&format!("{layer}.{end}"));
         Some((part(LORA_A)?, part(LORA_B)?, self.adapter.as_ref()?.scale()))

@@ -1,6 +1,7 @@
 //! `B` sequences, `T` tokens, `N` patches, `d` head size.
 
 use tch::{Device, Kind, Tensor};
+use vr1_torch::{granted, rotate};
 
 use crate::{Error, Result, Rope};
 
@@ -18,12 +19,19 @@ impl Rotation {
         Self { cos: angles.cos().to_kind(kind), sin: angles.sin().to_kind(kind) }
     }
 
+    /// The same rotation; its tensors are shared.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
     /// `x cos + rotate_half(x) sin` for `x` `[…, T, H, d]`, where `rotate_half([a, b]) = [−b, a]`; computed in the wider
     /// of both kinds, given in that of `x`.
+    ///
+    /// # Panics
+    /// As all operations of tensors do where libtorch refuses them: where the rotation is of other tokens.
     pub fn apply(&self, x: &Tensor) -> Tensor {
-        let halves = x.chunk(2, -1);
-        let turned = Tensor::cat(&[-&halves[1], halves[0].shallow_clone()], -1);
-        (x * &self.cos + turned * &self.sin).to_kind(x.kind())
+        granted(rotate(x, &self.cos, &self.sin))
     }
 }
 

@@ -67,7 +67,7 @@ fn groups_in_one_row_are_each_sequence_alone() {
     let length = |layers: &Vec<Layer>| layers[0][0].size()[0];
     let lengths = families.iter().map(|f| (length(&f.prompt), f.completions.iter().map(length).collect()));
     let groups = Groups::new(lengths).unwrap();
-    let mut context = Context::groups(&groups);
+    let mut context = Context::groups(&groups, vr1_nn::Recompute::None);
     for layer in 0..LAYERS {
         let all = |i: usize| {
             let rows = families.iter().flat_map(|f| std::iter::once(&f.prompt).chain(&f.completions));

@@ -36,7 +36,7 @@ unsafe extern "C" {
 /// One AdamW step over all parameters in a single kernel, in place.
 ///
 /// `m ← β₁m + (1−β₁)g`, `v ← β₂v + (1−β₂)g²`, `p ← p − η·λ·p − η·m̂ / (√v̂ + ε)` with the bias-corrected moments of
-/// step `t`; `steps[i]`, a float scalar, is increased by one *before* use, so it starts at zero.
+/// step `t`, which is what `steps[i]` holds, a float scalar: 1 at the first step.
 ///
 /// # Shapes
 /// `gradients[i]`, `exp_avgs[i]` and `exp_avg_sqs[i]` have the shape and kind of `parameters[i]`; all tensors are on one
@@ -63,8 +63,6 @@ pub fn fused_adamw(
     if parameters.is_empty() {
         return Ok(()); // libtorch finds no kernel for an empty list
     }
-    // libtorch increments the steps outside of its fused kernel; so do we.
-    tch::no_grad(|| steps.iter().for_each(|step| drop(step.shallow_clone().g_add_scalar_(1))));
     let pointers = |list: &[Tensor]| list.iter().map(|t| t.as_ptr().cast::<u8>()).collect::<Vec<_>>();
     let (p, g, m, v, s) =
         (pointers(parameters), pointers(gradients), pointers(exp_avgs), pointers(exp_avg_sqs), pointers(steps));

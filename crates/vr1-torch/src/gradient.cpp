@@ -1,5 +1,6 @@
 // The slot of a leaf where its gradient lies, which tch can read alone.
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 
 #include <utility>
 
@@ -18,4 +19,6 @@ at::Tensor *vr1_take_gradient(const at::Tensor *tensor) {
 void vr1_put_gradient(const at::Tensor *tensor, const at::Tensor *gradient) {
   if (tensor->defined()) tensor->unsafeGetTensorImpl()->mutable_grad() = gradient ? *gradient : at::Tensor();
 }
+
+bool vr1_gradients_collected() { return at::GradMode::is_enabled(); }
 }

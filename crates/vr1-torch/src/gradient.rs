@@ -8,6 +8,7 @@ use crate::{Error, Result, described};
 unsafe extern "C" {
     fn vr1_take_gradient(tensor: *const c_void) -> *mut c_void;
     fn vr1_put_gradient(tensor: *const c_void, gradient: *const c_void);
+    fn vr1_gradients_collected() -> bool;
 }
 
 /// Moves the gradient out of a leaf, which has none afterwards; `None` where there is none.
@@ -47,4 +48,17 @@ pub fn put_gradient(tensor: &Tensor, gradient: Option<&Tensor>) -> Result<()> {
     // SAFETY: both tensors outlive the call, and the gradient fits.
     unsafe { vr1_put_gradient(tensor.as_ptr().cast(), gradient) };
     Ok(())
+}
+
+/// Whether what is computed on this thread is recorded for a backward pass where a tensor asks for it: not within
+/// [`tch::no_grad`].
+///
+/// # Example
+/// ```
+/// assert!(vr1_torch::gradients_collected());
+/// assert!(!tch::no_grad(vr1_torch::gradients_collected));
+/// ```
+pub fn gradients_collected() -> bool {
+    // SAFETY: it reads a flag of the thread.
+    unsafe { vr1_gradients_collected() }
 }

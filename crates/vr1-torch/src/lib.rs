@@ -1,39 +1,57 @@
 #![doc = include_str!("../README.md")]
 
 mod adamw;
+mod allocated;
 mod attend;
 mod attention;
 mod device;
 mod driver;
+mod foreach;
 mod gated;
 mod gradient;
 mod graph;
 mod group_attention;
 mod groups;
+mod guard;
 mod kernels;
+mod linear;
 mod mapped;
 mod message;
 mod norm;
 mod nvrtc;
+mod recompute;
 mod rotate;
+mod rotation;
 mod sample;
+mod segments;
+mod silu_product;
 mod split;
+mod sums;
 mod uniforms;
 
 pub use adamw::{AdamWStep, fused_adamw};
+pub use allocated::{Allocated, allocated};
 pub use attend::{Spans, attend, attend_spans, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
+pub use foreach::{foreach_copy, foreach_norm, foreach_scale, foreach_shift};
 pub use gated::{Gate, gated};
-pub use gradient::{put_gradient, take_gradient};
+pub use gradient::{gradients_collected, put_gradient, take_gradient};
 pub use graph::Graph;
 pub use group_attention::{OwnKeys, SharedKeys, group_attention};
 pub use groups::Groups;
 pub use kernels::{Kernel, leave_out_kernels};
+pub use guard::{granted, guarded};
+pub use linear::linear;
 pub use mapped::MappedFile;
 pub use norm::add_rms_norm;
+pub use recompute::recomputed;
 pub use rotate::rotate_into_cache;
+pub use rotation::rotate;
 pub use sample::{Draw, Drawn, sample};
+pub use segments::{SegmentEnds, segment_attention};
+pub use silu_product::silu_product;
+pub use sums::GradientSums;
 pub use uniforms::uniforms;
 
 /// What can go wrong at the border to libtorch and the operating system.
@@ -52,11 +70,11 @@ pub enum Error {
         reason: String,
     },
     /// Lists of tensors that must be of one length are not.
-    #[error("fused AdamW wants as many {what} as parameters: {found} against {expected}")]
+    #[error("a list of {found} {what} beside one of {expected}")]
     Count {
         /// Which list.
         what: &'static str,
-        /// How many parameters there are.
+        /// How many tensors the other list holds.
         expected: usize,
         /// How many the list holds.
         found: usize,
@@ -96,7 +114,7 @@ pub enum Error {
     /// Spans of keys that are none.
     #[error("attend_spans: {0}")]
     Spans(String),
-    /// Tensors or numbers of a part of a decoding step do not fit together.
+    /// Tensors do not fit what a function does.
     #[error("{function}: {reason}")]
     Unfit {
         /// The function that was called.
@@ -123,12 +141,20 @@ pub enum Error {
         /// What is there.
         found: usize,
     },
+    /// An operation found no memory for a tensor.
+    #[error("{device} is out of memory: {wanted} more were asked for")]
+    OutOfMemory {
+        /// Whose memory; of a GPU also how much it has, and how much of it is free.
+        device: String,
+        /// How much was asked for.
+        wanted: String,
+    },
     /// libtorch threw an exception.
     #[error("libtorch: {0}")]
     Torch(String),
     /// libtorch refused an operation.
     #[error("libtorch: {0}")]
-    Tch(#[from] tch::TchError),
+    Tch(tch::TchError),
     /// A file could not be opened or mapped.
     #[error("{path}: {source}")]
     Io {
@@ -137,6 +163,15 @@ pub enum Error {
         /// The operating system's reason.
         source: std::io::Error,
     },
+}
+
+impl From<tch::TchError> for Error {
+    fn from(error: tch::TchError) -> Self {
+        match error {
+            tch::TchError::Torch(text) => Self::thrown(&text),
+            error => Self::Tch(error),
+        }
+    }
 }
 
 /// The result of this crate's functions.

@@ -14,7 +14,7 @@ unsafe extern "C" {
 pub(crate) fn check(message: *mut c_char) -> Result<()> {
     match taken(message) {
         None => Ok(()),
-        Some(text) => Err(Error::Torch(text)),
+        Some(text) => Err(Error::thrown(&text)),
     }
 }
 

@@ -6,25 +6,31 @@ use serde::Deserialize;
 use serde_json::Value;
 use vr1_dpo::preference_pairs;
 use vr1_learn::{Loss, PreferenceLoss, Signals, Step};
+use vr1_processor::Processor;
 use vr1_reward::Program;
 use vr1_rollout::{Group, Sampling};
 
-use super::draw::{Deck, Draw, Drawing};
-use super::grpo::{Setting, ask};
+use super::ahead::{Ahead, Wanted};
+use super::ask::{Asked, Completed, room};
+use super::draw::{Deck, Draw, Drawing, Drawn};
+use super::grpo::Setting;
 use super::pairs::Pairs;
 use super::pool::{Pool, Pooled};
 use super::prompting::Prompting;
-use super::rewards::{lengths, reward, rollouts};
+use super::rewards::{Rewarded, lengths, rollouts};
 use crate::recipe::{DpoObjective, PairSource};
 use crate::{Collected, Error, Objective, Result, Run};
 
 /// Preference pairs: written ones, or the best against the worst of what the model itself says; at once or in rounds.
 pub struct Dpo {
     config: DpoObjective,
-    written: Option<Pairs>,
-    prompting: Prompting,
+    written: Option<Arc<Pairs>>,
+    prompting: Arc<Prompting>,
     reward: Arc<Program>,
     draw: Draw,
+    /// The next step's pairs that are written, or what is asked in it.
+    pairs_ahead: Ahead<Vec<Group>>,
+    asked_ahead: Ahead<Asked>,
     loss: PreferenceLoss,
     /// The pairs that were sampled at the start of this round.
     pool: Pool,
@@ -52,10 +58,12 @@ impl Dpo {
         let draw = Draw::new(vec![Deck { samples, weight: 1.0, stage: 0 }], setting.seed)?;
         Ok(Self {
             config: config.clone(),
-            written,
-            prompting: Prompting::new(setting.prompt)?,
+            written: written.map(Arc::new),
+            prompting: Arc::new(Prompting::new(setting.prompt)?),
             reward: setting.reward.clone(),
             draw,
+            pairs_ahead: Ahead::default(),
+            asked_ahead: Ahead::default(),
             loss: config.preference_loss(),
             pool: Pool::default(),
             seed: setting.seed,
@@ -67,11 +75,26 @@ impl Dpo {
         let PairSource::Sampled { group_size, sampling, rule, margin, on_error, .. } = &self.config.pairs else {
             unreachable!("pairs that are written are not sampled")
         };
-        let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
+        let wanted = self.wanted();
         let sampling = Sampling { seed: self.seed, ..sampling.clone() };
-        let asked = ask(run, &self.prompting, &drawn, *group_size, &sampling)?;
+        let room = room(run, &sampling);
+        let asked = match self.asked_ahead.take(&mut self.draw, &wanted, &run.processor) {
+            Some(asked) => asked?,
+            None => {
+                let drawn = self.draw.next(wanted.count, &wanted.stages)?;
+                Asked::new(drawn, &self.prompting, &run.processor, room)?
+            }
+        };
+        // A round asks all at its start.
+        if self.config.rounds == 1 && at.done + 1 < at.of {
+            let prompting = self.prompting.clone();
+            self.asked_ahead.begin(&mut self.draw, wanted, &run.processor, move |drawn, processor| {
+                Asked::new(drawn, &prompting, processor, room)
+            });
+        }
+        let Completed { drawn, groups: asked, scored } = asked.completed(run, *group_size, &sampling, &self.reward)?;
         let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
-        let mut rewarded = reward(&self.reward, *on_error, &samples, &asked, at.done + 1)?;
+        let mut rewarded = Rewarded::new(*on_error, &samples, scored, at.done + 1)?;
         let mut metrics = rewarded.metrics();
         metrics.extend(lengths(&asked));
         let warnings = std::mem::take(&mut rewarded.warnings);
@@ -112,10 +135,23 @@ impl Dpo {
         Ok(told)
     }
 
-    fn written(&mut self, pairs: &Pairs, run: &Run) -> Result<Vec<Group>> {
-        let drawn = self.draw.next(self.config.pairs_per_step, &[1.0])?;
-        let processor = &run.processor;
-        drawn.par_iter().map(|drawn| pairs.group(drawn.key, processor)).collect()
+    fn written(&mut self, pairs: &Arc<Pairs>, run: &Run, at: Step) -> Result<Vec<Group>> {
+        let (wanted, pairs) = (self.wanted(), pairs.clone());
+        let make = move |drawn: Vec<Drawn>, processor: &Processor| {
+            drawn.par_iter().map(|drawn| pairs.group(drawn.key, processor)).collect::<Result<Vec<Group>>>()
+        };
+        let groups = match self.pairs_ahead.take(&mut self.draw, &wanted, &run.processor) {
+            Some(groups) => groups?,
+            None => make(self.draw.next(wanted.count, &wanted.stages)?, &run.processor)?,
+        };
+        if at.done + 1 < at.of {
+            self.pairs_ahead.begin(&mut self.draw, wanted, &run.processor, make);
+        }
+        Ok(groups)
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { count: self.config.pairs_per_step, stages: vec![1.0] }
     }
 }
 
@@ -125,12 +161,8 @@ impl Objective for Dpo {
         if round.number > 0 && round.place == 0 && self.loss.needs().reference {
             run.learner.renew_reference()?;
         }
-        let mut collected = match (self.written.take(), self.config.rounds) {
-            (Some(pairs), _) => {
-                let groups = self.written(&pairs, run);
-                self.written = Some(pairs);
-                Collected { groups: groups?, ..Collected::default() }
-            }
+        let mut collected = match (self.written.clone(), self.config.rounds) {
+            (Some(pairs), _) => Collected { groups: self.written(&pairs, run, at)?, ..Collected::default() },
             (None, 1) => self.sampled(run, at)?,
             (None, _) => {
                 let told = if round.place == 0 { self.fill(run, at, round.steps)? } else { Collected::default() };

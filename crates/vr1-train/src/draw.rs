@@ -39,6 +39,27 @@ pub(crate) struct Draw {
     orders: Vec<Option<(u64, Vec<u32>)>>,
 }
 
+/// Samples that are to be drawn.
+pub(crate) struct Deal {
+    picked: Vec<(Deck, SampleKey)>,
+    after: Drawing,
+}
+
+impl Deal {
+    /// Reads them.
+    pub(crate) fn read(self) -> Result<Vec<Drawn>> {
+        let read = |(deck, key): (Deck, SampleKey)| {
+            Ok(Drawn { sample: deck.samples.get(key.index as usize)?, key, stage: deck.stage })
+        };
+        self.picked.into_par_iter().map(read).collect()
+    }
+
+    /// How far the draw is with them.
+    pub(crate) fn after(&self) -> &Drawing {
+        &self.after
+    }
+}
+
 /// How many samples were drawn of each set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,12 +99,23 @@ impl Draw {
 
     /// The next `count` samples; `stages` weighs the stages.
     pub(crate) fn next(&mut self, count: usize, stages: &[f64]) -> Result<Vec<Drawn>> {
-        let picked: Vec<(usize, SampleKey)> = (0..count).map(|_| self.pick(stages)).collect::<Result<_>>()?;
-        let read = |(deck, key): (usize, SampleKey)| {
-            let deck = &self.decks[deck];
-            Ok(Drawn { sample: deck.samples.get(key.index as usize)?, key, stage: deck.stage })
-        };
-        picked.into_par_iter().map(read).collect()
+        let deal = self.deal(count, stages)?;
+        self.advance(deal.after().clone());
+        deal.read()
+    }
+
+    /// Which samples the next `count` are; they are not drawn yet.
+    pub(crate) fn deal(&mut self, count: usize, stages: &[f64]) -> Result<Deal> {
+        let before = self.drawn.clone();
+        let picked = (0..count).map(|_| self.pick(stages)).collect::<Result<Vec<_>>>();
+        let after = std::mem::replace(&mut self.drawn, before);
+        let picked = picked?.into_iter().map(|(deck, key)| (self.decks[deck].clone(), key)).collect();
+        Ok(Deal { picked, after })
+    }
+
+    /// Goes on from where a deal left off.
+    pub(crate) fn advance(&mut self, after: Drawing) {
+        self.drawn = after;
     }
 
     fn pick(&mut self, stages: &[f64]) -> Result<(usize, SampleKey)> {

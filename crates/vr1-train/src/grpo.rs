@@ -8,21 +8,25 @@ use vr1_grpo::{
 };
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
 use vr1_reward::{Outcome, Program};
-use vr1_rollout::{Group, Request, Sampling};
+use vr1_rollout::{Group, Sampling};
 
+use super::ahead::{Ahead, Wanted};
+use super::ask::{Asked, Completed, room};
+use super::course::Course;
 use super::draw::{Deck, Draw, Drawing, Drawn};
 use super::prompting::Prompting;
-use super::rewards::{Rewarded, lengths, reward, rollouts};
+use super::rewards::{Rewarded, lengths, rollouts};
 use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
 use crate::{Collected, Error, Objective, Result, Run};
 
 /// Group relative policy optimisation and its family: samples, prompts, groups of completions, rewards, advantages.
 pub struct Grpo {
     config: GrpoObjective,
-    prompting: Prompting,
+    prompting: Arc<Prompting>,
     reward: Arc<Program>,
     draw: Draw,
-    curriculum: Box<dyn Curriculum>,
+    course: Course,
+    ahead: Ahead<Asked>,
     loss: Box<dyn Loss>,
     /// The term that says whether a completion solved its sample, and above what.
     solved: (String, f64),
@@ -63,7 +67,7 @@ impl Grpo {
         let sampled = config.sampling.temperature;
         let temperature = if sampled > 0.0 { sampled } else { 1.0 };
         let loss = Box::new(PolicyLoss { config: config.loss, temperature });
-        let prompting = Prompting::new(setting.prompt)?;
+        let prompting = Arc::new(Prompting::new(setting.prompt)?);
         if let Advantages::PerReward { weights, .. } = &config.advantages {
             let known: Vec<&str> = setting.reward.term_names().collect();
             if let Some(unknown) = weights.keys().find(|term| !known.contains(&term.as_str())) {
@@ -73,13 +77,14 @@ impl Grpo {
             }
         }
         let (reward, solved, seed) = (setting.reward.clone(), setting.solved.clone(), setting.seed);
-        Ok(Self { config: config.clone(), prompting, reward, draw, curriculum, loss, solved, seed })
+        let (config, course) = (config.clone(), Course::new(curriculum));
+        Ok(Self { config, prompting, reward, draw, course, ahead: Ahead::default(), loss, solved, seed })
     }
 
     /// The same with a curriculum of the user's own.
     #[must_use]
     pub fn with_curriculum(self, curriculum: Box<dyn Curriculum>) -> Self {
-        Self { curriculum, ..self }
+        Self { course: Course::new(curriculum), ..self }
     }
 
     /// The same that asks samples of the user's own.
@@ -89,7 +94,7 @@ impl Grpo {
     pub fn with_samples(self, samples: Arc<dyn Dataset>) -> Result<Self> {
         let draw = Draw::new(vec![Deck { samples, weight: 1.0, stage: 0 }], self.seed)?;
         let curriculum = CurriculumSchedule::default().build(1, 1)?;
-        Ok(Self { draw, curriculum, ..self })
+        Ok(Self { draw, course: Course::new(curriculum), ..self })
     }
 
     /// The same with a loss of the user's own; signals are advantages.
@@ -98,15 +103,33 @@ impl Grpo {
         Self { loss, ..self }
     }
 
-    /// Groups of completions of `count` further samples, rewarded.
-    fn round(&mut self, run: &mut Run, count: usize, stages: &[f64], at: Step) -> Result<Round> {
-        let drawn = self.draw.next(count, stages)?;
+    /// Groups of completions of further samples, rewarded.
+    fn round(&mut self, run: &mut Run, wanted: &Wanted, at: Step) -> Result<Round> {
         let sampling = Sampling { seed: self.seed, ..self.config.sampling.clone() };
-        let groups = ask(run, &self.prompting, &drawn, self.config.group_size, &sampling)?;
+        let asked = match self.ahead.take(&mut self.draw, wanted, &run.processor) {
+            Some(asked) => asked?,
+            None => {
+                let drawn = self.draw.next(wanted.count, &wanted.stages)?;
+                Asked::new(drawn, &self.prompting, &run.processor, room(run, &sampling))?
+            }
+        };
+        let Completed { drawn, groups, scored } =
+            asked.completed(run, self.config.group_size, &sampling, &self.reward)?;
         let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
-        let rewarded = reward(&self.reward, self.config.on_error, &samples, &groups, at.done + 1)?;
+        let rewarded = Rewarded::new(self.config.on_error, &samples, scored, at.done + 1)?;
         self.observe(&drawn, &rewarded);
         Ok(Round { drawn, groups, rewarded })
+    }
+
+    /// Has the next step's samples read and made into prompts while this one is learnt from.
+    fn look_ahead(&mut self, run: &Run, at: Step) {
+        if at.done + 1 < at.of {
+            let wanted = Wanted { count: self.config.prompts_per_step, stages: self.course.ahead(at.done + 1) };
+            let (prompting, room) = (self.prompting.clone(), room(run, &self.config.sampling));
+            self.ahead.begin(&mut self.draw, wanted, &run.processor, move |drawn, processor| {
+                Asked::new(drawn, &prompting, processor, room)
+            });
+        }
     }
 
     fn observe(&mut self, drawn: &[Drawn], rewarded: &Rewarded) {
@@ -116,21 +139,22 @@ impl Grpo {
             let scored: Vec<f64> = scored.filter(|value| !value.is_nan()).collect();
             if !scored.is_empty() {
                 let solved = scored.iter().filter(|value| *value > above).count() as f64 / scored.len() as f64;
-                self.curriculum.observe(drawn.stage, solved);
+                self.course.observe(drawn.stage, solved);
             }
         }
     }
 
     /// Rounds until there are enough groups that teach something, or no more rounds are allowed.
     fn rounds(&mut self, run: &mut Run, at: Step) -> Result<(Round, u64)> {
-        let (wanted, stages) = (self.config.prompts_per_step, self.curriculum.weights(at.done));
-        let mut all = self.round(run, wanted, &stages, at)?;
+        let mut wanted = Wanted { count: self.config.prompts_per_step, stages: self.course.weights(at.done) };
+        let mut all = self.round(run, &wanted, at)?;
         for round in 0..self.config.refill_rounds {
             let idle = self.idle(&all);
             if idle == 0 {
                 return Ok((all, round));
             }
-            let more = self.round(run, idle, &stages, at)?;
+            wanted.count = idle;
+            let more = self.round(run, &wanted, at)?;
             self.refill(&mut all, more);
         }
         Ok((all, self.config.refill_rounds))
@@ -203,22 +227,6 @@ fn value(outcome: &Outcome, term: &str) -> f32 {
     outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value).unwrap_or(f32::NAN)
 }
 
-/// Prompts of what was drawn, completed.
-pub(crate) fn ask(
-    run: &mut Run,
-    prompting: &Prompting,
-    drawn: &[Drawn],
-    completions: usize,
-    sampling: &Sampling,
-) -> Result<Vec<Group>> {
-    let limit = run.learner.model().max_tokens().saturating_sub(sampling.max_completion_tokens);
-    let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
-    let prompts = prompting.prompts(&samples, &run.processor, limit)?;
-    let requests = prompts.into_iter().zip(drawn);
-    let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
-    Ok(run.engine()?.generate(requests.collect())?)
-}
-
 /// Samples with their groups and rewards.
 struct Round {
     drawn: Vec<Drawn>,
@@ -231,6 +239,7 @@ impl Objective for Grpo {
         let begun = std::time::Instant::now();
         let (mut round, refills) = self.rounds(run, at)?;
         let sampled = begun.elapsed().as_secs_f64();
+        self.look_ahead(run, at);
         let signals = self.advantages(run, &round)?;
         let whole = self.config.truncated == Truncated::Trained;
         let finished = round.groups.iter().flat_map(Group::sequences).map(|s| whole || s.finished());
@@ -267,13 +276,13 @@ impl Objective for Grpo {
     }
 
     fn state(&self) -> Value {
-        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.curriculum.state() })
+        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.course.state() })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         let (drawn, curriculum) = drawn_state(state)?;
         self.draw.resume(drawn)?;
-        Ok(self.curriculum.restore(&curriculum)?)
+        self.course.restore(&curriculum)
     }
 }
 

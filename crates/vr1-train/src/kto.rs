@@ -6,9 +6,10 @@ use serde_json::Value;
 use vr1_data::JudgedSet;
 use vr1_learn::{JudgedLoss, Loss, Signals, Step};
 use vr1_processor::{Layout, Processor, PromptRequest};
-use vr1_rollout::{Group, SampleKey};
+use vr1_rollout::Group;
 
-use super::draw::{Deck, Draw};
+use super::ahead::{Ahead, Wanted};
+use super::draw::{Deck, Draw, Drawn};
 use super::pairs::{Numbered, answered, beside, messages};
 use crate::recipe::KtoObjective;
 use crate::{Collected, Error, Objective, Result, Run};
@@ -18,6 +19,7 @@ pub struct Kto {
     rows: Arc<JudgedSet>,
     draw: Draw,
     answers_per_step: usize,
+    ahead: Ahead<Vec<(Group, f32)>>,
     loss: JudgedLoss,
 }
 
@@ -36,24 +38,35 @@ impl Kto {
         let rows = Arc::new(JudgedSet::open(&config.path, &beside(&config.path, &config.images))?);
         let samples = Arc::new(Numbered { name: rows.name().to_owned(), len: rows.len() });
         let draw = Draw::new(vec![Deck { samples, weight: 1.0, stage: 0 }], seed)?;
-        Ok(Self { rows, draw, answers_per_step: config.answers_per_step, loss: JudgedLoss { config: config.loss } })
-    }
-
-    fn group(&self, key: SampleKey, processor: &Processor) -> Result<(Group, f32)> {
-        let row = self.rows.get(key.index as usize)?;
-        let before = messages(&row.prompt, &row.sample);
-        let request = PromptRequest { sample: &row.sample.id, messages: &before, layout: Layout::Chat, prefill: "" };
-        let group = answered(key, processor, &request, &[messages(&row.completion, &row.sample)])?;
-        Ok((group, f32::from(u8::from(row.desirable))))
+        let loss = JudgedLoss { config: config.loss };
+        Ok(Self { rows, draw, answers_per_step: config.answers_per_step, ahead: Ahead::default(), loss })
     }
 }
 
+/// Answers as groups of one, and whether each is liked.
+fn groups(rows: &JudgedSet, drawn: &[Drawn], processor: &Processor) -> Result<Vec<(Group, f32)>> {
+    let group = |drawn: &Drawn| {
+        let row = rows.get(drawn.key.index as usize)?;
+        let before = messages(&row.prompt, &row.sample);
+        let request = PromptRequest { sample: &row.sample.id, messages: &before, layout: Layout::Chat, prefill: "" };
+        let group = answered(drawn.key, processor, &request, &[messages(&row.completion, &row.sample)])?;
+        Ok((group, f32::from(u8::from(row.desirable))))
+    };
+    drawn.par_iter().map(group).collect()
+}
+
 impl Objective for Kto {
-    fn collect(&mut self, run: &mut Run, _at: Step) -> Result<Collected> {
-        let drawn = self.draw.next(self.answers_per_step, &[1.0])?;
-        let processor = &run.processor;
-        let made: Vec<(Group, f32)> =
-            drawn.par_iter().map(|drawn| self.group(drawn.key, processor)).collect::<Result<_>>()?;
+    fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
+        let wanted = Wanted { count: self.answers_per_step, stages: vec![1.0] };
+        let made = match self.ahead.take(&mut self.draw, &wanted, &run.processor) {
+            Some(made) => made?,
+            None => groups(&self.rows, &self.draw.next(wanted.count, &wanted.stages)?, &run.processor)?,
+        };
+        if at.done + 1 < at.of {
+            let rows = self.rows.clone();
+            let make = move |drawn: Vec<Drawn>, processor: &Processor| groups(&rows, &drawn, processor);
+            self.ahead.begin(&mut self.draw, wanted, &run.processor, make);
+        }
         let (groups, liked): (Vec<Group>, Vec<f32>) = made.into_iter().unzip();
         let share = liked.iter().sum::<f32>() / liked.len().max(1) as f32;
         let metrics = BTreeMap::from([("desirable".to_owned(), f64::from(share))]);

@@ -1,5 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod ahead;
+mod ask;
+mod complete;
+mod course;
 mod document;
 mod dpo;
 mod draw;

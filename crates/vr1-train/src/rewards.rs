@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use vr1_data::Sample;
 use vr1_reward::{Outcome, Program, Rollout as Judged};
@@ -21,6 +20,9 @@ pub enum OnError {
     Stop,
 }
 
+/// What a reward says of the completions of a group.
+pub(crate) type Scored = Vec<vr1_reward::Result<Outcome>>;
+
 /// What a reward said of the completions of a step.
 pub(crate) struct Rewarded {
     /// A list for each group.
@@ -32,45 +34,10 @@ pub(crate) struct Rewarded {
     errors: usize,
 }
 
-/// Scores the sequences of groups, each group of its sample, side by side.
-pub(crate) fn reward(
-    program: &Program,
-    on_error: OnError,
-    samples: &[&Sample],
-    groups: &[Group],
-    step: u64,
-) -> Result<Rewarded> {
-    let score = |(sample, group): (&&Sample, &Group)| {
-        let rollouts: Vec<Judged<'_>> =
-            group.sequences().iter().map(|sequence| judged(sample, group, sequence)).collect();
-        program.outcomes(&rollouts)
-    };
-    let scored: Vec<Vec<_>> = samples.par_iter().zip(groups.par_iter()).map(score).collect();
-    let (mut outcomes, mut warnings) = (Vec::with_capacity(groups.len()), Vec::new());
-    let (mut missing, mut errors) = (0, 0);
-    for (sample, results) in samples.iter().zip(scored) {
-        let mut group = Vec::with_capacity(results.len());
-        for (completion, result) in results.into_iter().enumerate() {
-            let fault = result.as_ref().map_or_else(|error| Some(error.clone()), |outcome| outcome.reward().err());
-            if let Some(reason) = fault {
-                let place = format!("step {step}: the reward of completion {completion} of `{}`: {reason}", sample.id);
-                if on_error == OnError::Stop {
-                    return Err(Error::Recipe(place));
-                }
-                errors += usize::from(result.is_err());
-                missing += 1;
-                warnings.push(place);
-            }
-            group.push(result.unwrap_or_default());
-        }
-        outcomes.push(group);
-    }
-    // One is told in full; a broken judge would fill the screen otherwise.
-    warnings.truncate(1);
-    if missing > 1 {
-        warnings.push(format!("step {step}: {missing} completions have no reward and take no part"));
-    }
-    Ok(Rewarded { outcomes, warnings, missing, errors })
+/// What a reward says of each sequence of a group of `sample`.
+pub(crate) fn score(program: &Program, sample: &Sample, group: &Group) -> Scored {
+    let rollouts: Vec<Judged<'_>> = group.sequences().iter().map(|sequence| judged(sample, group, sequence)).collect();
+    program.outcomes(&rollouts)
 }
 
 pub(crate) fn judged<'a>(sample: &'a Sample, group: &'a Group, sequence: &'a Sequence) -> Judged<'a> {
@@ -85,6 +52,39 @@ pub(crate) fn judged<'a>(sample: &'a Sample, group: &'a Group, sequence: &'a Seq
 }
 
 impl Rewarded {
+    /// What was said of the groups of `samples` in `step`.
+    ///
+    /// # Errors
+    /// Where a completion has no reward and the recipe has it stop.
+    pub(crate) fn new(on_error: OnError, samples: &[&Sample], scored: Vec<Scored>, step: u64) -> Result<Self> {
+        let (mut outcomes, mut warnings) = (Vec::with_capacity(scored.len()), Vec::new());
+        let (mut missing, mut errors) = (0, 0);
+        for (sample, results) in samples.iter().zip(scored) {
+            let mut group = Vec::with_capacity(results.len());
+            for (completion, result) in results.into_iter().enumerate() {
+                let fault = result.as_ref().map_or_else(|error| Some(error.clone()), |outcome| outcome.reward().err());
+                if let Some(reason) = fault {
+                    let place =
+                        format!("step {step}: the reward of completion {completion} of `{}`: {reason}", sample.id);
+                    if on_error == OnError::Stop {
+                        return Err(Error::Recipe(place));
+                    }
+                    errors += usize::from(result.is_err());
+                    missing += 1;
+                    warnings.push(place);
+                }
+                group.push(result.unwrap_or_default());
+            }
+            outcomes.push(group);
+        }
+        // One is told in full; a broken judge would fill the screen otherwise.
+        warnings.truncate(1);
+        if missing > 1 {
+            warnings.push(format!("step {step}: {missing} completions have no reward and take no part"));
+        }
+        Ok(Self { outcomes, warnings, missing, errors })
+    }
+
     /// The totals of all completions in order; NaN where there is none, which takes no part.
     pub(crate) fn totals(&self) -> Vec<f32> {
         self.outcomes.iter().flatten().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect()

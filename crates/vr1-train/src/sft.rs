@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::Value;
@@ -7,6 +8,8 @@ use vr1_learn::{ImitationLoss, Loss, Signals, Step};
 use vr1_processor::Processor;
 use vr1_rollout::{Group, Sequence};
 
+use super::ahead::{Ahead, Wanted};
+use super::course::Course;
 use super::document::Document;
 use super::draw::{Deck, Draw, Drawn};
 use super::grpo::drawn_state;
@@ -15,10 +18,11 @@ use crate::{Collected, Objective, Result, Run};
 
 /// Imitation: documents, each a group of one.
 pub struct Sft {
-    documents: Vec<Document>,
+    documents: Arc<Vec<Document>>,
     draw: Draw,
     documents_per_step: usize,
-    curriculum: Box<dyn Curriculum>,
+    course: Course,
+    ahead: Ahead<Vec<Group>>,
     loss: ImitationLoss,
 }
 
@@ -37,21 +41,31 @@ impl Sft {
         let (documents, draw) = corpus(config, seed)?;
         let curriculum = config.curriculum.build(draw.stages(), steps)?;
         let loss = ImitationLoss { config: config.loss };
-        Ok(Self { documents, draw, documents_per_step: config.documents_per_step, curriculum, loss })
+        Ok(Self {
+            documents: Arc::new(documents),
+            draw,
+            documents_per_step: config.documents_per_step,
+            course: Course::new(curriculum),
+            ahead: Ahead::default(),
+            loss,
+        })
     }
 
     /// The same with a curriculum of the user's own.
     #[must_use]
     pub fn with_curriculum(self, curriculum: Box<dyn Curriculum>) -> Self {
-        Self { curriculum, ..self }
+        Self { course: Course::new(curriculum), ..self }
     }
 }
 
-/// A document as a group of one.
-fn group(documents: &[Document], drawn: &Drawn, processor: &Processor) -> Result<Group> {
-    let document = &documents[drawn.key.dataset as usize];
-    let supervised = document.supervised(&drawn.sample, processor)?;
-    Ok(Group::new(drawn.key, vec![Sequence::document(&supervised)?])?)
+/// Documents as groups of one.
+fn groups(documents: &[Document], drawn: &[Drawn], processor: &Processor) -> Result<Vec<Group>> {
+    let group = |drawn: &Drawn| {
+        let document = &documents[drawn.key.dataset as usize];
+        let supervised = document.supervised(&drawn.sample, processor)?;
+        Ok(Group::new(drawn.key, vec![Sequence::document(&supervised)?])?)
+    };
+    drawn.par_iter().map(group).collect()
 }
 
 fn corpus(config: &SftObjective, seed: u64) -> Result<(Vec<Document>, Draw)> {
@@ -80,11 +94,17 @@ pub fn words(config: &SftObjective, seed: u64, count: usize) -> Result<Vec<Strin
 
 impl Objective for Sft {
     fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
-        let stages = self.curriculum.weights(at.done);
-        let drawn = self.draw.next(self.documents_per_step, &stages)?;
-        let (documents, processor) = (&self.documents, &run.processor);
-        let groups: Vec<Group> =
-            drawn.par_iter().map(|drawn| group(documents, drawn, processor)).collect::<Result<_>>()?;
+        let wanted = |stages| Wanted { count: self.documents_per_step, stages };
+        let now = wanted(self.course.weights(at.done));
+        let groups = match self.ahead.take(&mut self.draw, &now, &run.processor) {
+            Some(groups) => groups?,
+            None => groups(&self.documents, &self.draw.next(now.count, &now.stages)?, &run.processor)?,
+        };
+        if at.done + 1 < at.of {
+            let (next, documents) = (wanted(self.course.ahead(at.done + 1)), self.documents.clone());
+            let make = move |drawn: Vec<Drawn>, processor: &Processor| self::groups(&documents, &drawn, processor);
+            self.ahead.begin(&mut self.draw, next, &run.processor, make);
+        }
         let tokens: usize = groups.iter().map(|g| g.prompt().len() + g.sequences()[0].ids().len()).sum();
         let signals = Signals::new(vec![1.0; groups.len()]);
         let metrics = BTreeMap::from([("tokens".to_owned(), tokens as f64)]);
@@ -96,12 +116,12 @@ impl Objective for Sft {
     }
 
     fn state(&self) -> Value {
-        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.curriculum.state() })
+        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.course.state() })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         let (drawn, curriculum) = drawn_state(state)?;
         self.draw.resume(drawn)?;
-        Ok(self.curriculum.restore(&curriculum)?)
+        self.course.restore(&curriculum)
     }
 }

@@ -4,13 +4,14 @@
 use std::fmt::Debug;
 
 use tch::{Device, Tensor};
-use vr1_nn::{Activation, Bias, Error, Heads, Init, Linear, Path, Result, Rotation, vision_rotation};
+use vr1_nn::{Activation, Bias, Error, Heads, Init, Linear, Path, Recompute, Result, Rotation, vision_rotation};
 
 /// A vision encoder: patches to tokens of the language model.
 pub trait VisionTower: Debug + Send {
     /// Flattened patches `pixel_values` `[N, channels · frames · patch²]` of images and videos whose grids of frames, rows
-    /// and columns are `grid_thw`, to features `[M, D]` in the same order, `M = N / merge²`.
-    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]]) -> Tensor;
+    /// and columns are `grid_thw`, to features `[M, D]` in the same order, `M = N / merge²`. Blocks
+    /// keep for the backward pass what `recompute` says.
+    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]], recompute: Recompute) -> Tensor;
 }
 
 /// What a `vision_config` says, checked; a tower is built from it.

@@ -52,7 +52,7 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
 fn features_are_those_of_transformers() {
     for (name, read) in TOWERS {
         let (pixel_values, grids, features) = expected(name);
-        let error = worst(&tower(name, read).forward(&pixel_values, &grids), &features);
+        let error = worst(&tower(name, read).forward(&pixel_values, &grids, vr1_nn::Recompute::None), &features);
         assert!(error < 1e-4, "{name}: {error}");
     }
 }
@@ -62,11 +62,11 @@ fn an_image_alone_has_the_features_it_has_among_others() {
     for (name, read) in TOWERS {
         let tower = tower(name, read);
         let (pixel_values, grids, _) = expected(name);
-        let together = tower.forward(&pixel_values, &grids);
+        let together = tower.forward(&pixel_values, &grids, vr1_nn::Recompute::None);
         let (mut patch, mut token) = (0, 0);
         for grid in grids {
             let patches: i64 = grid.iter().product();
-            let alone = tower.forward(&pixel_values.narrow(0, patch, patches), &[grid]);
+            let alone = tower.forward(&pixel_values.narrow(0, patch, patches), &[grid], vr1_nn::Recompute::None);
             let error = worst(&alone, &together.narrow(0, token, patches / 4));
             assert!(error < 1e-5, "{name} {grid:?}: {error}");
             patch += patches;
@@ -83,8 +83,8 @@ fn a_frame_sees_no_other() {
         // The second piece is a video of three frames of 24 patches, after 60 of the first.
         assert_eq!(grids[1], [3, 6, 4]);
         let video = pixel_values.narrow(0, 60, 72);
-        let whole = tower.forward(&video, &[grids[1]]);
-        let second = tower.forward(&video.narrow(0, 24, 24), &[[1, 6, 4]]);
+        let whole = tower.forward(&video, &[grids[1]], vr1_nn::Recompute::None);
+        let second = tower.forward(&video.narrow(0, 24, 24), &[[1, 6, 4]], vr1_nn::Recompute::None);
         assert!(worst(&whole.narrow(0, 6, 6), &second) < 1e-5, "{name}");
     }
 }

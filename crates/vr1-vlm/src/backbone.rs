@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Derived, GrowingCache, Parameters, Prefix};
+use vr1_nn::{Derived, GrowingCache, Parameters, Prefix, Recompute, linear};
 use vr1_processor::{Patches, Prompt};
 
 use crate::{Batch, Result};
@@ -61,11 +61,12 @@ pub trait Backbone: Debug {
     /// If it is not: an id beyond the vocabulary, or pictures cut otherwise.
     fn check(&self, prompt: &Prompt) -> Result<()>;
 
-    /// Encodes pictures and videos, all in one pass: the features of each.
+    /// Encodes pictures and videos, all in one pass: the features of each. Blocks keep for the backward pass what
+    /// `recompute` says.
     ///
     /// # Errors
     /// If the model takes none.
-    fn encode(&self, media: &[Arc<Patches>]) -> Result<Vec<Features>>;
+    fn encode(&self, media: &[Arc<Patches>], recompute: Recompute) -> Result<Vec<Features>>;
 
     /// Runs over a batch, with the features of its media in order: the hidden states that predict the trained tokens,
     /// `[M, D]`.
@@ -86,7 +87,7 @@ pub trait Backbone: Debug {
 
     /// Hidden states `[…, D]` to logits `[…, V]`.
     fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear(self.lm_head(), None::<&Tensor>)
+        linear(hidden, self.lm_head(), None)
     }
 
     /// A model made of this one's parameters: one that stays as it is, one without the adapter, one with it merged.

@@ -1,6 +1,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use vr1_nn::Recompute;
 use vr1_processor::{Patches, Prompt};
 use vr1_rollout::{Group, Sequence};
 use vr1_torch::Groups;
@@ -59,6 +60,8 @@ pub struct Batch {
     pub targets: Vec<i64>,
     /// How many trained tokens each sequence has.
     pub lengths: Vec<usize>,
+    /// What the backward pass computes again; nothing, where [`Batch::new`] made this.
+    pub recompute: Recompute,
 }
 
 impl Batch {
@@ -93,7 +96,8 @@ impl Batch {
             }
         }
         let Tokens { input_ids, position_ids, media } = tokens;
-        Ok(Self { input_ids, position_ids, media, groups, places, targets, lengths })
+        let recompute = Recompute::None;
+        Ok(Self { input_ids, position_ids, media, groups, places, targets, lengths, recompute })
     }
 }
 

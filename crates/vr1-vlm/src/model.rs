@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 use vr1_llm::Decoder;
-use vr1_nn::{Adapter, Checkpoint, Context, Derived, GrowingCache, Loader, Names, Parameters, Prefix};
+use vr1_nn::{Adapter, Checkpoint, Context, Derived, GrowingCache, Loader, Names, Parameters, Prefix, Recompute};
 use vr1_processor::{Patches, Prompt};
 use vr1_vision::VisionTower;
 
@@ -38,11 +38,12 @@ impl Model {
     ///
     /// # Errors
     /// If the config is unknown or impossible, or the weights do not fit it; every misfit is named, or how the weights are
-    /// quantised where the config says that they are.
+    /// quantised where the config says that they are; if there is no room for them.
     pub fn load(dir: &Path, device: Device, kind: Kind) -> Result<Self> {
         let config = ModelConfig::from_dir(dir)?;
         let quantization = config.quantization();
-        let built = Self::build(config, Loader::from_checkpoint(Checkpoint::open(dir)?, device, kind), kind);
+        let loader = Loader::from_checkpoint(Checkpoint::open(dir)?, device, kind);
+        let built = vr1_torch::guarded(|| Self::build(config, loader, kind)).map_err(Error::from).flatten();
         built.map_err(|error| match (error, quantization) {
             (Error::Weights(vr1_nn::Error::Weights { .. }), Some((key, method))) => {
                 Error::Quantized { path: dir.join("config.json"), key, method }
@@ -103,7 +104,7 @@ impl Model {
             media.extend(prompt.patches().iter().cloned());
             starts.extend(prompt.media().iter().map(|span| start + span.range.start));
         }
-        let features = self.encode(&media)?;
+        let features = self.encode(&media, Recompute::None)?;
         let embeds = self.among(&ids, &starts, &features.iter().collect::<Vec<_>>());
         let (count, width) = (count as i64, width as i64);
         Ok(Embedded {
@@ -159,7 +160,7 @@ impl Backbone for Model {
         self.check_prompt(prompt)
     }
 
-    fn encode(&self, media: &[Arc<Patches>]) -> Result<Vec<Features>> {
+    fn encode(&self, media: &[Arc<Patches>], recompute: Recompute) -> Result<Vec<Features>> {
         let Some(visual) = self.visual.as_ref().filter(|_| !media.is_empty()) else {
             return match media.len() {
                 0 => Ok(Vec::new()),
@@ -180,7 +181,7 @@ impl Backbone for Model {
             counts.push(rows / (merge * merge));
         }
         let pixel_values = Tensor::cat(&pixels, 0).to_device(self.device).to_kind(self.kind);
-        let features = visual.forward(&pixel_values, &grids).split_with_sizes(&counts, 0);
+        let features = visual.forward(&pixel_values, &grids, recompute).split_with_sizes(&counts, 0);
         Ok(features.into_iter().map(|tokens| Features { tokens, side: Vec::new() }).collect())
     }
 
@@ -194,7 +195,8 @@ impl Backbone for Model {
         let starts: Vec<usize> = batch.media.iter().map(|media| media.start).collect();
         let embeds = self.among(&batch.input_ids, &starts, features);
         let rows: Vec<Tensor> = batch.position_ids.iter().map(|row| self.tensor(row).unsqueeze(0)).collect();
-        let hidden = self.language.forward(&embeds, &Tensor::stack(&rows, 0), &mut Context::groups(&batch.groups));
+        let mut context = Context::groups(&batch.groups, batch.recompute);
+        let hidden = self.language.forward(&embeds, &Tensor::stack(&rows, 0), &mut context);
         Ok(hidden.squeeze_dim(0).index_select(0, &self.tensor(&batch.places)))
     }
 

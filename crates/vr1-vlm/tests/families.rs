@@ -124,9 +124,9 @@ fn a_prompt_of_another_models_processor_is_refused() {
     assert!(Backbone::check(&seeing, &prompt).is_ok());
     let error = refused(&blind, &prompt);
     assert!(error.contains("media (1) in `s1`, but no vision tower"), "{error}");
-    let error = blind.encode(prompt.patches()).unwrap_err();
+    let error = blind.encode(prompt.patches(), vr1_nn::Recompute::None).unwrap_err();
     assert!(matches!(error, Error::Misfit { .. }) && error.to_string().contains("no vision tower"), "{error}");
-    assert!(blind.encode(&[]).unwrap().is_empty());
+    assert!(blind.encode(&[], vr1_nn::Recompute::None).unwrap().is_empty());
 
     let finer = processor_with(|images| ImageProcessor { patch_size: 7, ..images }).prompt(&request).unwrap();
     let error = refused(&seeing, &finer);

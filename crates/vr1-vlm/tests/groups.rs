@@ -273,7 +273,7 @@ fn features_that_are_not_as_many_as_the_media_are_refused() {
     let model = checkpoint.model(Kind::Float);
     let group = group(&Arc::new(checkpoint.cases[2].1.clone()), &[&[5, 6]]);
     let batch = Batch::new(&[Piece::whole(&group)]).unwrap();
-    let features = model.encode(&[batch.media[0].patches.clone()]).unwrap();
+    let features = model.encode(&[batch.media[0].patches.clone()], vr1_nn::Recompute::None).unwrap();
     let error = model.score(&batch, &[&features[0]]).unwrap_err().to_string();
     assert!(error.contains("2 picture(s) or video(s) in the batch") && error.contains("features of 1"), "{error}");
 }
@@ -284,8 +284,8 @@ fn features_of_pictures_encoded_together_are_those_of_each_alone() {
         let model = checkpoint.model(Kind::Float);
         let patches: Vec<_> = checkpoint.prompts().iter().flat_map(|prompt| prompt.patches().to_vec()).collect();
         assert_eq!(patches.len(), 3);
-        for (together, patches) in model.encode(&patches).unwrap().iter().zip(&patches) {
-            let alone = model.encode(std::slice::from_ref(patches)).unwrap();
+        for (together, patches) in model.encode(&patches, vr1_nn::Recompute::None).unwrap().iter().zip(&patches) {
+            let alone = model.encode(std::slice::from_ref(patches), vr1_nn::Recompute::None).unwrap();
             assert_eq!(together.tokens.size(), alone[0].tokens.size());
             assert!(together.tokens.allclose(&alone[0].tokens, 1e-4, 1e-4, false), "{}", checkpoint.name);
         }

@@ -96,7 +96,7 @@ pub(crate) fn uncached(model: &dyn Backbone, prompt: &Prompt, ids: &[i64]) -> Te
     let group = Group::new(SampleKey::default(), vec![bare]).unwrap();
     let mut batch = Batch::new(&[Piece::whole(&group)]).unwrap();
     batch.places = (0..ids.len()).map(|i| (prompt.len() - 1 + i) as i64).collect();
-    let features = model.encode(prompt.patches()).unwrap();
+    let features = model.encode(prompt.patches(), vr1_nn::Recompute::None).unwrap();
     model.logits(&model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap())
 }
 

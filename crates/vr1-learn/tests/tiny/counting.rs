@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Derived, GrowingCache, Parameters, Prefix};
+use vr1_nn::{Derived, GrowingCache, Parameters, Prefix, Recompute};
 use vr1_processor::{Patches, Prompt};
 use vr1_vlm::{Backbone, Batch, Features, Result};
 
@@ -78,9 +78,9 @@ impl Backbone for Counting {
         self.inner.check(prompt)
     }
 
-    fn encode(&self, media: &[Arc<Patches>]) -> Result<Vec<Features>> {
+    fn encode(&self, media: &[Arc<Patches>], recompute: Recompute) -> Result<Vec<Features>> {
         self.tally.encoded.borrow_mut().extend(media.iter().map(Arc::as_ptr));
-        self.inner.encode(media)
+        self.inner.encode(media, recompute)
     }
 
     fn score(&self, batch: &Batch, features: &[&Features]) -> Result<Tensor> {

@@ -1,7 +1,7 @@
 //! `B` sequences, `T` tokens, `D` hidden.
 
 use tch::Tensor;
-use vr1_nn::{Context, GatedMlp, Heads, Linear, Path, RmsNorm, Rotation};
+use vr1_nn::{Context, GatedMlp, Heads, Linear, Path, Projections, Residual, RmsNorm, Rotation};
 
 use super::DecoderConfig;
 
@@ -26,18 +26,22 @@ impl Layer {
         }
     }
 
-    /// `[B, T, D]` to the same shape; `index` is the layer's number.
-    pub(crate) fn forward(&self, x: &Tensor, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> Tensor {
-        let x = x + self.self_attn.forward(&self.input_layernorm.forward(x), rotation, context, index);
-        &x + self.mlp.forward(&self.post_attention_layernorm.forward(&x))
+    /// The first half, attention, added to the residual stream `x`, `[B, T, D]`; `index` is the layer's number.
+    pub(crate) fn attend(&self, x: &mut Residual, rotation: &Rotation, context: &mut Context<'_>, index: usize) {
+        let seen = self.self_attn.forward(&self.input_layernorm.of(x), rotation, context, index);
+        x.add(seen);
+    }
+
+    /// The second half, the MLP.
+    pub(crate) fn feed(&self, x: &mut Residual) {
+        let thought = self.mlp.forward(&self.post_attention_layernorm.of(x));
+        x.add(thought);
     }
 }
 
 #[derive(Debug)]
 struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
+    qkv: Projections<3>,
     o_proj: Linear,
     heads: Heads,
 }
@@ -46,19 +50,17 @@ impl Attention {
     fn new(path: &Path<'_>, config: &DecoderConfig) -> Self {
         let (hidden, heads) = (config.hidden_size, config.heads);
         let (query, key_value) = (heads.count * heads.dim, heads.key_value * heads.dim);
+        let parts = [("q_proj", query), ("k_proj", key_value), ("v_proj", key_value)];
         Self {
-            q_proj: Linear::new(&path.sub("q_proj"), hidden, query, config.qkv_bias),
-            k_proj: Linear::new(&path.sub("k_proj"), hidden, key_value, config.qkv_bias),
-            v_proj: Linear::new(&path.sub("v_proj"), hidden, key_value, config.qkv_bias),
+            qkv: Projections::new(path, parts, hidden, config.qkv_bias),
             o_proj: Linear::new(&path.sub("o_proj"), query, hidden, config.output_bias),
             heads,
         }
     }
 
     fn forward(&self, x: &Tensor, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> Tensor {
-        let query = rotation.apply(&self.heads.split(&self.q_proj.forward(x)));
-        let key = rotation.apply(&self.heads.split(&self.k_proj.forward(x)));
-        let value = self.heads.split(&self.v_proj.forward(x));
-        self.o_proj.forward(&context.attend(index, &query, key, value, self.heads))
+        let [query, key, value] = self.qkv.forward(x).map(|part| self.heads.split(&part));
+        let (query, key) = (rotation.apply(&query), rotation.apply(&key));
+        self.o_proj.forward(&context.attend(index, &query, key, value.contiguous(), self.heads))
     }
 }

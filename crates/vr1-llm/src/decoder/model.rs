@@ -1,7 +1,7 @@
 //! `B` sequences, `T` tokens, `D` hidden, `V` vocabulary.
 
 use tch::{Device, Tensor};
-use vr1_nn::{Context, Embedding, Init, MultimodalRotary, Path, Result, RmsNorm};
+use vr1_nn::{Context, Embedding, Held, Init, MultimodalRotary, Path, Recompute, Residual, Result, RmsNorm, linear};
 
 use super::DecoderConfig;
 use super::layer::Layer;
@@ -10,7 +10,7 @@ use super::layer::Layer;
 #[derive(Debug)]
 pub struct Decoder {
     embed_tokens: Embedding,
-    layers: Vec<Layer>,
+    layers: Vec<Held<Layer>>,
     norm: RmsNorm,
     lm_head: Tensor,
     rotary: MultimodalRotary,
@@ -26,7 +26,7 @@ impl Decoder {
         let rotary = MultimodalRotary::new(config.heads.dim, &config.rope, device)?;
         let embed_tokens = Embedding::new(&path.sub("embed_tokens"), config.vocab_size, hidden);
         let layers = path.sub("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| Layer::new(&layers.sub(i), config)).collect();
+        let layers = (0..config.num_hidden_layers).map(|i| Held::new(Layer::new(&layers.sub(i), config))).collect();
         let lm_head = if config.tie_word_embeddings {
             root.sub("lm_head").tie("weight", "model.embed_tokens.weight");
             embed_tokens.weight().shallow_clone()
@@ -45,16 +45,28 @@ impl Decoder {
     /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`.
     pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, context: &mut Context<'_>) -> Tensor {
         let rotation = self.rotary.rotation(position_ids, embeds.kind());
-        let mut x = embeds.shallow_clone();
+        let mut x = Residual::new(embeds);
         for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, &rotation, context, index);
+            match context.recompute() {
+                Some((groups, recompute)) => {
+                    let (rotation, groups) = (rotation.shallow_clone(), groups.clone());
+                    let attend = move |layer: &Layer, x: &mut Residual| {
+                        layer.attend(x, &rotation, &mut Context::groups(&groups, Recompute::None), index);
+                    };
+                    layer.halves(recompute, &mut x, attend, Layer::feed);
+                }
+                None => layer.with(|layer| {
+                    layer.attend(&mut x, &rotation, context, index);
+                    layer.feed(&mut x);
+                }),
+            }
         }
-        self.norm.forward(&x)
+        self.norm.of(&mut x)
     }
 
     /// Hidden states `[…, D]` to logits `[…, V]`.
     pub fn logits(&self, hidden: &Tensor) -> Tensor {
-        hidden.linear(&self.lm_head, None::<&Tensor>)
+        linear(hidden, &self.lm_head, None)
     }
 
     /// The output matrix, `[V, D]`.

@@ -16,6 +16,7 @@ pub use objectives::{
 use serde::{Deserialize, Serialize};
 pub use stage::StageConfig;
 use vr1_learn::{OptimizerConfig, ReferenceConfig};
+use vr1_nn::Recompute;
 use vr1_processor::Layout;
 use vr1_reward::ProgramSource;
 use vr1_run::Document as Yaml;
@@ -55,6 +56,9 @@ pub struct Recipe {
     /// Tokens whose gradients are computed at once; the update does not depend on it. 0: all of a step.
     #[serde(default)]
     pub tokens_per_micro_batch: usize,
+    /// What the backward pass computes again instead of keeping it; the update does not depend on it.
+    #[serde(default)]
+    pub recompute: Recompute,
     /// What losses compare with.
     #[serde(default)]
     pub reference: ReferenceConfig,

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 use vr1_learn::{LearnerConfig, OptimizerConfig, ReferenceConfig};
+use vr1_nn::Recompute;
 
 use super::{EvaluationConfig, ObjectiveConfig, PromptConfig};
 
@@ -51,7 +52,7 @@ impl StageConfig {
     }
 
     /// How its learner learns.
-    pub(crate) fn learner(&self, tokens_per_micro_batch: usize) -> LearnerConfig {
+    pub(crate) fn learner(&self, tokens_per_micro_batch: usize, recompute: Recompute) -> LearnerConfig {
         let iterations = match &self.objective {
             ObjectiveConfig::Grpo(grpo) => grpo.iterations,
             ObjectiveConfig::Dpo(_) | ObjectiveConfig::Kto(_) | ObjectiveConfig::Sft(_) => 1,
@@ -60,6 +61,7 @@ impl StageConfig {
             freeze: self.freeze.clone().unwrap_or_default(),
             optimizer: self.optimizer.clone().unwrap_or_default(),
             tokens_per_micro_batch,
+            recompute,
             iterations,
             reference: self.reference.unwrap_or_default(),
         }

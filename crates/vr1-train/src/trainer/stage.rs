@@ -25,7 +25,7 @@ pub(super) fn learner(
     processor: &Processor,
 ) -> Result<Learner> {
     let unreachable = processor.tokenizer().unreachable_ids(model.lm_head().size()[0]);
-    Ok(Learner::new(model, config.learner(recipe.tokens_per_micro_batch), &unreachable)?)
+    Ok(Learner::new(model, config.learner(recipe.tokens_per_micro_batch, recipe.recompute), &unreachable)?)
 }
 
 fn asked<'a>(config: &'a StageConfig, recipe: &'a Recipe) -> (&'a PromptConfig, &'a EvaluationConfig) {

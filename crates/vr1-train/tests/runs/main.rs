@@ -1,6 +1,7 @@
 //! Whole runs of the embedded model, a few small steps each: what a recipe says is what happens.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ahead;
 mod checkpoints;
 mod draws;
 mod evaluation;

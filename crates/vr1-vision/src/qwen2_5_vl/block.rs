@@ -1,7 +1,6 @@
 //! `N` patches of all images, `E` width.
 
-use tch::Tensor;
-use vr1_nn::{Bias, GatedMlp, Heads, Linear, Path, RmsNorm, Rotation, Segments};
+use vr1_nn::{Bias, GatedMlp, Heads, Linear, Path, Residual, RmsNorm, Rotation, Segments};
 
 use super::Qwen25VlVisionConfig;
 
@@ -32,11 +31,16 @@ impl Block {
         }
     }
 
-    /// `[N, E]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor, rotation: &Rotation, segments: &Segments) -> Tensor {
-        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.forward(x)));
+    /// The first half, attention, added to the residual stream `x`, `[N, E]`.
+    pub(super) fn attend(&self, x: &mut Residual, rotation: &Rotation, segments: &Segments) {
+        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.of(x)));
         let seen = segments.attention(&rotation.apply(&query), &rotation.apply(&key), &value, self.heads);
-        let x = x + self.proj.forward(&seen);
-        &x + self.mlp.forward(&self.norm2.forward(&x))
+        x.add(self.proj.forward(&seen));
+    }
+
+    /// The second half, the MLP.
+    pub(super) fn feed(&self, x: &mut Residual) {
+        let thought = self.mlp.forward(&self.norm2.of(x));
+        x.add(thought);
     }
 }

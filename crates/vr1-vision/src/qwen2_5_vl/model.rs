@@ -1,7 +1,7 @@
 //! `N` patches of all images, `M` tokens they merge into, `E` width, `D` the language model's width.
 
 use tch::Tensor;
-use vr1_nn::{Path, RmsNorm, Segments};
+use vr1_nn::{Held, Path, Recompute, Residual, RmsNorm, Segments};
 
 use super::Qwen25VlVisionConfig;
 use super::block::{Block, NORM_EPSILON};
@@ -13,7 +13,7 @@ use crate::tower::{PatchMerger, VisionConfig, VisionTower, embed, frames, index,
 #[derive(Debug)]
 pub(super) struct Qwen25VlVision {
     patch_embed: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<Held<Block>>,
     ln_q: RmsNorm,
     merger: PatchMerger,
     config: Qwen25VlVisionConfig,
@@ -24,7 +24,7 @@ impl Qwen25VlVision {
         let (width, cut, blocks) = (config.hidden_size, config.cut(), path.sub("blocks"));
         Self {
             patch_embed: cut.embedding(path, width),
-            blocks: (0..config.depth).map(|i| Block::new(&blocks.sub(i), config)).collect(),
+            blocks: (0..config.depth).map(|i| Held::new(Block::new(&blocks.sub(i), config))).collect(),
             ln_q: RmsNorm::new(&path.sub("merger.ln_q"), width, NORM_EPSILON),
             merger: PatchMerger::new(&path.sub("merger"), width, cut, config.out_hidden_size),
             config: config.clone(),
@@ -33,7 +33,7 @@ impl Qwen25VlVision {
 }
 
 impl VisionTower for Qwen25VlVision {
-    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]]) -> Tensor {
+    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]], recompute: Recompute) -> Tensor {
         let (device, merge) = (pixel_values.device(), self.config.cut().merge);
         let squares: Vec<(i64, i64)> =
             grid_thw.iter().flat_map(|&[t, h, w]| (0..t).map(move |_| (h / merge, w / merge))).collect();
@@ -48,13 +48,16 @@ impl VisionTower for Qwen25VlVision {
         let windows = Segments::new(sizes.iter().map(|size| size * unit));
         let frames = Segments::new(frames(grid_thw));
 
-        let mut x = embed(pixel_values, &self.patch_embed).index_select(0, &index(&patches, device)); // [N, E]
+        let embedded = embed(pixel_values, &self.patch_embed).index_select(0, &index(&patches, device)); // [N, E]
+        let mut x = Residual::new(&embedded);
         for (number, block) in self.blocks.iter().enumerate() {
             let whole = self.config.fullatt_block_indexes.contains(&(number as i64));
-            x = block.forward(&x, &rotation, if whole { &frames } else { &windows });
+            let (rotation, segments) = (rotation.shallow_clone(), if whole { frames.clone() } else { windows.clone() });
+            let attend = move |block: &Block, x: &mut Residual| block.attend(x, &rotation, &segments);
+            block.halves(recompute, &mut x, attend, Block::feed);
         }
         let mut back = vec![0; order.len()];
         order.iter().enumerate().for_each(|(place, &square)| back[square as usize] = place as i64);
-        self.merger.forward(&self.ln_q.forward(&x)).index_select(0, &index(&back, device)) // [M, D]
+        self.merger.forward(&self.ln_q.of(&mut x)).index_select(0, &index(&back, device)) // [M, D]
     }
 }

@@ -1,7 +1,6 @@
 //! `N` patches of all images, `E` width.
 
-use tch::Tensor;
-use vr1_nn::{Activation, Bias, Heads, LayerNorm, Linear, Path, Rotation, Segments};
+use vr1_nn::{Activation, Bias, Heads, LayerNorm, Linear, Path, Residual, Rotation, Segments};
 
 use super::Qwen2VlVisionConfig;
 
@@ -36,12 +35,16 @@ impl Block {
         }
     }
 
-    /// `[N, E]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor, rotation: &Rotation, frames: &Segments) -> Tensor {
-        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.forward(x)));
+    /// The first half, attention, added to the residual stream `x`, `[N, E]`.
+    pub(super) fn attend(&self, x: &mut Residual, rotation: &Rotation, frames: &Segments) {
+        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.of(x)));
         let seen = frames.attention(&rotation.apply(&query), &rotation.apply(&key), &value, self.heads);
-        let x = x + self.proj.forward(&seen);
-        let inner = self.hidden_act.forward(&self.fc1.forward(&self.norm2.forward(&x)));
-        x + self.fc2.forward(&inner)
+        x.add(self.proj.forward(&seen));
+    }
+
+    /// The second half, the MLP.
+    pub(super) fn feed(&self, x: &mut Residual) {
+        let inner = self.hidden_act.forward(&self.fc1.forward(&self.norm2.of(x)));
+        x.add(self.fc2.forward(&inner));
     }
 }

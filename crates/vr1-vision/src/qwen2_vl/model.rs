@@ -1,7 +1,7 @@
 //! `N` patches of all images, `M` tokens they merge into, `E` width, `D` the language model's width.
 
 use tch::Tensor;
-use vr1_nn::{LayerNorm, Path, Segments};
+use vr1_nn::{Held, LayerNorm, Path, Recompute, Residual, Segments};
 
 use super::Qwen2VlVisionConfig;
 use super::block::{Block, NORM_EPSILON};
@@ -11,7 +11,7 @@ use crate::tower::{PatchMerger, VisionConfig, VisionTower, embed, frames, places
 #[derive(Debug)]
 pub(super) struct Qwen2VlVision {
     patch_embed: Tensor,
-    blocks: Vec<Block>,
+    blocks: Vec<Held<Block>>,
     ln_q: LayerNorm,
     merger: PatchMerger,
     config: Qwen2VlVisionConfig,
@@ -22,7 +22,7 @@ impl Qwen2VlVision {
         let (width, cut, blocks) = (config.embed_dim, config.cut(), path.sub("blocks"));
         Self {
             patch_embed: cut.embedding(path, width),
-            blocks: (0..config.depth).map(|i| Block::new(&blocks.sub(i), config)).collect(),
+            blocks: (0..config.depth).map(|i| Held::new(Block::new(&blocks.sub(i), config))).collect(),
             ln_q: LayerNorm::new(&path.sub("merger.ln_q"), width, NORM_EPSILON),
             merger: PatchMerger::new(&path.sub("merger"), width, cut, config.hidden_size),
             config: config.clone(),
@@ -31,14 +31,16 @@ impl Qwen2VlVision {
 }
 
 impl VisionTower for Qwen2VlVision {
-    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]]) -> Tensor {
+    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]], recompute: Recompute) -> Tensor {
         let (rows, columns) = places(grid_thw, self.config.cut().merge);
         let rotation = rotation(&rows, &columns, self.config.heads().dim, pixel_values.device());
         let frames = Segments::new(frames(grid_thw));
-        let mut x = embed(pixel_values, &self.patch_embed); // [N, E]
+        let mut x = Residual::new(&embed(pixel_values, &self.patch_embed)); // [N, E]
         for block in &self.blocks {
-            x = block.forward(&x, &rotation, &frames);
+            let (rotation, frames) = (rotation.shallow_clone(), frames.clone());
+            let attend = move |block: &Block, x: &mut Residual| block.attend(x, &rotation, &frames);
+            block.halves(recompute, &mut x, attend, Block::feed);
         }
-        self.merger.forward(&self.ln_q.forward(&x))
+        self.merger.forward(&self.ln_q.of(&mut x))
     }
 }

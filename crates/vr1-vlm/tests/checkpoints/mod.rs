@@ -106,7 +106,7 @@ pub(crate) fn group(prompt: &Arc<Prompt>, completions: &[&[i64]]) -> Group {
 /// Hidden states of the trained tokens of a batch, whose media are encoded for it.
 pub(crate) fn hidden(model: &dyn Backbone, batch: &Batch) -> Tensor {
     let media: Vec<_> = batch.media.iter().map(|media| media.patches.clone()).collect();
-    let features = model.encode(&media).unwrap();
+    let features = model.encode(&media, vr1_nn::Recompute::None).unwrap();
     model.score(batch, &features.iter().collect::<Vec<_>>()).unwrap()
 }
 

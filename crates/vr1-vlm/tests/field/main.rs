@@ -88,7 +88,7 @@ fn numbers(dir: &Path, adapter: Option<&Path>) -> vr1_vlm::Result<[f64; 2]> {
         let group = Group::new(SampleKey::default(), vec![sequence]).unwrap();
         let batch = Batch::new(&[Piece::whole(&group)])?;
         let shown: Vec<_> = batch.media.iter().map(|media| media.patches.clone()).collect();
-        let features = model.encode(&shown)?;
+        let features = model.encode(&shown, vr1_nn::Recompute::None)?;
         let logits = model.logits(&model.score(&batch, &features.iter().collect::<Vec<_>>())?);
         let picked =
             logits.log_softmax(-1, Kind::Float).gather(1, &Tensor::from_slice(&batch.targets).unsqueeze(1), false);

@@ -1,0 +1,95 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result, Schedule};
+
+/// How a gradient becomes an update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// AdamW (Loshchilov & Hutter, [arXiv:1711.05101](https://arxiv.org/abs/1711.05101)).
+    #[default]
+    AdamW,
+    /// Muon (Jordan et al., 2024, <https://kellerjordan.github.io/posts/muon/>) for the layers' matrices, AdamW for all
+    /// else: embeddings, the output matrix, patches, norms and biases. Its updates are scaled to the size of AdamW's
+    /// (Liu et al., [arXiv:2502.16982](https://arxiv.org/abs/2502.16982), section 2.2), so learning rate and weight decay
+    /// mean the same for both. Meant for training from random weights.
+    Muon,
+}
+
+/// How AdamW's moments are held between steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Moments {
+    /// In f32, 8 bytes a parameter.
+    #[default]
+    #[serde(rename = "f32")]
+    F32,
+    /// In 8 bits each by block-wise dynamic quantisation (Dettmers et al., [arXiv:2110.02861](https://arxiv.org/abs/2110.02861)),
+    /// 2 bytes a parameter: 256 numbers share a scale, as in bitsandbytes. Those of a parameter of fewer than 4,096 numbers, and
+    /// Muon's, stay f32.
+    #[serde(rename = "blockwise_8bit")]
+    Blockwise8bit,
+}
+
+/// An optimizer's settings; the defaults are those of Hugging Face's `TrainingArguments`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerConfig {
+    /// How a gradient becomes an update.
+    pub method: Method,
+    /// How moments are held.
+    pub moments: Moments,
+    /// Masters and moments lie in the host's memory, and are brought over piece by piece in a step; the update is the same.
+    pub offload: bool,
+    /// Step size at its highest.
+    pub learning_rate: f64,
+    /// How it goes from step to step.
+    pub schedule: Schedule,
+    /// Steps of linear warm-up before that.
+    pub warmup_steps: u64,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Decoupled weight decay, on matrices alone.
+    pub weight_decay: f64,
+    /// Gradients are scaled down to this norm, over all parameters together.
+    pub max_grad_norm: f64,
+}
+
+impl Default for OptimizerConfig {
+    fn default() -> Self {
+        Self {
+            method: Method::AdamW,
+            moments: Moments::F32,
+            offload: false,
+            learning_rate: 1e-6,
+            schedule: Schedule::Linear,
+            warmup_steps: 0,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+        }
+    }
+}
+
+impl OptimizerConfig {
+    /// Checks every setting's range.
+    ///
+    /// # Errors
+    /// If one is out of range; the error names it.
+    pub fn validate(&self) -> Result<()> {
+        let check = |field: &'static str, value: f64, allowed: &'static str, ok: bool| {
+            if ok { Ok(()) } else { Err(Error::Setting { field, value: value.to_string(), allowed }) }
+        };
+        check("optimizer.learning_rate", self.learning_rate, "above 0", self.learning_rate > 0.0)?;
+        check("optimizer.beta1", self.beta1, "in [0, 1)", (0.0..1.0).contains(&self.beta1))?;
+        check("optimizer.beta2", self.beta2, "in [0, 1)", (0.0..1.0).contains(&self.beta2))?;
+        check("optimizer.epsilon", self.epsilon, "above 0", self.epsilon > 0.0)?;
+        check("optimizer.weight_decay", self.weight_decay, "0 or more", self.weight_decay >= 0.0)?;
+        check("optimizer.max_grad_norm", self.max_grad_norm, "above 0", self.max_grad_norm > 0.0)
+    }
+}

@@ -1,0 +1,274 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use tch::{Device, Kind, Tensor};
+use vr1_torch::{AdamWStep, foreach_copy, foreach_norm, foreach_scale, foreach_shift, fused_adamw};
+
+use crate::{Error, Result};
+
+mod blockwise;
+mod config;
+mod muon;
+mod numbers;
+mod piece;
+
+use blockwise::Codebook;
+pub use config::{Method, Moments, OptimizerConfig};
+use muon::muon;
+use numbers::Numbers;
+use piece::{Piece, batches};
+
+/// AdamW, or Muon where [`Method::Muon`] is chosen, over named parameters. Parameters of a narrow kind (bf16, f16) have f32 masters, which
+/// the updates are added to: at a learning rate of 1e-6 an update is smaller than half of bf16's last digit and would be lost.
+#[derive(Debug)]
+pub struct Optimizer {
+    config: OptimizerConfig,
+    parameters: Vec<Tensor>,
+    slots: Vec<Slot>,
+}
+
+/// What is held of a parameter between steps.
+#[derive(Debug)]
+struct Slot {
+    name: String,
+    rule: Rule,
+    /// The parameter itself, where that is f32.
+    master: Numbers,
+    exp_avg: Numbers,
+    exp_avg_sq: Numbers,
+    step: Tensor,
+}
+
+/// What becomes of a parameter's gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rule {
+    AdamW { decays: bool },
+    Muon,
+}
+
+impl Rule {
+    fn new(method: Method, name: &str, parameter: &Tensor) -> Self {
+        let layer = parameter.dim() == 2 && !name.contains("embed_tokens") && !name.contains("lm_head");
+        match method {
+            Method::Muon if layer => Self::Muon,
+            _ => Self::AdamW { decays: parameter.dim() > 1 },
+        }
+    }
+}
+
+/// Below so many numbers moments are f32 always.
+const SMALL: usize = 4096;
+
+impl Slot {
+    fn new(name: String, parameter: &Tensor, config: &OptimizerConfig, codebooks: &[Codebook; 2]) -> Self {
+        let rule = Rule::new(config.method, &name, parameter);
+        let wide = |tensor: Tensor| match config.offload {
+            true => Numbers::host(&tensor, parameter.device()),
+            false => Numbers::Here(tensor),
+        };
+        let narrow = config.moments == Moments::Blockwise8bit && rule != Rule::Muon && parameter.numel() >= SMALL;
+        let moment = |codebook: &Codebook| match narrow {
+            true => Numbers::blockwise(parameter, codebook, config.offload),
+            false => wide(Tensor::zeros(parameter.size(), (Kind::Float, parameter.device()))),
+        };
+        let [exp_avg, exp_avg_sq] = [0, 1].map(|i| moment(&codebooks[i]));
+        let master = match parameter.kind() {
+            Kind::Float => Numbers::Here(parameter.detach()),
+            _ => wide(parameter.detach().to_kind(Kind::Float)),
+        };
+        Self { name, rule, master, exp_avg, exp_avg_sq, step: Tensor::zeros([], (Kind::Float, parameter.device())) }
+    }
+}
+
+impl Optimizer {
+    /// An optimizer of `parameters`, which already collect gradients.
+    ///
+    /// # Errors
+    /// If a setting is out of range, or there is nothing to train.
+    pub fn new(parameters: Vec<(String, Tensor)>, config: OptimizerConfig) -> Result<Self> {
+        config.validate()?;
+        let Some((_, first)) = parameters.first() else { return Err(Error::NothingToTrain) };
+        let codebooks = [Codebook::signed(first.device()), Codebook::unsigned(first.device())];
+        let (names, parameters): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
+        let slots = names.into_iter().zip(&parameters).map(|(name, p)| Slot::new(name, p, &config, &codebooks));
+        Ok(Self { slots: slots.collect(), config, parameters })
+    }
+
+    /// The parameters, in the order of the gradients that [`step`](Self::step) takes.
+    pub fn parameters(&self) -> &[Tensor] {
+        &self.parameters
+    }
+
+    /// One step along `gradients`, one a parameter and of whatever kind: the norm that they had before they were clipped. A
+    /// parameter that had no part in the step, and so has none, is left alone, its moments too.
+    ///
+    /// # Errors
+    /// If a gradient is not finite; the first parameter with such a one is named, and nothing is changed.
+    pub fn step(&mut self, gradients: Vec<Option<Tensor>>, step: u64, steps: u64) -> Result<f64> {
+        let (with_gradient, gradients): (Vec<usize>, Vec<Tensor>) =
+            gradients.into_iter().enumerate().filter_map(|(i, gradient)| Some((i, gradient?))).unzip();
+        if gradients.is_empty() {
+            return Ok(0.0);
+        }
+        let norms = foreach_norm(&gradients)?;
+        let norm = Tensor::stack(&norms, 0).norm().double_value(&[]);
+        if !norm.is_finite() {
+            let bad = norms.iter().position(|n| !n.double_value(&[]).is_finite()).unwrap_or_default();
+            let what = format!("the gradient of {}", self.slots[with_gradient[bad]].name);
+            return Err(Error::NotFinite { what, step: step + 1 });
+        }
+        let scale = (self.config.max_grad_norm / (norm + 1e-6)).min(1.0);
+        let learning_rate = self.learning_rate(step, steps);
+        tch::no_grad(|| {
+            for decays in [true, false] {
+                self.adamw(&with_gradient, &gradients, scale, decays, learning_rate)?;
+            }
+            self.muon(&with_gradient, &gradients, scale, learning_rate)?;
+            Ok(norm)
+        })
+    }
+
+    fn adamw(
+        &self,
+        with_gradient: &[usize],
+        gradients: &[Tensor],
+        scale: f64,
+        decays: bool,
+        learning_rate: f64,
+    ) -> Result<()> {
+        let OptimizerConfig { beta1, beta2, epsilon, .. } = self.config;
+        let weight_decay = if decays { self.config.weight_decay } else { 0.0 };
+        let hyper = AdamWStep { learning_rate, beta1, beta2, weight_decay, epsilon };
+        let ruled = |i: usize| self.slots[i].rule == Rule::AdamW { decays };
+        let steps = with_gradient.iter().filter(|&&i| ruled(i)).map(|&i| self.slots[i].step.shallow_clone());
+        foreach_shift(&steps.collect::<Vec<_>>(), 1.0)?;
+        let ours = with_gradient.iter().enumerate().filter(|(_, i)| ruled(**i));
+        for pieces in batches(ours.map(|(gradient, &parameter)| (parameter, gradient, &gradients[gradient]))) {
+            let of = |numbers: fn(&Slot) -> &Numbers| {
+                pieces.iter().map(|piece| numbers(&self.slots[piece.parameter]).load(piece)).collect::<Vec<_>>()
+            };
+            let (masters, exp_avgs) = (of(|slot| &slot.master), of(|slot| &slot.exp_avg));
+            let exp_avg_sqs = of(|slot| &slot.exp_avg_sq);
+            let steps: Vec<Tensor> =
+                pieces.iter().map(|piece| self.slots[piece.parameter].step.shallow_clone()).collect();
+            let gradients = scaled(pieces.iter().map(|piece| piece.of(&gradients[piece.gradient])), scale)?;
+            fused_adamw(&masters, &gradients, &exp_avgs, &exp_avg_sqs, &steps, &hyper)?;
+            for (i, piece) in pieces.iter().enumerate() {
+                let slot = &self.slots[piece.parameter];
+                slot.master.store(piece, &masters[i]);
+                slot.exp_avg.store(piece, &exp_avgs[i]);
+                slot.exp_avg_sq.store(piece, &exp_avg_sqs[i]);
+            }
+            self.narrow(&pieces, &masters)?;
+        }
+        Ok(())
+    }
+
+    fn muon(&self, with_gradient: &[usize], gradients: &[Tensor], scale: f64, learning_rate: f64) -> Result<()> {
+        for (&i, gradient) in with_gradient.iter().zip(gradients).filter(|(i, _)| self.slots[**i].rule == Rule::Muon) {
+            let (slot, piece) = (&self.slots[i], Piece::whole(i));
+            let gradient = scaled([gradient.shallow_clone()], scale)?;
+            let [master, momentum] = [&slot.master, &slot.exp_avg].map(|numbers| numbers.load(&piece));
+            muon(&master, &gradient[0], &momentum, learning_rate, self.config.weight_decay);
+            slot.master.store(&piece, &master);
+            slot.exp_avg.store(&piece, &momentum);
+            self.narrow(&[piece], &[master])?;
+        }
+        Ok(())
+    }
+
+    /// Brings what was changed in f32 masters to the parameters themselves.
+    fn narrow(&self, pieces: &[Piece], masters: &[Tensor]) -> Result<()> {
+        let pairs =
+            pieces.iter().zip(masters).filter(|(piece, _)| self.parameters[piece.parameter].kind() != Kind::Float);
+        let (narrow, wide): (Vec<Tensor>, Vec<Tensor>) = pairs
+            .map(|(piece, master)| (piece.of(&self.parameters[piece.parameter].detach()), master.shallow_clone()))
+            .unzip();
+        Ok(foreach_copy(&narrow, &wide)?)
+    }
+
+    /// All that a step changes, as it is now.
+    pub(crate) fn copy_of_state(&self) -> Vec<Tensor> {
+        tch::no_grad(|| self.changing().map(Tensor::copy).collect())
+    }
+
+    /// Puts back what [`copy_of_state`](Self::copy_of_state) gave.
+    pub(crate) fn put_back(&mut self, state: &[Tensor]) {
+        tch::no_grad(|| {
+            self.changing().zip(state).for_each(|(mine, before)| mine.shallow_clone().copy_(before));
+            self.narrow_all();
+        });
+    }
+
+    fn narrow_all(&self) {
+        for (slot, parameter) in self.slots.iter().zip(&self.parameters).filter(|(_, p)| p.kind() != Kind::Float) {
+            for (_, master) in slot.master.tensors() {
+                parameter.shallow_clone().copy_(master);
+            }
+        }
+    }
+
+    fn changing(&self) -> impl Iterator<Item = &Tensor> {
+        self.slots.iter().flat_map(|slot| {
+            let numbers = [&slot.master, &slot.exp_avg, &slot.exp_avg_sq].into_iter().flat_map(Numbers::tensors);
+            numbers.map(|(_, tensor)| tensor).chain([&slot.step])
+        })
+    }
+
+    /// Writes what a resumed run needs: moments, step counts and, of narrow parameters, the f32 masters.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn save(&self, file: &Path) -> Result<()> {
+        let tensors: Vec<(String, Tensor)> =
+            self.state().map(|(name, tensor)| (name, tensor.to_device(Device::Cpu).contiguous())).collect();
+        Ok(Tensor::write_safetensors(&tensors, file)?)
+    }
+
+    /// Takes up what [`save`](Self::save) wrote.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or is of other parameters or moments; nothing is changed then.
+    pub fn restore(&mut self, file: &Path) -> Result<()> {
+        let broken = |reason: String| Error::State { path: file.to_owned(), reason };
+        let found = Tensor::read_safetensors(file).map_err(|error| broken(error.to_string()))?;
+        let found: BTreeMap<String, Tensor> = found.into_iter().collect();
+        let facts = |tensor: &Tensor| (tensor.kind(), tensor.size());
+        let pairs = self.state().map(|(name, mine)| match found.get(&name) {
+            Some(saved) if facts(saved) == facts(mine) => Ok((mine.shallow_clone(), saved)),
+            Some(saved) => Err(broken(format!("{name} is {:?}, should be {:?}", facts(saved), facts(mine)))),
+            None => Err(broken(format!("{name} is missing"))),
+        });
+        let pairs: Vec<_> = pairs.collect::<Result<_>>()?;
+        if pairs.len() != found.len() {
+            return Err(broken(format!("{} tensors, should be {}", found.len(), pairs.len())));
+        }
+        tch::no_grad(|| pairs.into_iter().try_for_each(|(mut mine, saved)| Ok(mine.f_copy_(saved).map(drop)?)))
+    }
+
+    /// The state's tensors, the optimizer's own, by name.
+    fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        self.slots.iter().zip(&self.parameters).flat_map(|(slot, parameter)| {
+            let master = (parameter.kind() != Kind::Float).then_some(("master", &slot.master));
+            let numbers = [("exp_avg", &slot.exp_avg), ("exp_avg_sq", &slot.exp_avg_sq)].into_iter().chain(master);
+            let tensors = numbers.flat_map(move |(what, numbers)| {
+                numbers.tensors().map(move |(part, tensor)| (format!("{what}{part}.{}", slot.name), tensor))
+            });
+            tensors.chain([(format!("step.{}", slot.name), &slot.step)])
+        })
+    }
+
+    /// The learning rate at `step` of `steps`.
+    pub fn learning_rate(&self, step: u64, steps: u64) -> f64 {
+        self.config.learning_rate * self.config.schedule.factor(step, steps, self.config.warmup_steps)
+    }
+}
+
+/// Gradients in f32, times `scale`; those that are f32 are changed themselves.
+fn scaled(gradients: impl IntoIterator<Item = Tensor>, scale: f64) -> Result<Vec<Tensor>> {
+    let wide: Vec<Tensor> = gradients.into_iter().map(|gradient| gradient.to_kind(Kind::Float)).collect();
+    if scale < 1.0 {
+        foreach_scale(&wide, scale)?;
+    }
+    Ok(wide)
+}

@@ -1,0 +1,156 @@
+// A piece of the autograd graph that keeps its input alone: its backward runs the piece again, with gradients.
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "message.h"
+
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Variable;
+using torch::autograd::variable_list;
+
+// The generators that random operations of a device draw from.
+struct Random {
+  at::Tensor cpu, cuda;
+};
+
+// A generator is a handle; its lock and its state are not to be had of a const one.
+at::Tensor state_of(at::Generator generator) {
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  return generator.get_state();
+}
+
+void set_state(at::Generator generator, const at::Tensor &state) {
+  std::lock_guard<std::mutex> lock(generator.mutex());
+  generator.set_state(state);
+}
+
+Random random_of(at::Device device) {
+  return {state_of(at::detail::getDefaultCPUGenerator()),
+          device.is_cuda() ? state_of(at::globalContext().defaultGenerator(device)) : at::Tensor()};
+}
+
+void set_random(at::Device device, const Random &random) {
+  set_state(at::detail::getDefaultCPUGenerator(), random.cpu);
+  if (device.is_cuda()) set_state(at::globalContext().defaultGenerator(device), random.cuda);
+}
+
+bool same(const Random &a, const Random &b) {
+  return at::equal(a.cpu, b.cpu) && (!a.cuda.defined() || at::equal(a.cuda, b.cuda));
+}
+
+// Random operations draw once more what they drew from `random` on, and then go on from where they were.
+struct Replayed {
+  at::Device device;
+  Random before;
+  Replayed(at::Device device, const Random &random) : device(device), before(random_of(device)) { set_random(device, random); }
+  ~Replayed() { set_random(device, before); }
+};
+
+}  // namespace
+
+extern "C" {
+
+// A closure of Rust's: `run` gives a message that `forget` frees, or nullptr and an output of its own.
+struct vr1_work {
+  void *closure;
+  char *(*run)(void *closure, const at::Tensor *input, at::Tensor **output);
+  void (*forget)(char *message);
+  void (*drop)(void *closure);
+};
+
+}
+
+namespace {
+
+struct Work : torch::CustomClassHolder {
+  vr1_work work;
+  at::Device device;
+  std::optional<Random> random;
+  at::Tensor output;
+  std::mutex one_at_a_time;
+
+  Work(const vr1_work &work, at::Device device) : work(work), device(device), random(random_of(device)) {}
+  ~Work() override { work.drop(work.closure); }
+
+  at::Tensor run(const at::Tensor &input) {
+    std::lock_guard<std::mutex> lock(one_at_a_time);
+    at::Tensor *made = nullptr;
+    if (char *message = work.run(work.closure, &input, &made)) {
+      const std::string text(message);
+      work.forget(message);
+      TORCH_CHECK(false, text);
+    }
+    const std::unique_ptr<at::Tensor> owned(made);
+    return *owned;
+  }
+
+  // Nothing is to be drawn once more where nothing was drawn.
+  void forget_random() {
+    if (random && same(*random, random_of(device))) random.reset();
+  }
+};
+
+struct Recomputed : torch::autograd::Function<Recomputed> {
+  // `anchor` collects gradients, so that the node is in the graph where the input does not and what it is multiplied by does.
+  static Variable forward(AutogradContext *context, const Variable &input, const Variable &anchor,
+                          const c10::intrusive_ptr<Work> &work) {
+    context->save_for_backward({input});
+    context->saved_data["work"] = c10::IValue::make_capsule(work);
+    context->set_materialize_grads(false);
+    return std::move(work->output);
+  }
+
+  static variable_list backward(AutogradContext *context, variable_list gradients) {
+    TORCH_CHECK(!at::GradMode::is_enabled(), "what is recomputed has no second derivative");
+    if (!gradients[0].defined()) return {{}, {}, {}};
+    const auto input = context->get_saved_variables()[0].detach().requires_grad_(context->needs_input_grad(0));
+    const auto work = c10::static_intrusive_pointer_cast<Work>(context->saved_data["work"].toCapsule());
+    at::Tensor output;
+    {
+      std::optional<Replayed> replayed;
+      if (work->random) replayed.emplace(work->device, *work->random);
+      const at::AutoGradMode collected(true);
+      output = work->run(input);
+    }
+    torch::autograd::backward({output}, {gradients[0]});
+    return {input.grad(), {}, {}};
+  }
+};
+
+}  // namespace
+
+extern "C" {
+
+// Takes the closure over, whatever happens.
+char *vr1_recomputed(const at::Tensor *input, const vr1_work *closure, at::Tensor **out) {
+  return vr1::message_of([&] {
+    const auto work = c10::make_intrusive<Work>(*closure, input->device());
+    at::Tensor output;
+    if (!at::GradMode::is_enabled()) {
+      *out = new at::Tensor(work->run(*input));
+      return;
+    }
+    // With gradients collected: the output shows whether anything in the work collects any, and what is drawn in training alone is
+    // drawn now as it will be then.
+    output = work->run(*input);
+    work->forget_random();
+    if (!output.requires_grad()) {
+      *out = new at::Tensor(std::move(output));
+      return;
+    }
+    work->output = output.detach();
+    output.reset();
+    const auto anchor = at::empty({0}, input->options().dtype(at::kFloat)).requires_grad_(true);
+    *out = new at::Tensor(Recomputed::apply(*input, anchor, work));
+  });
+}
+}

@@ -1,0 +1,55 @@
+//! Samples to prompts, prompts to completions, completions to rewards.
+
+use vr1_data::Sample;
+use vr1_processor::{Processor, Prompt};
+use vr1_reward::Program;
+use vr1_rollout::{Group, Request, Sampling};
+
+use super::complete::complete;
+use super::draw::Drawn;
+use super::prompting::Prompting;
+use super::rewards::{Scored, score};
+use crate::{Result, Run};
+
+/// What was drawn, and how it is asked.
+pub(crate) struct Asked {
+    drawn: Vec<Drawn>,
+    prompts: Vec<Prompt>,
+}
+
+/// What was drawn, what was answered, and what a reward said of it.
+pub(crate) struct Completed {
+    pub(crate) drawn: Vec<Drawn>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) scored: Vec<Scored>,
+}
+
+/// How many tokens a prompt may have.
+pub(crate) fn room(run: &Run, sampling: &Sampling) -> usize {
+    run.learner.model().max_tokens().saturating_sub(sampling.max_completion_tokens)
+}
+
+impl Asked {
+    /// Samples as prompts of at most `room` tokens.
+    pub(crate) fn new(drawn: Vec<Drawn>, prompting: &Prompting, processor: &Processor, room: usize) -> Result<Self> {
+        let samples: Vec<&Sample> = drawn.iter().map(|drawn| &drawn.sample).collect();
+        let prompts = prompting.prompts(&samples, processor, room)?;
+        Ok(Self { drawn, prompts })
+    }
+
+    /// Each prompt's completions, scored on other threads while others are still being sampled.
+    pub(crate) fn completed(
+        self,
+        run: &mut Run,
+        completions: usize,
+        sampling: &Sampling,
+        reward: &Program,
+    ) -> Result<Completed> {
+        let Self { drawn, prompts } = self;
+        let requests = prompts.into_iter().zip(&drawn);
+        let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
+        let scored = |place: usize, group: &Group| score(reward, &drawn[place].sample, group);
+        let (groups, scored) = complete(run.engine()?, requests.collect(), scored)?;
+        Ok(Completed { drawn, groups, scored })
+    }
+}
