@@ -8,16 +8,20 @@ mod gradient;
 mod graph;
 mod groups;
 mod mapped;
+mod memory;
 mod message;
+mod rows;
 
 pub use adamw::{AdamWStep, fused_adamw};
-pub use attend::{Spans, attend, attend_spans, merge_attention};
+pub use attend::{Sees, attend, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
 pub use gradient::{put_gradient, take_gradient};
 pub use graph::Graph;
 pub use groups::Groups;
 pub use mapped::MappedFile;
+pub use memory::{DeviceMemory, device_memory};
+pub use rows::{OwnKeys, SharedKeys, Spans, attend_rows};
 
 /// What can go wrong at the border to libtorch and the operating system.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +81,7 @@ pub enum Error {
         b: String,
     },
     /// Spans of keys that are none.
-    #[error("attend_spans: {0}")]
+    #[error("attend_rows: {0}")]
     Spans(String),
     /// A gradient is not of its tensor's shape, kind or device.
     #[error("gradient {gradient} of a tensor {tensor}")]
