@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::driver::{Argument, Size};
+use crate::kernels::{Kernel, in_packs, kind_name, pack};
 use crate::{Result, described, unfit, uniforms};
 
 const FUNCTION: &str = "sample";
