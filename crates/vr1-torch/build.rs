@@ -3,11 +3,12 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "src/attend.cpp",
     "src/attention.cpp",
     "src/gradient.cpp",
     "src/graph.cpp",
+    "src/launch.cpp",
     "src/memory.cpp",
     "src/shim.cpp",
 ];

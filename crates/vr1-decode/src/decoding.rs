@@ -140,8 +140,10 @@ impl Decoding {
         }
         // What is not needed any more goes before more comes.
         let cache = cache.filter(|_| !sitting.is_empty());
-        let mut prefix = prefix.or_else(|| self.unseated.take()).unwrap_or_else(|| Prefix::empty(Vec::new(), Vec::new()));
-        let kept: Vec<usize> = (0..self.held.len()).filter(|&place| self.members.contains_key(&self.held[place])).collect();
+        let mut prefix =
+            prefix.or_else(|| self.unseated.take()).unwrap_or_else(|| Prefix::empty(Vec::new(), Vec::new()));
+        let kept: Vec<usize> =
+            (0..self.held.len()).filter(|&place| self.members.contains_key(&self.held[place])).collect();
         prefix.rebuild(&kept, Vec::new());
         self.held = kept.iter().map(|&place| self.held[place]).collect();
 
@@ -181,7 +183,9 @@ impl Decoding {
         let mut found = Vec::new();
         while !new.is_empty() {
             let (mut tokens, mut count) = (0, 0);
-            while count < new.len() && (count == 0 || tokens + self.members[&new[count]].request.prompt.len() <= PROMPT_TOKENS) {
+            while count < new.len()
+                && (count == 0 || tokens + self.members[&new[count]].request.prompt.len() <= PROMPT_TOKENS)
+            {
                 tokens += self.members[&new[count]].request.prompt.len();
                 count += 1;
             }
@@ -223,7 +227,8 @@ impl Decoding {
         let limit = self.sampling.max_completion_tokens;
         let most = self.living().map(|sitting| limit - sitting.row.ids.len()).max().unwrap_or(0);
         let Some(slots) = &mut self.slots else { return Ok(()) };
-        let rows: Vec<Option<&Row>> = self.seated.iter().map(|seat| seat.as_ref().map(|sitting| &sitting.row)).collect();
+        let rows: Vec<Option<&Row>> =
+            self.seated.iter().map(|seat| seat.as_ref().map(|sitting| &sitting.row)).collect();
         let tokens = slots.advance(&rows, most.min(tokens_a_look(self.voice.device())))?;
         for (seat, tokens) in std::mem::take(&mut self.seated).into_iter().zip(tokens) {
             let going = seat.and_then(|sitting| self.tell(sitting, tokens));

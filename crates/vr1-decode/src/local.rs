@@ -71,7 +71,10 @@ impl LocalEngine {
             if let Some(decoding) = &mut self.decoding {
                 let done = tch::no_grad(|| decoding.advance())?;
                 if !done.is_empty() {
-                    return done.into_iter().map(|(ticket, request, rows)| self.group(ticket, &request, rows)).collect();
+                    return done
+                        .into_iter()
+                        .map(|(ticket, request, rows)| self.group(ticket, &request, rows))
+                        .collect();
                 }
                 self.decoding = None;
             } else if let Some((ticket, request)) = self.queue.pop_front() {
@@ -108,7 +111,9 @@ impl Engine for LocalEngine {
     fn submit(&mut self, request: Request) -> Result<Ticket> {
         request.validate()?;
         self.voice.model.check(&request.prompt).map_err(Error::engine)?;
-        request.prompt.check_fits(self.voice.model.max_tokens().saturating_sub(request.sampling.max_completion_tokens))?;
+        request
+            .prompt
+            .check_fits(self.voice.model.max_tokens().saturating_sub(request.sampling.max_completion_tokens))?;
         let ticket = Ticket(self.submitted);
         self.submitted += 1;
         self.queue.push_back((ticket, request));

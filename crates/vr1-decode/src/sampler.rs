@@ -46,7 +46,13 @@ impl Voice {
     /// Draws a token for each row from the hidden states `[B, D]` behind its last, by the numbers `noise` `[B]` in `[0, 1)`: ids `[B]`,
     /// and `[3, B]`: its log-probability under the model, that by which it was drawn, and the entropy of the model's distribution. `seen`
     /// `[B, V]` are the tokens that a row has, where they are penalised.
-    pub(crate) fn draw(&self, sampling: &Sampling, hidden: &Tensor, noise: &Tensor, seen: &mut Option<Tensor>) -> (Tensor, Tensor) {
+    pub(crate) fn draw(
+        &self,
+        sampling: &Sampling,
+        hidden: &Tensor,
+        noise: &Tensor,
+        seen: &mut Option<Tensor>,
+    ) -> (Tensor, Tensor) {
         let logits = self.logits(hidden);
         // What is recorded is the model's own, without penalty, temperature or limits.
         let logprobs = logits.log_softmax(-1, Kind::Float);

@@ -101,7 +101,13 @@ pub(crate) struct Seated<'a> {
 
 impl Slots {
     /// Seats rows that have a token or more, some of whom sat in `before`, whose prompts `prefix` holds now. `limit` is the most tokens of a row.
-    pub(crate) fn new(voice: &Voice, sampling: &Sampling, prefix: Prefix, before: Option<GrowingCache>, seated: &Seated<'_>) -> Self {
+    pub(crate) fn new(
+        voice: &Voice,
+        sampling: &Sampling,
+        prefix: Prefix,
+        before: Option<GrowingCache>,
+        seated: &Seated<'_>,
+    ) -> Self {
         let (device, look, limit) = (voice.device(), tokens_a_look(voice.device()), sampling.max_completion_tokens);
         let row = |seat: &Option<usize>| seat.map(|row| seated.rows[row]);
         // The last token of a row has no keys yet.

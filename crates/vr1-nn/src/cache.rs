@@ -1,7 +1,7 @@
 //! `P` groups of rows, `G` rows of each, `B = P·G`, `C` room for own tokens, `K` key-value heads, `d` head size.
 
-use tch::Tensor;
-use vr1_torch::{OwnKeys, Spans};
+use tch::{Kind, Tensor};
+use vr1_torch::{OwnKeys, SharedKeys};
 
 use super::prefix::{LayerKeyValues, Prefix};
 
@@ -26,8 +26,10 @@ pub struct GrowingCache {
     room: i64,
     /// The most tokens of a row, those of replayed steps aside.
     length: i64,
-    /// Which prompt each group sees.
-    prompts: Spans,
+    /// Where the prompt of each group begins among all tokens of prompts, and how long it is, `[P]`, i32; how long the longest is.
+    starts: Tensor,
+    prompts: Tensor,
+    longest: i64,
     /// How many tokens each row sees of its own, the one that is being appended among them, `[B]`, i32.
     lengths: Tensor,
     /// Where the next keys go among all `B·C`, `[B]`.
@@ -59,7 +61,8 @@ impl GrowingCache {
         let kept: Vec<(i64, i64)> =
             (0..).zip(seats).filter_map(|(row, seat)| seat.from.map(|from| (row, from as i64))).collect();
         let longest = seats.iter().map(|seat| seat.length).max().unwrap_or(0);
-        let (to, from) = (list(kept.iter().map(|pair| pair.0).collect()), list(kept.iter().map(|pair| pair.1).collect()));
+        let (to, from) =
+            (list(kept.iter().map(|pair| pair.0).collect()), list(kept.iter().map(|pair| pair.1).collect()));
         let moved = |old: Option<&Tensor>, like: &Tensor| {
             let new = like.new_zeros([seats.len() as i64, room, like.size()[1], like.size()[2]], (like.kind(), device));
             if let Some(old) = old.filter(|_| !kept.is_empty() && longest > 0) {
@@ -79,15 +82,17 @@ impl GrowingCache {
         };
         let layers = prefix.layers.iter().map(layer).collect();
         let spans = prefix.spans();
-        let seen: Vec<(i64, i64)> = prompts.iter().map(|&prompt| spans[prompt]).collect();
-        let lengths: Vec<i32> = seats.iter().map(|seat| seat.length as i32 + 1).collect();
+        let short = |numbers: Vec<i64>| list(numbers).to_kind(Kind::Int);
+        let seen = || prompts.iter().map(|&prompt| spans[prompt]);
         let next = |(row, seat): (usize, &Seat)| prefix.next_positions[prompts[row / group]] + seat.length;
         Self {
             layers,
             room,
             length: longest,
-            prompts: Spans::new(&seen, prefix.tokens(), device).unwrap_or_else(|error| panic!("{error}")),
-            lengths: Tensor::from_slice(&lengths).to_device(device),
+            starts: short(seen().map(|(start, _)| start).collect()),
+            prompts: short(seen().map(|(_, length)| length).collect()),
+            longest: seen().map(|(_, length)| length).max().unwrap_or(0),
+            lengths: short(seats.iter().map(|seat| seat.length + 1).collect()),
             places: list((0..).zip(seats).map(|(row, seat)| row * room + seat.length).collect()),
             next_positions: list(seats.iter().enumerate().map(next).collect()),
         }
@@ -108,17 +113,25 @@ impl GrowingCache {
         &self.next_positions
     }
 
-    /// Which prompt each group sees.
-    pub(crate) fn prompts(&self) -> &Spans {
-        &self.prompts
-    }
-
-    /// Puts `key` and `value` `[B, K, d]` of the next token into a layer and gives that layer.
-    pub(crate) fn append(&self, layer: usize, key: &Tensor, value: &Tensor) -> OwnKeys<'_> {
+    /// Puts `key` and `value` `[B, K, d]` of the next token into a layer and gives what rows see there: of `prompts`, and of their own.
+    pub(crate) fn append<'a>(
+        &'a self,
+        layer: usize,
+        key: &Tensor,
+        value: &Tensor,
+        prompts: &'a LayerKeyValues,
+    ) -> (SharedKeys<'a>, OwnKeys<'a>) {
         let kv = &self.layers[layer];
         let _ = kv.key.flatten(0, 1).index_copy_(0, &self.places, key);
         let _ = kv.value.flatten(0, 1).index_copy_(0, &self.places, value);
-        OwnKeys { key: &kv.key, value: &kv.value, lengths: &self.lengths }
+        let shared = SharedKeys {
+            keys: &prompts.key,
+            values: &prompts.value,
+            starts: &self.starts,
+            lengths: &self.prompts,
+            longest: self.longest,
+        };
+        (shared, OwnKeys { keys: &kv.key, values: &kv.value, lengths: &self.lengths })
     }
 
     /// The token that was put into every layer is one of those before the next.

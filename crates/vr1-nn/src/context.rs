@@ -3,9 +3,7 @@
 use std::ops::Range;
 
 use tch::Tensor;
-use vr1_torch::{
-    Groups, Sees, SharedKeys, attend, attend_rows, merge_attention, shared_prefix_attention,
-};
+use vr1_torch::{Groups, Sees, attend, group_attention, merge_attention, shared_prefix_attention};
 
 use crate::{GrowingCache, Heads, Prefix};
 
@@ -106,10 +104,8 @@ impl<'a> Context<'a> {
             }
             Seen::Groups(groups) => granted(shared_prefix_attention(q, k, v, groups)),
             Seen::Sampling { prefix, cache } => {
-                let prompts = &prefix.layers[layer];
-                let own = cache.append(layer, k, v);
-                let shared = SharedKeys { key: &prompts.key, value: &prompts.value, spans: cache.prompts() };
-                let out = granted(attend_rows(q, &shared, &own));
+                let (shared, own) = cache.append(layer, k, v, &prefix.layers[layer]);
+                let out = granted(group_attention(q, &shared, &own));
                 if layer + 1 == cache.depth() {
                     cache.advance();
                 }

@@ -98,10 +98,8 @@ Partial attend_causally(const at::Tensor &query, const at::Tensor &key, const at
 // Rows on a GPU: the queries of a group over its prompt, each row over its own keys, merged.
 at::Tensor rows_on_cuda(const vr1::RowsCall &c, Path path) {
   const int64_t rows = c.query.size(0), heads = c.query.size(1), d = c.query.size(2), groups = c.lengths.size(0);
-  const int64_t room = c.own_key.size(1), group = rows / groups;
-  const auto together = c.query.view({groups, group, heads, d});
-  Partial prompt, own;
-  if (path == Path::Fused && vr1::fused_on_cuda(c.query) && c.key.size(0) * room > 0) {
+  const int64_t room = c.own_key.size(1), group = rows / groups, all = c.key.size(0);
+  if (path == Path::Fused && vr1::fused_on_cuda(c.query) && all * room > 0) {
     const auto call = [&](const at::Tensor &key, const at::Tensor &value, const at::Tensor &starts, const at::Tensor &lengths,
                           int64_t queries, int64_t longest) {
       const auto ends = at::arange(lengths.size(0) + 1, starts.options()).mul_(queries);
@@ -109,10 +107,10 @@ at::Tensor rows_on_cuda(const vr1::RowsCall &c, Path path) {
                                                  false, false, std::nullopt, std::nullopt, std::nullopt, lengths);
       return Partial{std::get<0>(result).transpose(0, 1), std::get<1>(result)};  // [H, B, d], [H, B]
     };
-    const auto starts = at::arange(rows + 1, c.starts.options()).mul_(room);
-    prompt = call(c.key, c.value, c.starts, c.lengths, group, c.key.size(0));
-    own = call(c.own_key.flatten(0, 1), c.own_value.flatten(0, 1), starts, c.own_lengths, 1, room);
-    vr1::merge(prompt, own);
+    const auto starts = at::cat({c.starts, at::full({1}, all, c.starts.options())});
+    const auto places = at::arange(rows + 1, c.starts.options()).mul_(room);
+    const auto prompt = call(c.key, c.value, starts, c.lengths, group, std::min(c.longest, all));
+    vr1::merge(prompt, call(c.own_key.flatten(0, 1), c.own_value.flatten(0, 1), places, c.own_lengths, 1, room));
     return prompt.out.transpose(0, 1);
   }
   // What is not seen is masked: the shapes of what runs do not depend on what the lengths hold.
@@ -123,12 +121,13 @@ at::Tensor rows_on_cuda(const vr1::RowsCall &c, Path path) {
     const auto hidden = at::zeros({lengths.size(0), keys}, c.query.options()).masked_fill_(seen.logical_not(), kHidden);
     return hidden.view({-1, 1, 1, keys});
   };
-  const auto all = [&](const at::Tensor &x) { return x.unsqueeze(0).expand({groups, -1, -1, -1}); };
+  const auto each = [&](const at::Tensor &x) { return x.unsqueeze(0).expand({groups, -1, -1, -1}); };
+  const auto together = c.query.view({groups, group, heads, d});
   const auto none = at::zeros({rows}, c.starts.options());
-  prompt = attend(together, all(c.key), all(c.value), mask(c.key.size(0), c.starts.narrow(0, 0, groups), c.lengths), path);
-  own = attend(c.query.unsqueeze(1), c.own_key, c.own_value, mask(room, none, c.own_lengths), path);
-  const Partial merged{prompt.out.flatten(0, 1), prompt.lse.transpose(1, 2).flatten(0, 1).contiguous()};  // [B, H, d], [B, H]
-  vr1::merge(merged, {own.out.squeeze(1), own.lse.squeeze(2)});
+  const auto prompt = attend(together, each(c.key), each(c.value), mask(all, c.starts, c.lengths), path);
+  const auto own = attend(c.query.unsqueeze(1), c.own_key, c.own_value, mask(room, none, c.own_lengths), path);
+  const Partial merged{prompt.out.flatten(0, 1).contiguous(), prompt.lse.transpose(1, 2).flatten(0, 1).contiguous()};
+  vr1::merge(merged, {own.out.squeeze(1), own.lse.squeeze(2)});  // [B, H, d], [B, H]
   return merged.out;
 }
 
@@ -146,14 +145,14 @@ at::Tensor rows_of(const vr1::RowsCall &c, Path path) {
 
 extern "C" {
 
-char *vr1_attend_rows(const at::Tensor *query, const at::Tensor *key, const at::Tensor *value, const at::Tensor *starts,
-                      const at::Tensor *lengths, const at::Tensor *own_key, const at::Tensor *own_value,
-                      const at::Tensor *own_lengths, int64_t path, at::Tensor **out) {
+// Queries; keys, values, starts and lengths of prefixes; keys, values and lengths of rows.
+char *vr1_rows(const at::Tensor *const *tensors, int64_t longest, int64_t path, at::Tensor **out) {
   return vr1::message_of([&] {
     at::NoGradGuard no_grad;
-    const auto q = query->contiguous();
-    const auto k = laid_out(*key), v = laid_out(*value);
-    const vr1::RowsCall call{q, k, v, *starts, *lengths, *own_key, *own_value, *own_lengths};
+    const auto query = tensors[0]->contiguous(), starts = tensors[3]->contiguous(), lengths = tensors[4]->contiguous();
+    const auto own_lengths = tensors[7]->contiguous();
+    const vr1::RowsCall call{query,       *tensors[1], *tensors[2], starts, lengths,
+                             *tensors[5], *tensors[6], own_lengths, longest};
     *out = new at::Tensor(rows_of(call, static_cast<Path>(path)));
   });
 }

@@ -4,24 +4,40 @@ mod adamw;
 mod attend;
 mod attention;
 mod device;
+mod driver;
+mod gated;
 mod gradient;
 mod graph;
+mod group_attention;
 mod groups;
+mod kernels;
 mod mapped;
 mod memory;
 mod message;
+mod norm;
+mod nvrtc;
+mod rotate;
 mod rows;
+mod sample;
+mod split;
+mod uniforms;
 
 pub use adamw::{AdamWStep, fused_adamw};
 pub use attend::{Sees, attend, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
+pub use gated::{Gate, gated};
 pub use gradient::{put_gradient, take_gradient};
 pub use graph::Graph;
+pub use group_attention::{OwnKeys, SharedKeys, group_attention};
 pub use groups::Groups;
+pub use kernels::{Kernel, leave_out_kernels};
 pub use mapped::MappedFile;
 pub use memory::{DeviceMemory, device_memory};
-pub use rows::{OwnKeys, SharedKeys, Spans, attend_rows};
+pub use norm::add_rms_norm;
+pub use rotate::rotate_into_cache;
+pub use sample::{Draw, Drawn, sample};
+pub use uniforms::uniforms;
 
 /// What can go wrong at the border to libtorch and the operating system.
 #[derive(Debug, thiserror::Error)]
@@ -80,9 +96,17 @@ pub enum Error {
         /// Those of the other.
         b: String,
     },
-    /// Spans of keys that are none.
-    #[error("attend_rows: {0}")]
-    Spans(String),
+    /// Tensors or numbers of a part of a decoding step do not fit together.
+    #[error("{function}: {reason}")]
+    Unfit {
+        /// The function that was called.
+        function: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A kernel could not be compiled or launched.
+    #[error("kernels: {0}; VR1_KERNELS=off does without them")]
+    Kernels(String),
     /// A gradient is not of its tensor's shape, kind or device.
     #[error("gradient {gradient} of a tensor {tensor}")]
     Gradient {
@@ -125,4 +149,8 @@ fn part_name(part: usize) -> String {
 /// A tensor as errors name it, `Float [2, 3] on Cpu`.
 fn described(tensor: &tch::Tensor) -> String {
     format!("{:?} {:?} on {:?}", tensor.kind(), tensor.size(), tensor.device())
+}
+
+fn unfit(function: &'static str, reason: String) -> Error {
+    Error::Unfit { function, reason }
 }

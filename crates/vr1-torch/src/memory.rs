@@ -32,7 +32,9 @@ unsafe extern "C" {
 /// ```
 pub fn device_memory(device: Device) -> Option<DeviceMemory> {
     match device {
-        Device::Cpu => of_linux(&fs::read_to_string("/proc/meminfo").ok()?, &fs::read_to_string("/proc/self/status").ok()?),
+        Device::Cpu => {
+            of_linux(&fs::read_to_string("/proc/meminfo").ok()?, &fs::read_to_string("/proc/self/status").ok()?)
+        }
         Device::Cuda(index) => {
             crate::device(&format!("cuda:{index}")).ok()?;
             let mut memory = DeviceMemory::default();

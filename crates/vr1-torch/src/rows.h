@@ -50,11 +50,11 @@ struct Sums {
   A *query, *top, *weight, *value;  // [n, d], [n], [n], [n, d]
 };
 
-// `count` tokens of a head, each `stride` numbers behind the one before.
+// `count` tokens of a head, each so many numbers behind the one before.
 template <class T>
 struct Span {
   const T *key, *value;
-  int64_t stride, count;
+  int64_t key_stride, value_stride, count;
 };
 
 template <class A, int64_t W>
@@ -75,9 +75,10 @@ VR1_INLINE A dot(const A *a, const A *b, int64_t d) {
   return sum;
 }
 
-// One block of keys and values, `stride` apart, for `n` queries.
+// One block of keys and values for `n` queries.
 template <class A>
-VR1_INLINE void block(const Sums<A> &sums, int64_t n, int64_t d, const A *keys, const A *values, int64_t stride, int64_t count) {
+VR1_INLINE void block(const Sums<A> &sums, int64_t n, int64_t d, const Span<A> &span) {
+  const auto [keys, values, stride, value_stride, count] = span;
   A scores[kBlock];
   for (int64_t i = 0; i < n; ++i) {
     const A *query = sums.query + i * d;
@@ -100,35 +101,32 @@ VR1_INLINE void block(const Sums<A> &sums, int64_t n, int64_t d, const A *keys, 
     }
     sums.weight[i] += weight;
     int64_t j = 0;
-    for (; j + 64 <= d; j += 64) weigh<A, 64>(value + j, scores, values + j, stride, count);
-    for (; j + 16 <= d; j += 16) weigh<A, 16>(value + j, scores, values + j, stride, count);
-    for (; j < d; ++j) weigh<A, 1>(value + j, scores, values + j, stride, count);
+    for (; j + 64 <= d; j += 64) weigh<A, 64>(value + j, scores, values + j, value_stride, count);
+    for (; j + 16 <= d; j += 16) weigh<A, 16>(value + j, scores, values + j, value_stride, count);
+    for (; j < d; ++j) weigh<A, 1>(value + j, scores, values + j, value_stride, count);
   }
 }
 
-VR1_CLONES inline void block_of(const Sums<float> &s, int64_t n, int64_t d, const float *k, const float *v, int64_t stride, int64_t count) {
-  block(s, n, d, k, v, stride, count);
-}
+VR1_CLONES inline void block_of(const Sums<float> &sums, int64_t n, int64_t d, const Span<float> &span) { block(sums, n, d, span); }
 
-VR1_CLONES inline void block_of(const Sums<double> &s, int64_t n, int64_t d, const double *k, const double *v, int64_t stride,
-                                int64_t count) {
-  block(s, n, d, k, v, stride, count);
+VR1_CLONES inline void block_of(const Sums<double> &sums, int64_t n, int64_t d, const Span<double> &span) {
+  block(sums, n, d, span);
 }
 
 template <class T, class A>
 void attend_span(const Sums<A> &sums, int64_t n, int64_t d, const Span<T> &span, A *scratch) {
   for (int64_t start = 0; start < span.count; start += kBlock) {
-    const int64_t count = std::min(kBlock, span.count - start);
-    const T *key = span.key + start * span.stride, *value = span.value + start * span.stride;
+    const Span<T> part{span.key + start * span.key_stride, span.value + start * span.value_stride, span.key_stride,
+                       span.value_stride, std::min(kBlock, span.count - start)};
     if constexpr (std::is_same_v<T, A>) {
-      block_of(sums, n, d, key, value, span.stride, count);
+      block_of(sums, n, d, part);
     } else {
       A *keys = scratch, *values = scratch + kBlock * d;
-      for (int64_t t = 0; t < count; ++t) {
-        for (int64_t j = 0; j < d; ++j) keys[t * d + j] = static_cast<A>(key[t * span.stride + j]);
-        for (int64_t j = 0; j < d; ++j) values[t * d + j] = static_cast<A>(value[t * span.stride + j]);
+      for (int64_t t = 0; t < part.count; ++t) {
+        for (int64_t j = 0; j < d; ++j) keys[t * d + j] = static_cast<A>(part.key[t * part.key_stride + j]);
+        for (int64_t j = 0; j < d; ++j) values[t * d + j] = static_cast<A>(part.value[t * part.value_stride + j]);
       }
-      block_of(sums, n, d, keys, values, d, count);
+      block_of(sums, n, d, Span<A>{keys, values, d, d, part.count});
     }
   }
 }
@@ -147,10 +145,26 @@ void each(int64_t count, bool little, const Work &work) {
 
 struct RowsCall {
   const at::Tensor &query, &key, &value, &starts, &lengths, &own_key, &own_value, &own_lengths;
+  int64_t longest;  // no length of `lengths` exceeds it
 };
+
+inline void check(const RowsCall &c) {
+  const int64_t all = c.key.size(0), room = c.own_key.size(1);
+  const auto *starts = c.starts.const_data_ptr<int32_t>(), *lengths = c.lengths.const_data_ptr<int32_t>();
+  for (int64_t p = 0; p < c.lengths.size(0); ++p) {
+    const int64_t start = starts[p], length = lengths[p];
+    TORCH_CHECK(start >= 0 && length >= 0 && start <= all - length && length <= c.longest, "group ", p,
+                " has a prefix of ", length, " keys from ", start, " on, of ", all, ", and of at most ", c.longest);
+  }
+  const auto *own = c.own_lengths.const_data_ptr<int32_t>();
+  for (int64_t b = 0; b < c.own_lengths.size(0); ++b) {
+    TORCH_CHECK(own[b] >= 0 && own[b] <= room, "row ", b, " sees ", own[b], " of ", room, " keys");
+  }
+}
 
 template <class T, class A>
 at::Tensor rows_on_cpu(const RowsCall &c) {
+  check(c);
   const int64_t rows = c.query.size(0), heads = c.query.size(1), d = c.query.size(2), shared = c.key.size(1);
   const int64_t groups = c.lengths.size(0), group = rows / groups, repeat = heads / shared, n = group * repeat;
   auto out = at::empty_like(c.query);
@@ -161,8 +175,7 @@ at::Tensor rows_on_cpu(const RowsCall &c) {
   const auto scale = static_cast<A>(1 / std::sqrt(static_cast<double>(d)));
   int64_t pairs = 0;
   for (int64_t p = 0; p < groups; ++p) pairs += static_cast<int64_t>(lengths[p]) * group;
-  const auto own_length = [&](int64_t b) { return std::clamp<int64_t>(own_lengths[b], 0, c.own_key.size(1)); };
-  for (int64_t b = 0; b < rows; ++b) pairs += own_length(b);
+  for (int64_t b = 0; b < rows; ++b) pairs += own_lengths[b];
   each(groups * shared, pairs * heads * d < (1 << 16), [&](int64_t task) {
     const int64_t p = task / shared, k = task % shared;
     std::vector<A> memory(2 * n * d + 2 * n + 2 * kBlock * d, A(0));
@@ -174,14 +187,14 @@ at::Tensor rows_on_cpu(const RowsCall &c) {
       for (int64_t j = 0; j < d; ++j) all.query[i * d + j] = static_cast<A>(query[place(i) + j]) * scale;
     }
     const auto span = [&](const at::Tensor &key, const at::Tensor &value, int64_t first, int64_t count) {
-      const int64_t at = first * key.stride(-3) + k * key.stride(-2);
-      return Span<T>{key.const_data_ptr<T>() + at, value.const_data_ptr<T>() + at, key.stride(-3), count};
+      const auto head = [&](const at::Tensor &x) { return x.const_data_ptr<T>() + first * x.stride(0) + k * x.stride(-2); };
+      return Span<T>{head(key), head(value), key.stride(-3), value.stride(-3), count};
     };
     attend_span(all, n, d, span(c.key, c.value, starts[p], lengths[p]), scratch);
     for (int64_t g = 0; g < group; ++g) {
       const int64_t b = p * group + g, i = g * repeat;
       const Sums<A> own{all.query + i * d, all.top + i, all.weight + i, all.value + i * d};
-      attend_span(own, repeat, d, span(c.own_key, c.own_value, b * c.own_key.size(1), own_length(b)), scratch);
+      attend_span(own, repeat, d, span(c.own_key, c.own_value, b, own_lengths[b]), scratch);
     }
     for (int64_t i = 0; i < n; ++i) {
       const A by = all.weight[i] > 0 ? 1 / all.weight[i] : A(0);

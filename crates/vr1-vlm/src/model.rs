@@ -83,7 +83,8 @@ impl Model {
         if prompts.is_empty() {
             return Err(Error::Empty { what: "prompts" });
         }
-        let (mut ids, mut positions, mut media, mut starts) = (Vec::new(), [const { Vec::new() }; 3], Vec::new(), Vec::new());
+        let (mut ids, mut positions, mut media, mut starts) =
+            (Vec::new(), [const { Vec::new() }; 3], Vec::new(), Vec::new());
         let mut ends = Vec::with_capacity(prompts.len());
         for prompt in prompts {
             self.check_prompt(prompt)?;
