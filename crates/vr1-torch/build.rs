@@ -3,20 +3,22 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "src/attend.cpp",
     "src/attention.cpp",
+    "src/draw.cpp",
     "src/gradient.cpp",
     "src/graph.cpp",
     "src/launch.cpp",
     "src/memory.cpp",
     "src/shim.cpp",
 ];
-const HEADERS: [&str; 6] = [
+const HEADERS: [&str; 7] = [
     "src/attention_dense.h",
     "src/attention_kernels.h",
     "src/attention_plan.h",
     "src/attention_ragged.h",
+    "src/draw.h",
     "src/message.h",
     "src/rows.h",
 ];

@@ -6,7 +6,7 @@ use vr1_processor::Prompt;
 use vr1_rollout::{Error, Result, SampleKey, Sampling, uniform};
 
 use super::distribution::{penalised, see, seen};
-use super::sampler::Voice;
+use super::sampler::{Voice, entropy};
 use super::slots::Row;
 
 /// How a search goes.
@@ -44,7 +44,7 @@ fn search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam) -> Result<Ro
     let mut last = hidden.expand([count, -1], false);
     for position in 0..limit {
         let logits = voice.logits(&last).log_softmax(-1, Kind::Float);
-        let entropies = -(logits.exp() * &logits).sum_dim_intlist([-1i64].as_slice(), false, Kind::Float);
+        let entropies = entropy(&logits);
         let logprobs = voice.reachable(&logits);
         let penalised = penalised(&beam.sampling, &logprobs, before.as_ref());
         hypotheses.extend(beam, position, [&logprobs, &penalised, &entropies]);

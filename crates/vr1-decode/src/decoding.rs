@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 use vr1_nn::Prefix;
 use vr1_processor::Prompt;
-use vr1_rollout::{Error, Request, Result, Sampling, Ticket};
+use vr1_rollout::{Error, Request, Result, Sampling, Ticket, stream};
 
 use super::distribution::seen;
 use super::sampler::Voice;
 use super::scheduler::{Admission, Costs, Job, Scheduler};
 use super::seating::{SEATS_AN_EMPTY_ONE, seat};
-use super::slots::{Row, Seated, Slots, Tokens, most_room, read, tokens_a_look};
+use super::slots::{Row, Seated, Slots, Tokens, most_room, numbers, read, tokens_a_look};
 
 /// How many tokens of prompts are run over in one pass: what lies between is held for these.
 const PROMPT_TOKENS: usize = 4096;
@@ -207,13 +207,12 @@ impl Decoding {
         let (id, count) = (admission.id, admission.rows.len() as i64);
         let Some(Member { request, hidden: Some(hidden), .. }) = self.members.get(&id) else { return Ok(Vec::new()) };
         let (seed, key, device) = (request.sampling.seed, request.key, self.voice.device());
-        let rows: Vec<Row> =
-            admission.rows.clone().map(|completion| Row { seed, key, completion, ..Row::default() }).collect();
-        let noise: Vec<f64> = rows.iter().flat_map(|row| row.noise(1)).collect();
+        let row = |completion| Row { stream: stream(seed, key, completion), completion, ..Row::default() };
+        let rows: Vec<Row> = admission.rows.clone().map(row).collect();
         let words = rows.iter().map(|_| request.prompt.input_ids().to_vec());
         let mut seen = seen(&self.sampling, words, self.voice.vocabulary(), device);
-        let noise = Tensor::from_slice(&noise).to_kind(Kind::Double).to_device(device);
-        let (ids, scores) = self.voice.draw(&self.sampling, &hidden.expand([count, -1], false), &noise, &mut seen);
+        let numbers = numbers(rows.iter().map(Some), device);
+        let (ids, scores) = self.voice.draw(&self.sampling, &hidden.expand([count, -1], false), &numbers, &mut seen)?;
         let tokens = read(&ids.unsqueeze(1), &scores.unsqueeze(2), 1)?;
         let mut going = Vec::new();
         for (row, tokens) in rows.into_iter().zip(tokens) {
@@ -227,9 +226,7 @@ impl Decoding {
         let limit = self.sampling.max_completion_tokens;
         let most = self.living().map(|sitting| limit - sitting.row.ids.len()).max().unwrap_or(0);
         let Some(slots) = &mut self.slots else { return Ok(()) };
-        let rows: Vec<Option<&Row>> =
-            self.seated.iter().map(|seat| seat.as_ref().map(|sitting| &sitting.row)).collect();
-        let tokens = slots.advance(&rows, most.min(tokens_a_look(self.voice.device())))?;
+        let tokens = slots.advance(most.min(tokens_a_look(self.voice.device())))?;
         for (seat, tokens) in std::mem::take(&mut self.seated).into_iter().zip(tokens) {
             let going = seat.and_then(|sitting| self.tell(sitting, tokens));
             self.seated.push(going);

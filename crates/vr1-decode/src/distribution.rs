@@ -38,6 +38,12 @@ pub fn probabilities(sampling: &Sampling, logits: &Tensor, seen: Option<&Tensor>
     Ok(limited(sampling, &logits))
 }
 
+/// Whether something is left out of the distribution.
+pub(crate) fn is_limited(sampling: &Sampling, vocabulary: i64) -> bool {
+    let by_count = sampling.top_k > 0 && sampling.top_k < vocabulary;
+    by_count || sampling.top_p < 1.0 || sampling.min_p > 0.0
+}
+
 /// Logits or log-probabilities `[B, V]` with the repetition penalty on what was seen.
 pub(crate) fn penalised(sampling: &Sampling, scores: &Tensor, seen: Option<&Tensor>) -> Tensor {
     let penalty = sampling.repetition_penalty;

@@ -2,11 +2,11 @@
 
 use tch::{Device, Kind, Tensor};
 use vr1_nn::{GrowingCache, Prefix, Seat};
-use vr1_rollout::{Error, Result, SampleKey, Sampling, uniform};
+use vr1_rollout::{Error, Result, Sampling};
 use vr1_torch::Graph;
 
 use super::distribution::seen;
-use super::sampler::Voice;
+use super::sampler::{Numbers, Voice};
 use super::seating::Seating;
 
 /// After how many tokens the host looks which rows have ended. A GPU would wait for it; a CPU waits for nothing, and a token too many costs.
@@ -21,8 +21,7 @@ const WORTH_RECORDING: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Row {
     /// What its randomness hangs on.
-    pub(crate) seed: u64,
-    pub(crate) key: SampleKey,
+    pub(crate) stream: u64,
     /// Its number in its group.
     pub(crate) completion: usize,
     pub(crate) ids: Vec<i64>,
@@ -31,12 +30,6 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// The numbers of the next `count` tokens.
-    fn noise(&self, count: usize) -> impl Iterator<Item = f64> + '_ {
-        let from = self.ids.len();
-        (from..from + count).map(|place| uniform(self.seed, self.key, self.completion, place))
-    }
-
     pub(crate) fn push(&mut self, id: i64, scores: [f32; 3]) {
         self.ids.push(id);
         self.scores.iter_mut().zip(scores).for_each(|(list, score)| list.push(score));
@@ -70,22 +63,43 @@ struct Step {
     /// What was drawn since the host looked, `[B, W]` and `[3, B, W]`.
     tokens: Tensor,
     scores: Tensor,
-    /// The numbers that it is drawn by, `[B, W]`, and which is next, `[1]`.
-    noise: Tensor,
+    /// How many these are, `[1]`.
     turn: Tensor,
+    /// What they are drawn by.
+    numbers: Numbers,
 }
 
 impl Step {
     /// Runs the model over the rows' last tokens, draws one more for each, and writes down what it was.
-    fn take(&mut self) {
+    fn take(&mut self) -> Result<()> {
         let hidden = self.voice.model.step(&self.prefix, &mut self.cache, &self.ids);
-        let noise = self.noise.index_select(1, &self.turn).squeeze_dim(1);
-        let (ids, scores) = self.voice.draw(&self.sampling, &hidden, &noise, &mut self.seen);
+        let (ids, scores) = self.voice.draw(&self.sampling, &hidden, &self.numbers, &mut self.seen)?;
         let _ = self.tokens.index_copy_(1, &self.turn, &ids.unsqueeze(1));
         let _ = self.scores.index_copy_(2, &self.turn, &scores.unsqueeze(2));
         self.ids.copy_(&ids);
         let _ = self.turn.g_add_scalar_(1);
+        let _ = self.numbers.positions.g_add_scalar_(1);
+        Ok(())
     }
+
+    /// The same, recorded.
+    fn record(&mut self, device: Device) -> Result<Graph> {
+        let mut taken = Ok(());
+        let graph = Graph::record(device, || {
+            if taken.is_ok() {
+                taken = self.take();
+            }
+        });
+        taken.and(graph.map_err(Error::engine))
+    }
+}
+
+/// What these rows draw their next tokens by; a seat that is empty draws too.
+pub(crate) fn numbers<'a>(rows: impl Iterator<Item = Option<&'a Row>>, device: Device) -> Numbers {
+    let (states, positions): (Vec<i64>, Vec<i64>) =
+        rows.map(|row| row.map_or((0, 0), |row| (row.stream.cast_signed(), row.ids.len() as i64))).unzip();
+    let [states, positions] = [states, positions].map(|list| Tensor::from_slice(&list).to_device(device));
+    Numbers { states, positions }
 }
 
 /// Who sits where.
@@ -139,8 +153,8 @@ impl Slots {
             ids: Tensor::from_slice(&last).to_device(device),
             tokens: zeros(&size, Kind::Int64),
             scores: zeros(&[3, size[0], size[1]], Kind::Float),
-            noise: zeros(&size, Kind::Double),
             turn: zeros(&[1], Kind::Int64),
+            numbers: numbers(seated.seating.rows.iter().map(row), device),
         };
         Self { step, graph: None, left: limit - shortest }
     }
@@ -160,25 +174,17 @@ impl Slots {
         (self.step.prefix, self.step.cache)
     }
 
-    /// So many more tokens of each row, at most those of a look; of `seats`, those who sit there.
-    pub(crate) fn advance(&mut self, seats: &[Option<&Row>], count: usize) -> Result<Vec<Tokens>> {
-        let (device, look) = (self.step.voice.device(), self.step.tokens.size()[1] as usize);
-        let numbers: Vec<f64> = seats
-            .iter()
-            .flat_map(|row| {
-                let numbers: Vec<f64> = row.map_or_else(|| vec![0.0; look], |row| row.noise(look).collect());
-                numbers
-            })
-            .collect();
-        self.step.noise.copy_(&Tensor::from_slice(&numbers).view_as(&self.step.noise));
+    /// So many more tokens of each row, at most those of a look.
+    pub(crate) fn advance(&mut self, count: usize) -> Result<Vec<Tokens>> {
+        let device = self.step.voice.device();
         let _ = self.step.turn.zero_();
         for _ in 0..count {
             match &self.graph {
                 Some(graph) => graph.replay().map_err(Error::engine)?,
                 None if device.is_cuda() && self.left >= WORTH_RECORDING => {
-                    self.graph = Some(Graph::record(device, || self.step.take()).map_err(Error::engine)?);
+                    self.graph = Some(self.step.record(device)?)
                 }
-                None => self.step.take(),
+                None => self.step.take()?,
             }
         }
         read(&self.step.tokens, &self.step.scores, count)

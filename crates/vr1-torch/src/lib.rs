@@ -4,6 +4,7 @@ mod adamw;
 mod attend;
 mod attention;
 mod device;
+mod draw;
 mod driver;
 mod gated;
 mod gradient;

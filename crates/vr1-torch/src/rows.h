@@ -24,11 +24,11 @@ namespace vr1 {
 // How many keys are scored before their values are weighed.
 constexpr int64_t kBlock = 64;
 
-// e^x for x ≤ 0 by Cephes' polynomial, without a branch, so that it is computed for many at once.
+// e^x for x ≤ 0 by Cephes' polynomial, without a branch, so that it is computed for many at once; 0 where it is below 1e-38.
 VR1_INLINE float exponential(float x) {
-  x = x < -87.0f ? -87.0f : x;
-  const float n = std::floor(x * 1.44269504f + 0.5f);
-  const float r = x - n * 0.693359375f + n * 2.12194440e-4f;
+  const float kept = x < -87.0f ? -87.0f : x;
+  const float n = std::floor(kept * 1.44269504f + 0.5f);
+  const float r = kept - n * 0.693359375f + n * 2.12194440e-4f;
   float y = 1.9875691500e-4f;
   y = y * r + 1.3981999507e-3f;
   y = y * r + 8.3334519073e-3f;
@@ -39,7 +39,7 @@ VR1_INLINE float exponential(float x) {
   const int32_t bits = (static_cast<int32_t>(n) + 127) << 23;
   float power;
   std::memcpy(&power, &bits, sizeof power);
-  return y * power;
+  return x < -87.0f ? 0.0f : y * power;
 }
 
 VR1_INLINE double exponential(double x) { return std::exp(x); }
@@ -107,9 +107,9 @@ VR1_INLINE void block(const Sums<A> &sums, int64_t n, int64_t d, const Span<A> &
   }
 }
 
-VR1_CLONES inline void block_of(const Sums<float> &sums, int64_t n, int64_t d, const Span<float> &span) { block(sums, n, d, span); }
+VR1_CLONES static void block_of(const Sums<float> &sums, int64_t n, int64_t d, const Span<float> &span) { block(sums, n, d, span); }
 
-VR1_CLONES inline void block_of(const Sums<double> &sums, int64_t n, int64_t d, const Span<double> &span) {
+VR1_CLONES static void block_of(const Sums<double> &sums, int64_t n, int64_t d, const Span<double> &span) {
   block(sums, n, d, span);
 }
 
