@@ -1,4 +1,6 @@
 // Sampling on the CPU.
+#include <ATen/core/grad_mode.h>
+
 #include "draw.h"
 #include "message.h"
 

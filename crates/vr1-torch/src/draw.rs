@@ -23,8 +23,8 @@ pub(crate) fn on_cpu(logits: &Tensor, draw: &Draw<'_>) -> Result<Option<Drawn>> 
     if logits.device() != Device::Cpu || !narrow {
         return Ok(None);
     }
-    let tensors = [logits, draw.states, draw.positions].map(|x| x.as_ptr().cast_const().cast());
-    let unreachable = draw.unreachable.map_or(ptr::null(), |x| x.as_ptr().cast_const().cast());
+    let tensors = [logits, draw.states, draw.positions].map(|x| x.as_ptr().cast());
+    let unreachable = draw.unreachable.map_or(ptr::null(), |x| x.as_ptr().cast());
     let mut out = [ptr::null_mut(); 4];
     // SAFETY: the tensors outlive the call, which catches every exception of C++ and reads `[B, V]`, `[V]`, `[B]` and `[B]` or `[1]` numbers of
     // the kinds that were checked; where it returns null, it has written four tensors that nobody else owns.

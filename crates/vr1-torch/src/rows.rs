@@ -17,7 +17,7 @@ unsafe extern "C" {
 /// were checked.
 pub(crate) fn rows(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>, path: Path) -> Result<Tensor> {
     let tensors = [query, prefix.keys, prefix.values, prefix.starts, prefix.lengths, own.keys, own.values, own.lengths];
-    let tensors = tensors.map(|x| x.as_ptr().cast_const().cast());
+    let tensors = tensors.map(|x| x.as_ptr().cast());
     let mut out = ptr::null_mut();
     // SAFETY: the eight tensors outlive the call, which catches every exception of C++ and looks at starts and lengths where
     // it reads by them; where it returns null, it has written a tensor that nobody else owns.
