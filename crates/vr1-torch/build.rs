@@ -3,32 +3,37 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 16] = [
     "src/allocated.cpp",
     "src/attend.cpp",
     "src/attention.cpp",
+    "src/draw.cpp",
+    "src/few_rows.cpp",
     "src/foreach.cpp",
     "src/gradient.cpp",
     "src/graph.cpp",
     "src/launch.cpp",
+    "src/memory.cpp",
     "src/recompute.cpp",
+    "src/rotation.cpp",
     "src/segments.cpp",
     "src/shim.cpp",
+    "src/silu_product.cpp",
     "src/sums.cpp",
 ];
-/// Loops of our own, of which no build for debugging may make slow ones: the layers of every model run through them.
-const LOOPS: [&str; 3] = ["src/few_rows.cpp", "src/rotation.cpp", "src/silu_product.cpp"];
-const HEADERS: [&str; 6] = [
+const HEADERS: [&str; 8] = [
     "src/attention_dense.h",
     "src/attention_kernels.h",
     "src/attention_plan.h",
     "src/attention_ragged.h",
+    "src/draw.h",
     "src/few_rows_kernel.h",
     "src/message.h",
+    "src/rows.h",
 ];
 
 fn main() {
-    for file in SOURCES.iter().chain(&LOOPS).chain(&HEADERS) {
+    for file in SOURCES.iter().chain(&HEADERS) {
         println!("cargo:rerun-if-changed={file}");
     }
     println!("cargo:rerun-if-env-changed=LIBTORCH");
@@ -38,14 +43,16 @@ fn main() {
         println!("cargo::error=libtorch is not set up: run `cargo xtask setup`, or point LIBTORCH at libtorch 2.11.0");
         return;
     };
-    let mut build = cc::Build::new();
-    build
+    cc::Build::new()
         .cpp(true)
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .flag("-std=c++17")
-        .define("_GLIBCXX_USE_CXX11_ABI", "1");
-    build.clone().files(SOURCES).compile("vr1_torch_shim");
-    build.opt_level(3).files(LOOPS).compile("vr1_torch_loops");
+        // What runs for every token is fast in every profile.
+        .opt_level(3)
+        .flag_if_supported("-fopenmp-simd")
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .files(SOURCES)
+        .compile("vr1_torch_shim");
 }

@@ -1,12 +1,13 @@
-//! `K` beams, `V` vocabulary.
+//! `K` beams, `V` vocabulary, `T` steps.
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use vr1_nn::GrowingCache;
 use vr1_processor::Prompt;
 use vr1_rollout::{Error, Result, SampleKey, Sampling, uniform};
 
 use super::distribution::{penalised, see, seen};
-use super::local::LocalEngine;
+use super::sampler::{Voice, entropy};
+use super::slots::Row;
 
 /// How a search goes.
 #[derive(Debug, Clone)]
@@ -23,133 +24,194 @@ pub(crate) struct Beam {
     pub(crate) key: SampleKey,
 }
 
-/// The ids of the best completion of `prompt` that beam search finds, and their log-probabilities.
+/// The best completion of `prompt` that beam search finds; one of `eos` ends it.
 ///
 /// Each step extends every beam by every token and keeps the best `K` that go on; an ended one joins the finished
 /// hypotheses. The search ends when `K` are finished and none that goes on scores more than the worst of them now, or
 /// there is no more room; what is unfinished then competes with what is finished. Beams share the prompt's keys and
-/// values as a group of completions does.
-pub(crate) fn beam_search(engine: &LocalEngine, prompt: &Prompt, beam: &Beam) -> Result<(Vec<i64>, Vec<f32>)> {
-    tch::no_grad(|| search(engine, prompt, beam))
+/// values as a group of completions does. All of it lies on the device; the host asks after each step whether it is settled.
+pub(crate) fn beam_search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam) -> Result<Row> {
+    tch::no_grad(|| search(voice, prompt, eos, beam))
 }
 
-#[derive(Clone, Default)]
-struct Hypothesis {
-    ids: Vec<i64>,
-    logprobs: Vec<f32>,
-    total: f64,
-}
-
-impl Hypothesis {
-    fn extended(&self, successor: &Successor) -> Self {
-        let mut next = self.clone();
-        next.ids.push(successor.id);
-        next.logprobs.push(successor.logprob as f32);
-        next.total += successor.penalised;
-        next
-    }
-
-    fn score(&self, penalty: f64) -> f64 {
-        self.total / (self.ids.len().max(1) as f64).powf(penalty)
-    }
-}
-
-/// A token that may follow a beam.
-struct Successor {
-    beam: usize,
-    id: i64,
-    /// The model's own log-probability.
-    logprob: f64,
-    /// What it counts in the search.
-    penalised: f64,
-}
-
-fn search(engine: &LocalEngine, prompt: &Prompt, beam: &Beam) -> Result<(Vec<i64>, Vec<f32>)> {
-    let (model, tokenizer) = (engine.model(), engine.tokenizer());
-    let (count, limit, penalty) = (beam.beams, beam.sampling.max_completion_tokens, beam.length_penalty);
-    let (hidden, prefix) = model.prefill(&[prompt]).map_err(Error::engine)?;
-    let mut cache = GrowingCache::new(&prefix, count as i64, limit as i64);
-    let mut last = hidden.expand([count as i64, -1], false);
-    let mut live = vec![Hypothesis::default()];
-    let mut finished: Vec<Hypothesis> = Vec::new();
-    let mut before = None;
+fn search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam) -> Result<Row> {
+    let (count, limit) = (beam.beams as i64, beam.sampling.max_completion_tokens);
+    let (hidden, prefix) = voice.model.prefill(&[prompt]).map_err(Error::engine)?;
+    let mut cache = GrowingCache::new(&prefix, count, limit as i64);
+    let words = (0..count).map(|_| prompt.input_ids().to_vec());
+    let mut before = seen(&beam.sampling, words, voice.vocabulary(), voice.device());
+    let mut hypotheses = Hypotheses::new(beam, eos, voice.device());
+    let mut last = hidden.expand([count, -1], false);
     for position in 0..limit {
-        let logprobs = engine.reachable(&engine.logits(&last).log_softmax(-1, tch::Kind::Float));
-        if position == 0 {
-            before = seen(&beam.sampling, &[prompt], count, logprobs.size()[1], model.device());
-        }
+        let logits = voice.logits(&last).log_softmax(-1, Kind::Float);
+        let entropies = entropy(&logits);
+        let logprobs = voice.reachable(&logits);
         let penalised = penalised(&beam.sampling, &logprobs, before.as_ref());
-        let successors = successors([&logprobs, &penalised], &live, position, beam)?;
-        let mut next = Vec::with_capacity(count);
-        for (rank, successor) in successors.into_iter().enumerate() {
-            let hypothesis = live[successor.beam].extended(&successor);
-            if tokenizer.eos().contains(&successor.id) {
-                // As in transformers, an end counts only among the best K candidates.
-                if rank < count {
-                    finished.push(hypothesis);
-                }
-            } else if next.len() < count {
-                next.push((successor.beam, hypothesis));
-            }
-        }
-        finished.sort_by(|a, b| b.score(penalty).total_cmp(&a.score(penalty)));
-        finished.truncate(count);
-        let best_open = next.iter().map(|(_, h)| h.score(penalty)).fold(f64::NEG_INFINITY, f64::max);
-        let settled = finished.len() == count && finished.last().is_some_and(|worst| worst.score(penalty) >= best_open);
-        if settled || next.is_empty() || position + 1 == limit {
-            live = next.into_iter().map(|(_, hypothesis)| hypothesis).collect();
+        hypotheses.extend(beam, position, [&logprobs, &penalised, &entropies]);
+        if position + 1 == limit || hypotheses.is_settled() {
             break;
         }
-        // The cache always holds K rows; a short list is filled up with copies that no candidate is taken from.
-        let row = |i: usize| &next[i.min(next.len() - 1)];
-        let parents: Vec<i64> = (0..count).map(|i| row(i).0 as i64).collect();
-        let ids: Vec<i64> = (0..count).map(|i| row(i).1.ids.last().copied().unwrap_or_default()).collect();
-        let parents = Tensor::from_slice(&parents).to_device(model.device());
-        let ids = Tensor::from_slice(&ids).to_device(model.device());
-        cache.reorder(&parents.unsqueeze(0));
-        before = before.map(|before| before.index_select(0, &parents));
-        see(&mut before, &ids);
-        last = model.step(&prefix, &mut cache, &ids);
-        live = next.into_iter().map(|(_, hypothesis)| hypothesis).collect();
+        cache.reorder(&hypotheses.parents);
+        before = before.map(|before| before.index_select(0, &hypotheses.parents));
+        see(&mut before, &hypotheses.ids);
+        last = voice.model.step(&prefix, &mut cache, &hypotheses.ids);
     }
-    // Where there was no more room, what is unfinished competes too, as in transformers; a settled search has nothing
-    // open that is better.
-    let all = live.into_iter().chain(finished);
-    let winner = all.max_by(|a, b| a.score(penalty).total_cmp(&b.score(penalty))).unwrap_or_default();
-    Ok((winner.ids, winner.logprobs))
+    hypotheses.best()
 }
 
-/// The `2K` successors to consider, best first, from log-probabilities `[K, V]` and the same penalised.
-fn successors(
-    [logprobs, penalised]: [&Tensor; 2],
-    live: &[Hypothesis],
-    position: usize,
-    beam: &Beam,
-) -> Result<Vec<Successor>> {
-    let vocabulary = logprobs.size()[1];
-    let open = penalised.narrow(0, 0, live.len() as i64);
-    let totals: Vec<f32> = live.iter().map(|h| h.total as f32).collect();
-    let scores = (&open + Tensor::from_slice(&totals).to_device(open.device()).unsqueeze(1)).flatten(0, 1);
-    let wanted = (2 * beam.beams as i64).min(scores.size()[0]);
+/// What the host reads of a hypothesis's last token, and what leads back to those before.
+struct Step {
+    /// The beam that each one extends, `[K]`.
+    parents: Tensor,
+    /// `[K]`.
+    ids: Tensor,
+    /// The model's log-probability, and the entropy of its distribution, `[2, K]` in f32.
+    scores: Tensor,
+}
+
+/// Hypotheses that are open, those that are finished, and how they came about.
+struct Hypotheses {
+    length_penalty: f64,
+    eos: Tensor,
+    /// The beam that each open one extends, and its last token, `[K]`.
+    parents: Tensor,
+    ids: Tensor,
+    /// Sums of what counts, `[K]` in f64; −∞ where there is none.
+    totals: Tensor,
+    /// What the open ones score, `[K]`.
+    open: Tensor,
+    steps: Vec<Step>,
+    /// What the finished ones score, best first, `[K]`; −∞ where there is none.
+    finished: Tensor,
+    /// Of the finished ones `[4, K]` in f64: how many tokens they have, the beam that the last extends, and its two scores.
+    last: Tensor,
+    /// The last token of the finished ones, `[K]`.
+    ends: Tensor,
+}
+
+impl Hypotheses {
+    /// One, of no token.
+    fn new(beam: &Beam, eos: &[i64], device: Device) -> Self {
+        let count = beam.beams as i64;
+        let none = Tensor::full([count], f64::NEG_INFINITY, (Kind::Double, device));
+        let totals = none.copy();
+        let _ = totals.get(0).fill_(0.0);
+        let zeros = || Tensor::zeros([count], (Kind::Int64, device));
+        Self {
+            length_penalty: beam.length_penalty,
+            eos: Tensor::from_slice(eos).to_device(device),
+            parents: zeros(),
+            ids: zeros(),
+            totals,
+            open: none.copy(),
+            steps: Vec::new(),
+            finished: none,
+            last: Tensor::zeros([4, count], (Kind::Double, device)),
+            ends: zeros(),
+        }
+    }
+
+    /// Extends every open one by a token, number `position`, of log-probabilities `[K, V]`, the same penalised, and entropies `[K]`.
+    fn extend(&mut self, beam: &Beam, position: usize, [logprobs, penalised, entropies]: [&Tensor; 3]) {
+        let (count, vocabulary) = (beam.beams as i64, logprobs.size()[1]);
+        let scores = (penalised + self.totals.to_kind(Kind::Float).unsqueeze(1)).flatten(0, 1);
+        let wanted = (2 * count).min(scores.size()[0]);
+        let (_, places) = keys(beam, position, &scores).topk(wanted, -1, true, true);
+        let (_, order) = scores.index_select(0, &places).sort_stable(true, -1, true);
+        let places = places.index_select(0, &order);
+        let (rows, ids) = (places.divide_scalar_mode(vocabulary, "floor"), places.remainder(vocabulary));
+        let of = |list: &Tensor| list.flatten(0, 1).index_select(0, &places);
+        let totals = self.totals.index_select(0, &rows) + of(penalised).to_kind(Kind::Double);
+        let exists = totals.gt(f64::NEG_INFINITY);
+        let ends = Tensor::isin(&ids, &self.eos, false, false);
+        let own = Tensor::stack(&[of(logprobs), entropies.index_select(0, &rows)], 0); // [2, 2K]
+        let scored = &totals / ((position + 1) as f64).powf(self.length_penalty);
+        let hidden = |scores: &Tensor, shown: &Tensor| scores.masked_fill(&shown.logical_not(), f64::NEG_INFINITY);
+
+        // As in transformers, an end counts only among the best K candidates.
+        let rank = Tensor::arange(wanted, (Kind::Int64, ids.device()));
+        let finishing = hidden(&scored, &ends.logical_and(&rank.lt(count)).logical_and(&exists));
+        let facts = [(&rows * 0 + position as i64 + 1).to_kind(Kind::Double), rows.to_kind(Kind::Double)];
+        let facts = Tensor::cat(&[Tensor::stack(&facts, 0), own.to_kind(Kind::Double)], 0);
+        let (best, order) = Tensor::cat(&[&self.finished, &finishing], 0).sort_stable(true, -1, true);
+        let order = order.narrow(0, 0, count);
+        self.finished = best.narrow(0, 0, count);
+        self.last = Tensor::cat(&[&self.last, &facts], 1).index_select(1, &order);
+        self.ends = Tensor::cat(&[&self.ends, &ids], 0).index_select(0, &order);
+
+        // The cache always holds K rows; where fewer go on, the others are such that no candidate is taken from.
+        let goes_on = ends.logical_not().logical_and(&exists);
+        let (_, order) = (&rank + goes_on.logical_not().to_kind(Kind::Int64) * wanted).sort_stable(true, -1, false);
+        let next = order.narrow(0, 0, count.min(wanted));
+        let next = if wanted < count { next.constant_pad_nd([0, count - wanted]) } else { next };
+        let there = goes_on.index_select(0, &next);
+        let there = if wanted < count {
+            there.logical_and(&Tensor::arange(count, (Kind::Int64, ids.device())).lt(wanted))
+        } else {
+            there
+        };
+        self.parents = rows.index_select(0, &next);
+        self.ids = ids.index_select(0, &next);
+        self.totals = hidden(&totals.index_select(0, &next), &there);
+        self.open = hidden(&scored.index_select(0, &next), &there);
+        let [parents, ids] = [&self.parents, &self.ids].map(Tensor::shallow_clone);
+        self.steps.push(Step { parents, ids, scores: own.index_select(1, &next) });
+    }
+
+    /// Whether nothing goes on, or nothing that scores more than the worst of `K` finished ones.
+    fn is_settled(&self) -> bool {
+        let (worst, best) = (self.finished.min(), self.open.max());
+        let nothing = best.eq(f64::NEG_INFINITY);
+        let beaten = worst.gt(f64::NEG_INFINITY).logical_and(&worst.ge_tensor(&best));
+        nothing.logical_or(&beaten).int64_value(&[]) != 0
+    }
+
+    /// The best of all, read back.
+    fn best(&self) -> Result<Row> {
+        let doubles = |x: &Tensor| Vec::<f64>::try_from(&x.flatten(0, -1)).map_err(Error::engine);
+        let whole = |x: &Tensor| Vec::<i64>::try_from(&x.flatten(0, -1)).map_err(Error::engine);
+        let (open, finished, last, ends) =
+            (doubles(&self.open)?, doubles(&self.finished)?, doubles(&self.last.contiguous())?, whole(&self.ends)?);
+        let count = open.len();
+        let all = |of: fn(&Step) -> &Tensor| Tensor::stack(&self.steps.iter().map(of).collect::<Vec<_>>(), 0);
+        let [parents, ids] = [whole(&all(|step| &step.parents))?, whole(&all(|step| &step.ids))?];
+        let scores = doubles(&all(|step| &step.scores).to_kind(Kind::Double))?; // [T, 2, K]
+        // Where there was no more room, what is unfinished competes too, as in transformers; a settled search has nothing
+        // open that is better.
+        let competing = open.iter().chain(&finished).enumerate().filter(|(_, score)| **score > f64::NEG_INFINITY);
+        let Some((winner, _)) = competing.max_by(|a, b| a.1.total_cmp(b.1)) else { return Ok(Row::default()) };
+        let mut tokens: Vec<(i64, [f32; 3])> = Vec::new();
+        // What a search finds is not drawn.
+        let token = |id, logprob: f64, entropy: f64| (id, [logprob as f32, 0.0, entropy as f32]);
+        let (mut step, mut row) = if winner < count {
+            (self.steps.len(), winner)
+        } else {
+            let place = winner - count;
+            let fact = |list: usize| last[list * count + place];
+            tokens.push(token(ends[place], fact(2), fact(3)));
+            (fact(0) as usize - 1, fact(1) as usize)
+        };
+        while step > 0 {
+            step -= 1;
+            let score = |list: usize| scores[(step * 2 + list) * count + row];
+            tokens.push(token(ids[step * count + row], score(0), score(1)));
+            row = parents[step * count + row] as usize;
+        }
+        let mut found = Row::default();
+        tokens.into_iter().rev().for_each(|(id, scores)| found.push(id, scores));
+        Ok(found)
+    }
+}
+
+/// What the `2K` successors are the largest of, from scores `[K·V]`.
+fn keys(beam: &Beam, position: usize, scores: &Tensor) -> Tensor {
     let temperature = beam.sampling.temperature;
-    let keys = if temperature > 0.0 {
-        // Gumbel noise on the scores draws without replacement in proportion to their exponentials.
-        let noise: Vec<f32> = (0..scores.size()[0] as usize)
-            .map(|i| -(-(uniform(beam.sampling.seed, beam.key, i, position).max(1e-300)).ln()).ln() as f32)
-            .collect();
-        &scores / temperature + Tensor::from_slice(&noise).to_device(scores.device())
-    } else {
-        scores.shallow_clone()
-    };
-    let places = keys.topk(wanted, -1, true, true).1;
-    let flat = Vec::<i64>::try_from(&places).map_err(Error::engine)?;
-    let values = Vec::<f32>::try_from(&scores.index_select(0, &places)).map_err(Error::engine)?;
-    let mut order: Vec<usize> = (0..flat.len()).filter(|&i| values[i].is_finite()).collect();
-    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    let successor = |i: usize| {
-        let (row, id) = (flat[i] / vocabulary, flat[i] % vocabulary);
-        let [logprob, penalised] = [logprobs, penalised].map(|scores| scores.double_value(&[row, id]));
-        Successor { beam: row as usize, id, logprob, penalised }
-    };
-    Ok(order.into_iter().map(successor).collect())
+    if temperature == 0.0 {
+        return scores.shallow_clone();
+    }
+    // Gumbel noise on the scores draws without replacement in proportion to their exponentials.
+    let noise: Vec<f32> = (0..scores.size()[0] as usize)
+        .map(|i| -(-(uniform(beam.sampling.seed, beam.key, i, position).max(1e-300)).ln()).ln() as f32)
+        .collect();
+    scores / temperature + Tensor::from_slice(&noise).to_device(scores.device())
 }

@@ -1,7 +1,6 @@
 //! `B` rows, `V` vocabulary.
 
 use tch::{Device, Kind, Tensor};
-use vr1_processor::Prompt;
 use vr1_rollout::{Result, Sampling};
 
 /// The probabilities `[B, V]` by which tokens are drawn, from logits `[B, V]`.
@@ -37,6 +36,12 @@ pub fn probabilities(sampling: &Sampling, logits: &Tensor, seen: Option<&Tensor>
         return Ok(logits.zeros_like().scatter_value(-1, &likeliest, 1.0));
     }
     Ok(limited(sampling, &logits))
+}
+
+/// Whether something is left out of the distribution.
+pub(crate) fn is_limited(sampling: &Sampling, vocabulary: i64) -> bool {
+    let by_count = sampling.top_k > 0 && sampling.top_k < vocabulary;
+    by_count || sampling.top_p < 1.0 || sampling.min_p > 0.0
 }
 
 /// Logits or log-probabilities `[B, V]` with the repetition penalty on what was seen.
@@ -121,24 +126,20 @@ fn first_beyond(weights: &Tensor, target: &Tensor) -> (Tensor, Tensor) {
     (place, before)
 }
 
-/// Which of `vocabulary` tokens each of `group_size` completions of each prompt has before it begins, `[P·G, V]`; nothing
-/// where nothing is penalised.
+/// Which of `vocabulary` tokens each row has that holds these ids, `[B, V]`; nothing where nothing is penalised.
 pub(crate) fn seen(
     sampling: &Sampling,
-    prompts: &[&Prompt],
-    group_size: usize,
+    rows: impl Iterator<Item = Vec<i64>>,
     vocabulary: i64,
     device: Device,
 ) -> Option<Tensor> {
     if sampling.repetition_penalty == 1.0 {
         return None;
     }
-    let row = |prompt: &&Prompt| {
-        let ids = Tensor::from_slice(prompt.input_ids());
-        Tensor::zeros([vocabulary], (Kind::Bool, Device::Cpu)).index_fill(0, &ids, 1)
+    let row = |ids: Vec<i64>| {
+        Tensor::zeros([vocabulary], (Kind::Bool, Device::Cpu)).index_fill(0, &Tensor::from_slice(&ids), 1)
     };
-    let rows = Tensor::stack(&prompts.iter().map(row).collect::<Vec<_>>(), 0);
-    Some(rows.to_device(device).repeat_interleave_self_int(group_size as i64, 0, None))
+    Some(Tensor::stack(&rows.map(row).collect::<Vec<_>>(), 0).to_device(device))
 }
 
 /// One more id `[B]` in each row of `seen` `[B, V]`, in place.

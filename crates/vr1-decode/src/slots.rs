@@ -1,196 +1,213 @@
-//! `P` prompts, `G` completions of each, `B = P·G` rows, `V` vocabulary, `D` hidden.
+//! `B` seats, `V` vocabulary, `W` tokens from one look of the host to the next.
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{GrowingCache, Prefix};
-use vr1_processor::Prompt;
-use vr1_rollout::{Error, Request, Result, Sampling, uniform};
+use vr1_nn::{GrowingCache, Prefix, Seat};
+use vr1_rollout::{Error, Result, Sampling};
 use vr1_torch::Graph;
 
-use super::distribution::{penalised, pick, see, seen};
-use super::local::{Drawn, LocalEngine};
+use super::distribution::seen;
+use super::sampler::{Numbers, Voice};
+use super::seating::Seating;
 
-/// After how many tokens the host looks whether all completions have ended. A GPU would wait for it; a CPU waits for nothing, and a step
-/// too many costs.
-fn tokens_a_look(device: Device) -> usize {
+/// After how many tokens the host looks which rows have ended. A GPU would wait for it; a CPU waits for nothing, and a token too many costs.
+pub(crate) fn tokens_a_look(device: Device) -> usize {
     if device.is_cuda() { 16 } else { 1 }
 }
 
 /// From how many tokens on a step is recorded: recording takes as long as some steps.
 const WORTH_RECORDING: usize = 32;
 
-/// The rows that are decoded side by side. All that a step reads and writes lies on the device, in tensors that keep their place: on a
-/// GPU it is recorded once, and replayed without the host.
-pub(crate) struct Slots<'a> {
-    step: Step<'a>,
+/// A completion on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Row {
+    /// What its randomness hangs on.
+    pub(crate) stream: u64,
+    /// Its number in its group.
+    pub(crate) completion: usize,
+    pub(crate) ids: Vec<i64>,
+    /// Log-probabilities under the model, those drawn by, and entropies of the model's distribution.
+    pub(crate) scores: [Vec<f32>; 3],
+}
+
+impl Row {
+    pub(crate) fn push(&mut self, id: i64, scores: [f32; 3]) {
+        self.ids.push(id);
+        self.scores.iter_mut().zip(scores).for_each(|(list, score)| list.push(score));
+    }
+}
+
+/// What a token of each row is: ids, and its three scores.
+pub(crate) type Tokens = Vec<(i64, [f32; 3])>;
+
+/// The rows that are decoded side by side. All that a step reads and writes lies on the device, in tensors that keep their place until rows
+/// leave or enter: on a GPU it is recorded once, and replayed without the host.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    step: Step,
     graph: Option<Graph>,
-    /// The requests, one a prompt, and how many completions each has.
-    requests: &'a [&'a Request],
-    group: usize,
-    limit: usize,
-    /// Tokens drawn.
-    drawn: usize,
-    /// Which rows have ended, among the first `looked` tokens.
-    ended: Vec<bool>,
-    looked: usize,
+    /// Steps until the longest row has no more room, when these were seated.
+    left: usize,
 }
 
 /// What a step works on.
-struct Step<'a> {
-    engine: &'a LocalEngine,
-    sampling: &'a Sampling,
+#[derive(Debug)]
+struct Step {
+    voice: Voice,
+    sampling: Sampling,
     prefix: Prefix,
     cache: GrowingCache,
-    /// Hidden states behind each row's last token, `[B, D]`.
-    last: Tensor,
     /// Which tokens a row has already, `[B, V]`, where they are penalised.
     seen: Option<Tensor>,
     /// Each row's last token, `[B]`.
     ids: Tensor,
-    /// What was drawn and its log-probabilities, `[B, limit]`.
+    /// What was drawn since the host looked, `[B, W]` and `[3, B, W]`.
     tokens: Tensor,
-    logprobs: Tensor,
-    drawn_by: Tensor,
-    /// The number of the next token, `[1]`.
-    place: Tensor,
-    /// The numbers that the tokens up to the next look are drawn by, `[B, tokens a look]`, and which is next, `[1]`.
-    noise: Tensor,
+    scores: Tensor,
+    /// How many these are, `[1]`.
     turn: Tensor,
+    /// What they are drawn by.
+    numbers: Numbers,
 }
 
-impl Step<'_> {
-    /// Draws a token for each row from what is behind its last, and writes down what it was.
-    fn draw(&mut self) {
-        let engine = self.engine;
-        let logits = engine.logits(&self.last);
-        // What is recorded is the model's own, without penalty, temperature or limits.
-        let logprobs = logits.log_softmax(-1, Kind::Float);
-        // Log-probabilities are logits too, but for a constant, which only a penalty can tell.
-        let reachable = match &self.seen {
-            Some(seen) => engine.reachable(&penalised(self.sampling, &logits, Some(seen))),
-            None => engine.reachable(&logprobs),
-        };
-        let noise = self.noise.index_select(1, &self.turn).squeeze_dim(1);
-        let (ids, drawn) = pick(self.sampling, &reachable, &noise);
-        see(&mut self.seen, &ids);
-        let scores = logprobs.gather(1, &ids.unsqueeze(1), false);
-        let _ = self.tokens.index_copy_(1, &self.place, &ids.unsqueeze(1));
-        let _ = self.logprobs.index_copy_(1, &self.place, &scores);
-        let _ = self.drawn_by.index_copy_(1, &self.place, &drawn.unsqueeze(1));
+impl Step {
+    /// Runs the model over the rows' last tokens, draws one more for each, and writes down what it was.
+    fn take(&mut self) -> Result<()> {
+        let hidden = self.voice.model.step(&self.prefix, &mut self.cache, &self.ids);
+        let (ids, scores) = self.voice.draw(&self.sampling, &hidden, &self.numbers, &mut self.seen)?;
+        let _ = self.tokens.index_copy_(1, &self.turn, &ids.unsqueeze(1));
+        let _ = self.scores.index_copy_(2, &self.turn, &scores.unsqueeze(2));
         self.ids.copy_(&ids);
-        let _ = self.place.g_add_scalar_(1);
         let _ = self.turn.g_add_scalar_(1);
-    }
-
-    /// Runs the model over the rows' last tokens.
-    fn advance(&mut self) {
-        let hidden = self.engine.model().step(&self.prefix, &mut self.cache, &self.ids);
-        self.last.copy_(&hidden);
-    }
-
-    fn both(&mut self) {
-        self.advance();
-        self.draw();
-    }
-}
-
-impl<'a> Slots<'a> {
-    /// The completions of requests of one kind, each with `requests[0].completions`, before their first token.
-    pub(crate) fn new(engine: &'a LocalEngine, requests: &'a [&'a Request]) -> Result<Self> {
-        let first = requests[0]; // there is one
-        let (group, sampling) = (first.completions, &first.sampling);
-        let (device, limit) = (engine.model().device(), sampling.max_completion_tokens);
-        let prompts: Vec<&Prompt> = requests.iter().map(|request| request.prompt.as_ref()).collect();
-        let (hidden, prefix) = engine.model().prefill(&prompts).map_err(Error::engine)?;
-        let rows = prompts.len() * group;
-        let zeros = |size: &[i64], kind| Tensor::zeros(size, (kind, device));
-        let whole = [rows as i64, limit as i64];
-        let vocabulary = engine.model().lm_head().size()[0];
-        let step = Step {
-            engine,
-            sampling,
-            cache: GrowingCache::new(&prefix, group as i64, limit as i64),
-            prefix,
-            // Every completion's first token follows its prompt's last.
-            last: hidden.repeat_interleave_self_int(group as i64, 0, None),
-            seen: seen(sampling, &prompts, group, vocabulary, device),
-            ids: zeros(&whole[..1], Kind::Int64),
-            tokens: zeros(&whole, Kind::Int64),
-            logprobs: zeros(&whole, Kind::Float),
-            drawn_by: zeros(&whole, Kind::Float),
-            place: zeros(&[1], Kind::Int64),
-            noise: zeros(&[rows as i64, tokens_a_look(device) as i64], Kind::Double),
-            turn: zeros(&[1], Kind::Int64),
-        };
-        Ok(Self { step, graph: None, requests, group, limit, drawn: 0, ended: vec![false; rows], looked: 0 })
-    }
-
-    /// What becomes of all rows, row by row. Behind a row's end stands what it would have gone on with.
-    pub(crate) fn run(mut self) -> Result<Vec<Drawn>> {
-        let look = tokens_a_look(self.step.ids.device());
-        while self.drawn < self.limit {
-            if self.drawn.is_multiple_of(look) {
-                if self.all_ended()? {
-                    break;
-                }
-                self.bring_noise(look);
-            }
-            self.next()?;
-        }
-        self.take()
-    }
-
-    /// One more token of every row.
-    fn next(&mut self) -> Result<()> {
-        let device = self.step.ids.device();
-        match &self.graph {
-            _ if self.drawn == 0 => self.step.draw(),
-            Some(graph) => graph.replay().map_err(Error::engine)?,
-            None if device.is_cuda() && self.limit >= WORTH_RECORDING => {
-                self.graph = Some(Graph::record(device, || self.step.both()).map_err(Error::engine)?);
-            }
-            None => self.step.both(),
-        }
-        self.drawn += 1;
+        let _ = self.numbers.positions.g_add_scalar_(1);
         Ok(())
     }
 
-    /// The numbers for the tokens up to the next look.
-    fn bring_noise(&mut self, look: usize) {
-        let (seed, group, from) = (self.step.sampling.seed, self.group, self.drawn);
-        let of_row = |row: usize| {
-            let key = self.requests[row / group].key;
-            (from..from + look).map(move |place| uniform(seed, key, row % group, place))
-        };
-        let numbers: Vec<f64> = (0..self.ended.len()).flat_map(of_row).collect();
-        self.step.noise.copy_(&Tensor::from_slice(&numbers).view_as(&self.step.noise));
-        let _ = self.step.turn.zero_();
-    }
-
-    fn all_ended(&mut self) -> Result<bool> {
-        let new = self.drawn - self.looked;
-        if new > 0 {
-            let tokens = self.step.tokens.narrow(1, self.looked as i64, new as i64);
-            let tokens = Vec::<i64>::try_from(&tokens.flatten(0, 1)).map_err(Error::engine)?;
-            let eos = self.step.engine.tokenizer().eos();
-            for (ended, tokens) in self.ended.iter_mut().zip(tokens.chunks(new)) {
-                *ended |= tokens.iter().any(|id| eos.contains(id));
+    /// The same, recorded.
+    fn record(&mut self, device: Device) -> Result<Graph> {
+        let mut taken = Ok(());
+        let graph = Graph::record(device, || {
+            if taken.is_ok() {
+                taken = self.take();
             }
-            self.looked = self.drawn;
-        }
-        Ok(!self.ended.is_empty() && self.ended.iter().all(|&ended| ended))
+        });
+        taken.and(graph.map_err(Error::engine))
+    }
+}
+
+/// What these rows draw their next tokens by; a seat that is empty draws too.
+pub(crate) fn numbers<'a>(rows: impl Iterator<Item = Option<&'a Row>>, device: Device) -> Numbers {
+    let (states, positions): (Vec<i64>, Vec<i64>) =
+        rows.map(|row| row.map_or((0, 0), |row| (row.stream.cast_signed(), row.ids.len() as i64))).unzip();
+    let [states, positions] = [states, positions].map(|list| Tensor::from_slice(&list).to_device(device));
+    Numbers { states, positions }
+}
+
+/// Who sits where.
+#[derive(Debug)]
+pub(crate) struct Seated<'a> {
+    pub(crate) seating: &'a Seating,
+    /// The rows, and the seat among those before that each comes from.
+    pub(crate) rows: &'a [&'a Row],
+    pub(crate) from: &'a [Option<usize>],
+    /// The ids of each prompt.
+    pub(crate) prompts: &'a [&'a [i64]],
+}
+
+impl Slots {
+    /// Seats rows that have a token or more, some of whom sat in `before`, whose prompts `prefix` holds now. `limit` is the most tokens of a row.
+    pub(crate) fn new(
+        voice: &Voice,
+        sampling: &Sampling,
+        prefix: Prefix,
+        before: Option<GrowingCache>,
+        seated: &Seated<'_>,
+    ) -> Self {
+        let (device, look, limit) = (voice.device(), tokens_a_look(voice.device()), sampling.max_completion_tokens);
+        let row = |seat: &Option<usize>| seat.map(|row| seated.rows[row]);
+        // The last token of a row has no keys yet.
+        let length = |row: &Row| row.ids.len() - 1;
+        let seat = |seat: &Option<usize>| Seat {
+            from: seat.and_then(|row| seated.from[row]),
+            length: row(seat).map_or(0, length) as i64,
+        };
+        let seats: Vec<Seat> = seated.seating.rows.iter().map(seat).collect();
+        let lengths = || seated.rows.iter().map(|row| row.ids.len());
+        let (longest, shortest) = (lengths().max().unwrap_or(0), lengths().min().unwrap_or(0));
+        let room = room(longest - 1 + look, limit, device);
+        let cache = GrowingCache::seated(before, &prefix, &seated.seating.prompts, &seats, room as i64);
+        let last: Vec<i64> =
+            seated.seating.rows.iter().map(|seat| row(seat).map_or(0, |row| row.ids[row.ids.len() - 1])).collect();
+        let zeros = |size: &[i64], kind| Tensor::zeros(size, (kind, device));
+        let size = [seats.len() as i64, look as i64];
+        let group = seats.len() / seated.seating.prompts.len().max(1);
+        let words = (0..).zip(&seated.seating.rows).map(|(place, seat): (usize, _)| {
+            let prompt = seated.prompts[seated.seating.prompts[place / group]];
+            row(seat).map_or_else(|| prompt.to_vec(), |row| [prompt, &row.ids].concat())
+        });
+        let step = Step {
+            seen: seen(sampling, words, voice.vocabulary(), device),
+            voice: voice.clone(),
+            sampling: sampling.clone(),
+            prefix,
+            cache,
+            ids: Tensor::from_slice(&last).to_device(device),
+            tokens: zeros(&size, Kind::Int64),
+            scores: zeros(&[3, size[0], size[1]], Kind::Float),
+            turn: zeros(&[1], Kind::Int64),
+            numbers: numbers(seated.seating.rows.iter().map(row), device),
+        };
+        Self { step, graph: None, left: limit - shortest }
     }
 
-    fn take(self) -> Result<Vec<Drawn>> {
-        let width = self.drawn;
-        let part = |x: &Tensor| x.narrow(1, 0, width as i64).flatten(0, 1);
-        let ids = Vec::<i64>::try_from(&part(&self.step.tokens)).map_err(Error::engine)?;
-        let [scores, drawn] = [&self.step.logprobs, &self.step.drawn_by]
-            .map(|list| Vec::<f32>::try_from(&part(list)).map_err(Error::engine));
-        let (scores, drawn) = (scores?, drawn?);
-        let row = |row: usize| {
-            let span = row * width..(row + 1) * width;
-            (ids[span.clone()].to_vec(), scores[span.clone()].to_vec(), drawn[span].to_vec())
-        };
-        Ok((0..self.ended.len()).map(row).collect())
+    /// How many seats there are, empty ones among them.
+    pub(crate) fn seats(&self) -> usize {
+        self.step.ids.size()[0] as usize
     }
+
+    /// Whether rows of so many tokens have room until the next look.
+    pub(crate) fn has_room(&self, longest: usize) -> bool {
+        longest - 1 + tokens_a_look(self.step.voice.device()) <= self.step.cache.room() as usize
+    }
+
+    /// What the prompts hold, and the rows.
+    pub(crate) fn into_parts(self) -> (Prefix, GrowingCache) {
+        (self.step.prefix, self.step.cache)
+    }
+
+    /// So many more tokens of each row, at most those of a look.
+    pub(crate) fn advance(&mut self, count: usize) -> Result<Vec<Tokens>> {
+        let device = self.step.voice.device();
+        let _ = self.step.turn.zero_();
+        for _ in 0..count {
+            match &self.graph {
+                Some(graph) => graph.replay().map_err(Error::engine)?,
+                None if device.is_cuda() && self.left >= WORTH_RECORDING => {
+                    self.graph = Some(self.step.record(device)?)
+                }
+                None => self.step.take()?,
+            }
+        }
+        read(&self.step.tokens, &self.step.scores, count)
+    }
+}
+
+/// The first `count` tokens of each row, from `[B, W]` and `[3, B, W]`.
+pub(crate) fn read(tokens: &Tensor, scores: &Tensor, count: usize) -> Result<Vec<Tokens>> {
+    let part = |x: &Tensor| x.narrow(-1, 0, count as i64).contiguous().view(-1);
+    let ids = Vec::<i64>::try_from(&part(tokens)).map_err(Error::engine)?;
+    let scores = Vec::<f32>::try_from(&part(scores)).map_err(Error::engine)?;
+    let all = ids.len();
+    let token = |place: usize| (ids[place], [0, 1, 2].map(|list| scores[list * all + place]));
+    Ok((0..all / count).map(|row| (row * count..(row + 1) * count).map(token).collect()).collect())
+}
+
+/// The room of rows of `needed` tokens: in a few sizes, so that rows do not move often, and no more than `most` allows.
+fn room(needed: usize, limit: usize, device: Device) -> usize {
+    let least: usize = if device.is_cuda() { 256 } else { 64 };
+    needed.next_power_of_two().max(least).min(most_room(limit, device)).max(needed)
+}
+
+/// The most room that a row takes.
+pub(crate) fn most_room(limit: usize, device: Device) -> usize {
+    limit + tokens_a_look(device)
 }

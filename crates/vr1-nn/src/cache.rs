@@ -1,148 +1,145 @@
-//! `P` prompts, `G` completions of each, `K` key-value heads, `L` prompt tokens, `S` completion tokens, `d` head size.
+//! `P` groups of rows, `G` rows of each, `B = P·G`, `C` room for own tokens, `K` key-value heads, `d` head size.
 
-use tch::{Device, Kind, Tensor};
-use vr1_torch::Spans;
+use tch::{Kind, Tensor};
+use vr1_torch::{OwnKeys, SharedKeys};
 
-/// One layer's keys and values.
-#[derive(Debug)]
-pub struct LayerKeyValues {
-    /// Keys, rotated.
-    pub key: Tensor,
-    /// Values.
-    pub value: Tensor,
-}
+use super::prefix::{LayerKeyValues, Prefix};
 
-/// The keys and values of a batch of prompts, computed once and shared by all completions of each.
-#[derive(Debug)]
-pub struct Prefix {
-    /// One entry a layer, each tensor `[P, L, K, d]`, padded on the left.
-    pub layers: Vec<LayerKeyValues>,
-    /// What is added to the scores of padded positions, `[P, 1, 1, L]`; nothing where none is padded.
-    pub mask: Option<Tensor>,
-    /// How many tokens each prompt has.
-    pub lengths: Vec<i64>,
-    /// The position of each prompt's next token.
-    pub next_positions: Vec<i64>,
-}
-
-impl Prefix {
-    fn device(&self) -> Device {
-        self.layers.first().map_or(Device::Cpu, |layer| layer.key.device())
-    }
+/// Where a row of a cache comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seat {
+    /// The row of the cache before, whose tokens it keeps.
+    pub from: Option<usize>,
+    /// How many tokens it has.
+    pub length: i64,
 }
 
 /// The keys and values of completions that are being sampled, one token at a time.
 ///
-/// On a GPU every tensor keeps its shape and its place from the first token to the last, and what changes from token to token, positions
-/// and how much is seen, lies there too: a step can be recorded once and replayed.
+/// Rows are of any age: each has its own length, and the rows of a group see one prompt. Every tensor keeps its shape and its place
+/// from step to step, and what changes from token to token, positions and how much is seen, lies there too: on a GPU a step can be
+/// recorded once and replayed. Rows leave and enter by [`seated`](Self::seated), which makes another cache of this one.
 #[derive(Debug)]
 pub struct GrowingCache {
-    /// Each tensor `[P·G, K, capacity, d]`, on a GPU `[P·G, capacity, K, d]`.
+    /// Each tensor `[B, C, K, d]`.
     layers: Vec<LayerKeyValues>,
+    room: i64,
+    /// The most tokens of a row, those of replayed steps aside.
     length: i64,
-    /// The position of each completion's next token, `[P·G]`.
+    /// Where the prompt of each group begins among all tokens of prompts, and how long it is, `[P]`, i32; how long the longest is.
+    starts: Tensor,
+    prompts: Tensor,
+    longest: i64,
+    /// How many tokens each row sees of its own, the one that is being appended among them, `[B]`, i32.
+    lengths: Tensor,
+    /// Where the next keys go among all `B·C`, `[B]`.
+    places: Tensor,
+    /// The position of each row's next token, `[B]`.
     next_positions: Tensor,
-    fixed: Option<Fixed>,
-}
-
-/// What says on the device how far sampling is.
-#[derive(Debug)]
-pub(crate) struct Fixed {
-    /// Where the next keys go, `[1]`.
-    place: Tensor,
-    /// What is seen of each prompt.
-    pub(crate) prompts: Spans,
-    /// What each completion sees of its own tokens, the one that is being appended among them.
-    pub(crate) own: Spans,
-}
-
-impl Fixed {
-    fn new(prefix: &Prefix, group_size: i64, capacity: i64) -> vr1_torch::Result<Self> {
-        let width = prefix.layers.first().map_or(0, |layer| layer.key.size()[1]);
-        let prompts: Vec<(i64, i64)> = prefix.lengths.iter().map(|&length| (width - length, length)).collect();
-        let own = vec![(0, 1.min(capacity)); prefix.lengths.len() * group_size as usize];
-        let device = prefix.device();
-        Ok(Self {
-            place: Tensor::zeros([1], (Kind::Int64, device)),
-            prompts: Spans::new(&prompts, width, device)?,
-            own: Spans::new(&own, capacity, device)?,
-        })
-    }
 }
 
 impl GrowingCache {
-    /// Room for `capacity` tokens of `group_size` completions of each prompt of `prefix`.
+    /// Room for `room` tokens of `group_size` completions of each prompt of `prefix`.
     ///
     /// # Panics
     /// As all operations of tensors do where libtorch refuses them: for want of memory.
-    pub fn new(prefix: &Prefix, group_size: i64, capacity: i64) -> Self {
-        let on_gpu = prefix.device().is_cuda();
-        if on_gpu {
-            Self::in_place(prefix, group_size, capacity)
-        } else {
-            Self::empty(prefix, group_size, capacity, None)
-        }
+    pub fn new(prefix: &Prefix, group_size: i64, room: i64) -> Self {
+        let prompts: Vec<usize> = (0..prefix.lengths.len()).collect();
+        let seats = vec![Seat { from: None, length: 0 }; prompts.len() * group_size as usize];
+        Self::seated(None, prefix, &prompts, &seats, room)
     }
 
-    /// A cache as it is on a GPU, wherever it is: all its room is looked at, and what is seen of it is said on the device.
+    /// Rows of which some were in `before`: `prompts[p]` of `prefix` is what group `p` sees, and the seats are those of its rows, group after
+    /// group. Layers are moved one by one, so that no more than one is held twice.
     ///
     /// # Panics
     /// As [`new`](Self::new).
-    pub fn in_place(prefix: &Prefix, group_size: i64, capacity: i64) -> Self {
-        let fixed = Fixed::new(prefix, group_size, capacity)
-            .unwrap_or_else(|error| panic!("a cache of {capacity} tokens: {error}"));
-        Self::empty(prefix, group_size, capacity, Some(fixed))
-    }
-
-    fn empty(prefix: &Prefix, group_size: i64, capacity: i64, fixed: Option<Fixed>) -> Self {
-        let next = Tensor::from_slice(&prefix.next_positions).repeat_interleave_self_int(group_size, 0, None);
-        let (rows, device) = (next.size()[0], prefix.device());
-        let room = |like: &Tensor| {
-            let (_, _, k, d) = like.size4().unwrap_or_else(|_| unreachable!("a prefix's keys have four dimensions"));
-            let size = if fixed.is_some() { [rows, capacity, k, d] } else { [rows, k, capacity, d] };
-            like.new_zeros(size, (like.kind(), like.device()))
+    pub fn seated(before: Option<Self>, prefix: &Prefix, prompts: &[usize], seats: &[Seat], room: i64) -> Self {
+        let device = prefix.device();
+        let group = seats.len() / prompts.len().max(1);
+        let list = |numbers: Vec<i64>| Tensor::from_slice(&numbers).to_device(device);
+        let kept: Vec<(i64, i64)> =
+            (0..).zip(seats).filter_map(|(row, seat)| seat.from.map(|from| (row, from as i64))).collect();
+        let longest = seats.iter().map(|seat| seat.length).max().unwrap_or(0);
+        let (to, from) =
+            (list(kept.iter().map(|pair| pair.0).collect()), list(kept.iter().map(|pair| pair.1).collect()));
+        let moved = |old: Option<&Tensor>, like: &Tensor| {
+            let new = like.new_zeros([seats.len() as i64, room, like.size()[1], like.size()[2]], (like.kind(), device));
+            if let Some(old) = old.filter(|_| !kept.is_empty() && longest > 0) {
+                let part = old.narrow(1, 0, longest).index_select(0, &from);
+                let _ = new.narrow(1, 0, longest).index_copy_(0, &to, &part);
+            }
+            new
         };
-        let layers = prefix.layers.iter().map(|kv| LayerKeyValues { key: room(&kv.key), value: room(&kv.value) });
-        Self { layers: layers.collect(), length: 0, next_positions: next.to_device(device), fixed }
+        let mut old = before.map_or_else(Vec::new, |before| before.layers).into_iter();
+        let layer = |shared: &LayerKeyValues| {
+            let old = old.next();
+            let of = |old: Option<&Tensor>, like| moved(old, like);
+            LayerKeyValues {
+                key: of(old.as_ref().map(|kv| &kv.key), &shared.key),
+                value: of(old.as_ref().map(|kv| &kv.value), &shared.value),
+            }
+        };
+        let layers = prefix.layers.iter().map(layer).collect();
+        let spans = prefix.spans();
+        let short = |numbers: Vec<i64>| list(numbers).to_kind(Kind::Int);
+        let seen = || prompts.iter().map(|&prompt| spans[prompt]);
+        let next = |(row, seat): (usize, &Seat)| prefix.next_positions[prompts[row / group]] + seat.length;
+        Self {
+            layers,
+            room,
+            length: longest,
+            starts: short(seen().map(|(start, _)| start).collect()),
+            prompts: short(seen().map(|(_, length)| length).collect()),
+            longest: seen().map(|(_, length)| length).max().unwrap_or(0),
+            lengths: short(seats.iter().map(|seat| seat.length + 1).collect()),
+            places: list((0..).zip(seats).map(|(row, seat)| row * room + seat.length).collect()),
+            next_positions: list(seats.iter().enumerate().map(next).collect()),
+        }
     }
 
-    /// How many tokens were appended, those of replayed steps aside.
+    /// The most tokens that a row has, those of replayed steps aside.
     pub fn length(&self) -> i64 {
         self.length
     }
 
-    /// The position of each completion's next token, `[P·G]`.
+    /// For how many tokens of a row there is room; whoever appends more writes over another row.
+    pub fn room(&self) -> i64 {
+        self.room
+    }
+
+    /// The position of each row's next token, `[B]`.
     pub fn next_positions(&self) -> &Tensor {
         &self.next_positions
     }
 
-    pub(crate) fn fixed(&self) -> Option<&Fixed> {
-        self.fixed.as_ref()
-    }
-
-    /// Puts `key` and `value` `[P·G, 1, K, d]` of the next token into a layer and gives that layer, `[P·G, S, K, d]`; where what is seen of it
-    /// is said on the device, all of its room.
-    pub(crate) fn append(&mut self, layer: usize, key: &Tensor, value: &Tensor) -> (Tensor, Tensor) {
-        let (kv, start) = (&mut self.layers[layer], self.length);
-        if let Some(fixed) = &self.fixed {
-            let _ = kv.key.index_copy_(1, &fixed.place, key);
-            let _ = kv.value.index_copy_(1, &fixed.place, value);
-            return (kv.key.shallow_clone(), kv.value.shallow_clone());
-        }
-        kv.key.narrow(2, start, 1).copy_(&key.transpose(1, 2));
-        kv.value.narrow(2, start, 1).copy_(&value.transpose(1, 2));
-        let whole = |tensor: &Tensor| tensor.narrow(2, 0, start + 1).transpose(1, 2);
-        (whole(&kv.key), whole(&kv.value))
+    /// Puts `key` and `value` `[B, K, d]` of the next token into a layer and gives what rows see there: of `prompts`, and of their own.
+    pub(crate) fn append<'a>(
+        &'a self,
+        layer: usize,
+        key: &Tensor,
+        value: &Tensor,
+        prompts: &'a LayerKeyValues,
+    ) -> (SharedKeys<'a>, OwnKeys<'a>) {
+        let kv = &self.layers[layer];
+        let _ = kv.key.flatten(0, 1).index_copy_(0, &self.places, key);
+        let _ = kv.value.flatten(0, 1).index_copy_(0, &self.places, value);
+        let shared = SharedKeys {
+            keys: &prompts.key,
+            values: &prompts.value,
+            starts: &self.starts,
+            lengths: &self.prompts,
+            longest: self.longest,
+        };
+        (shared, OwnKeys { keys: &kv.key, values: &kv.value, lengths: &self.lengths })
     }
 
     /// The token that was put into every layer is one of those before the next.
     pub(crate) fn advance(&mut self) {
         self.length += 1;
         let _ = self.next_positions.g_add_scalar_(1);
-        if let Some(fixed) = &mut self.fixed {
-            let _ = fixed.place.g_add_scalar_(1);
-            fixed.own.grow();
-        }
+        let _ = self.places.g_add_scalar_(1);
+        let _ = self.lengths.g_add_scalar_(1);
     }
 
     /// How many layers there are.
@@ -150,15 +147,12 @@ impl GrowingCache {
         self.layers.len()
     }
 
-    /// Puts the completions of each prompt in the order of `beams` `[P, G]`: entry `g` becomes a copy of `beams[p, g]`.
-    pub fn reorder(&mut self, beams: &Tensor) {
-        let (p, g) = beams.size2().unwrap_or_else(|_| unreachable!("beams have two dimensions"));
-        let first = Tensor::arange(p, (beams.kind(), beams.device())).unsqueeze(1) * g;
-        let rows = (beams + first).flatten(0, 1);
-        self.next_positions = self.next_positions.index_select(0, &rows);
-        for kv in &mut self.layers {
-            for tensor in [&mut kv.key, &mut kv.value] {
-                *tensor = tensor.index_select(0, &rows);
+    /// Row `b` becomes a copy of row `rows[b]`, which sees the same prompt and is as long.
+    pub fn reorder(&mut self, rows: &Tensor) {
+        for kv in &self.layers {
+            for tensor in [&kv.key, &kv.value] {
+                let mut used = tensor.narrow(1, 0, self.length);
+                used.copy_(&used.index_select(0, rows));
             }
         }
     }

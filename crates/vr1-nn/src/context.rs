@@ -1,10 +1,11 @@
-//! `P` prompts, `L` the longest, `G` completions of each, `B` rows, `T` tokens of a row, `N` tokens that lie ragged, `H`
-//! heads, `K` key-value heads, `d` head size.
+//! `B` rows, `T` tokens of a row, `N` tokens that lie ragged, `H` heads, `K` key-value heads, `d` head size.
 
-use tch::{Device, Kind, Tensor};
-use vr1_torch::{Groups, attend, attend_spans, granted, merge_attention, shared_prefix_attention};
+use std::ops::Range;
 
-use crate::{GrowingCache, Heads, LayerKeyValues, Prefix, Recompute, attention, causal_mask, padding_mask};
+use tch::Tensor;
+use vr1_torch::{Groups, Sees, attend, granted, group_attention, merge_attention, shared_prefix_attention};
+
+use crate::{GrowingCache, Heads, Prefix, Recompute};
 
 /// What a forward pass attends to; a language model's layers hand it their queries, keys and values and need not know
 /// whether they run over prompts, over groups of sequences in training, or over one sampled token.
@@ -15,20 +16,66 @@ pub struct Context<'a> {
 
 #[derive(Debug)]
 enum Seen<'a> {
-    Prompts { lengths: Vec<i64>, mask: Tensor, padding: Option<Tensor>, layers: Vec<LayerKeyValues> },
+    Prompts { prefix: &'a mut Prefix, chunk: Chunk },
     Groups(&'a Groups, Recompute),
     Sampling { prefix: &'a Prefix, cache: &'a mut GrowingCache },
 }
 
+/// Some tokens of prompts that lie ragged.
+#[derive(Debug)]
+struct Chunk {
+    /// The number of the first.
+    start: i64,
+    /// How many of them go on with a prompt, and how many of that are before them.
+    continued: (i64, i64),
+    /// The prompts that begin behind these.
+    begun: Option<Groups>,
+}
+
+impl Chunk {
+    fn new(prefix: &Prefix, tokens: &Range<i64>) -> Self {
+        let (mut continued, mut begun) = ((0, 0), Vec::new());
+        for (start, length) in prefix.spans() {
+            let count = tokens.end.min(start + length) - tokens.start.max(start);
+            if count > 0 && start < tokens.start {
+                continued = (count, tokens.start - start);
+            } else if count > 0 {
+                begun.push((count, Vec::new()));
+            }
+        }
+        let begun = (!begun.is_empty()).then(|| granted(Groups::new(begun)));
+        Self { start: tokens.start, continued, begun }
+    }
+
+    /// Attention of queries, keys and values `[T, heads, d]` of the chunk, whose layer of `prefix` has all keys before it.
+    fn attend(&self, [q, k, v]: [&Tensor; 3], layer: usize, prefix: &Prefix) -> Tensor {
+        let (count, before) = self.continued;
+        let mut parts = Vec::with_capacity(2);
+        if count > 0 {
+            let [q, k, v] = [q, k, v].map(|x| x.narrow(0, 0, count).unsqueeze(0));
+            let [keys, values] = [&prefix.layers[layer].key, &prefix.layers[layer].value]
+                .map(|x| x.narrow(0, self.start - before, before).unsqueeze(0));
+            let own = granted(attend(&q, &k, &v, Sees::Causal));
+            let past = granted(attend(&q, &keys, &values, Sees::All));
+            parts.push(granted(merge_attention((&past.0, &past.1), (&own.0, &own.1))).0.squeeze_dim(0));
+        }
+        if let Some(begun) = &self.begun {
+            let [q, k, v] = [q, k, v].map(|x| x.narrow(0, count, begun.tokens()));
+            parts.push(granted(shared_prefix_attention(&q, &k, &v, begun)));
+        }
+        if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(&parts, 0) }
+    }
+}
+
 impl<'a> Context<'a> {
-    /// Prompts of these lengths, padded on the left to `width` tokens, each seeing itself causally. Their keys and
-    /// values are kept for [`Context::into_prefix`].
-    pub fn prompts(lengths: &[i64], width: i64, options: (Kind, Device)) -> Self {
-        let padded = lengths.iter().any(|&length| length < width);
-        let padding = padded.then(|| padding_mask(lengths, width, options));
-        let causal = causal_mask(width, width, options);
-        let mask = padding.as_ref().map_or_else(|| causal.shallow_clone(), |padding| &causal + padding);
-        Self { seen: Seen::Prompts { lengths: lengths.to_vec(), mask, padding, layers: Vec::new() } }
+    /// Tokens number `tokens` of prompts that lie ragged in one row, each prompt seeing itself causally; what is before them has been run
+    /// over. Their keys and values are written into `prefix`. No gradient flows between chunks.
+    ///
+    /// # Panics
+    /// As [`attend`](Self::attend).
+    pub fn prompts(prefix: &'a mut Prefix, tokens: Range<i64>) -> Self {
+        let chunk = Chunk::new(prefix, &tokens);
+        Self { seen: Seen::Prompts { prefix, chunk } }
     }
 
     /// Groups of sequences that lie ragged in one row: each prompt sees itself causally, each sequence its prompt and
@@ -51,55 +98,29 @@ impl<'a> Context<'a> {
         Self { seen: Seen::Sampling { prefix, cache } }
     }
 
-    /// Attention in layer number `layer` for `query` `[B, T, H, d]`, `key` and `value` `[B, T, K, d]`: `[B, T, H · d]`.
+    /// Attention in layer number `layer` for `query` `[B, T, H, d]`, `key` and `value` `[B, T, K, d]`: `[B, T, H · d]`. Tokens that lie
+    /// ragged are one row, a sampled token is one of `B` rows.
     ///
     /// # Panics
     /// As all operations of tensors do where libtorch refuses them: for want of memory.
     pub fn attend(&mut self, layer: usize, query: &Tensor, key: Tensor, value: Tensor, heads: Heads) -> Tensor {
-        match &mut self.seen {
-            Seen::Prompts { mask, layers, .. } => {
-                let out = attention(query, &key, &value, Some(mask), heads);
-                layers.push(LayerKeyValues { key, value });
-                out
+        let ragged = [query, &key, &value].map(|x| x.flatten(0, 1));
+        let [q, k, v] = &ragged;
+        let out = match &mut self.seen {
+            Seen::Prompts { prefix, chunk } => {
+                prefix.write(layer, chunk.start, k, v);
+                chunk.attend([q, k, v], layer, prefix)
             }
-            Seen::Groups(groups, _) => {
-                let [q, k, v] = [query, &key, &value].map(|x| x.squeeze_dim(0));
-                let out = granted(shared_prefix_attention(&q, &k, &v, groups));
-                out.flatten(1, 2).unsqueeze(0)
-            }
+            Seen::Groups(groups, _) => granted(shared_prefix_attention(q, k, v, groups)),
             Seen::Sampling { prefix, cache } => {
-                let shared = &prefix.layers[layer];
-                let (prompts, rows) = (shared.key.size()[0], query.size()[0]);
-                let (own_key, own_value) = cache.append(layer, &key, &value);
-                // All completions of a prompt look at it together: [P, G, H, d].
-                let together = query.view([prompts, -1, heads.count, heads.dim]);
-                let ((out, lse), own) = match cache.fixed() {
-                    Some(fixed) => (
-                        granted(attend_spans(&together, &shared.key, &shared.value, &fixed.prompts)),
-                        granted(attend_spans(query, &own_key, &own_value, &fixed.own)),
-                    ),
-                    None => (
-                        granted(attend(&together, &shared.key, &shared.value, prefix.mask.as_ref())),
-                        granted(attend(query, &own_key, &own_value, None)),
-                    ),
-                };
+                let (shared, own) = cache.append(layer, k, v, &prefix.layers[layer]);
+                let out = granted(group_attention(q, &shared, &own));
                 if layer + 1 == cache.depth() {
                     cache.advance();
                 }
-                let lse = lse.transpose(1, 2).reshape([rows, heads.count, 1]);
-                let (out, _) = granted(merge_attention((&out.reshape_as(query), &lse), (&own.0, &own.1)));
-                out.flatten(2, 3)
+                out
             }
-        }
-    }
-
-    /// The prompts' keys and values, if this was a pass over prompts; completions begin at `next_positions`.
-    pub fn into_prefix(self, next_positions: Vec<i64>) -> Option<Prefix> {
-        match self.seen {
-            Seen::Prompts { lengths, padding, layers, .. } => {
-                Some(Prefix { layers, mask: padding, lengths, next_positions })
-            }
-            Seen::Groups(..) | Seen::Sampling { .. } => None,
-        }
+        };
+        out.reshape([query.size()[0], query.size()[1], heads.count * heads.dim])
     }
 }

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Context, GrowingCache, Heads, Prefix};
+use vr1_nn::{Context, GrowingCache, Heads, Prefix, Seat};
 use vr1_torch::Groups;
 
 const F32: (Kind, Device) = (Kind::Float, Device::Cpu);
@@ -44,7 +44,8 @@ fn alone(families: &[Family]) -> Vec<Vec<Tensor>> {
     for Family { prompt, completions } in families {
         for own in completions {
             let (prefix, tokens) = (prompt[0][0].size()[0], own[0][0].size()[0]);
-            let mut context = Context::prompts(&[prefix + tokens], prefix + tokens, F32);
+            let mut whole = Prefix::empty(vec![prefix + tokens], vec![prefix + tokens]);
+            let mut context = Context::prompts(&mut whole, 0..prefix + tokens);
             let out = (0..LAYERS).map(|layer| {
                 let [q, k, v] = [0, 1, 2].map(|i| cat(&[&prompt[layer][i], &own[layer][i]]).unsqueeze(0));
                 context.attend(layer, &q, k, v, heads()).get(0).narrow(0, prefix, tokens)
@@ -85,87 +86,128 @@ fn groups_in_one_row_are_each_sequence_alone() {
             }
         }
     }
-    assert!(context.into_prefix(vec![]).is_none());
 }
 
-/// The prompts padded on the left to one batch, and what their completions share.
-fn prefix(families: &[Family]) -> Prefix {
+/// What the completions share, from a pass over the prompts in chunks of so many tokens, and the output of each layer.
+fn prefix(families: &[Family], chunk: i64) -> (Prefix, Vec<Tensor>) {
     let lengths: Vec<i64> = families.iter().map(|f| f.prompt[0][0].size()[0]).collect();
-    let width = *lengths.iter().max().unwrap();
-    let mut context = Context::prompts(&lengths, width, F32);
-    for layer in 0..LAYERS {
-        let [q, k, v] = [0, 1, 2].map(|i| {
-            let rows: Vec<Tensor> = families
-                .iter()
-                // What pads is anything: no one may see it.
-                .map(|f| {
-                    let own = &f.prompt[layer][i];
-                    let [tokens, heads, d] = <[i64; 3]>::try_from(own.size()).unwrap();
-                    cat(&[&Tensor::full([width - tokens, heads, d], 50.0, F32), own])
-                })
-                .collect();
-            Tensor::stack(&rows, 0)
-        });
-        let _ = context.attend(layer, &q, k, v, heads());
+    let tokens = lengths.iter().sum();
+    let mut prefix = Prefix::empty(lengths.clone(), lengths);
+    let mut outs: [Vec<Tensor>; LAYERS] = Default::default();
+    for start in (0..tokens).step_by(chunk as usize) {
+        let end = tokens.min(start + chunk);
+        let mut context = Context::prompts(&mut prefix, start..end);
+        for (layer, outs) in outs.iter_mut().enumerate() {
+            let [q, k, v] = [0, 1, 2].map(|i| {
+                let all: Vec<&Tensor> = families.iter().map(|f| &f.prompt[layer][i]).collect();
+                cat(&all).narrow(0, start, end - start).unsqueeze(0)
+            });
+            outs.push(context.attend(layer, &q, k, v, heads()).get(0));
+        }
     }
-    context.into_prefix(lengths).unwrap()
-}
-
-/// Token number `t` of each row, `[B, 1, heads, d]`; a completion that is over repeats its last.
-fn tokens(rows: &[&Vec<Layer>], layer: usize, i: usize, t: i64) -> Tensor {
-    let token = |layers: &&Vec<Layer>| layers[layer][i].get(t.min(layers[layer][i].size()[0] - 1)).unsqueeze(0);
-    Tensor::stack(&rows.iter().map(token).collect::<Vec<_>>(), 0)
+    (prefix, outs.iter().map(|outs| Tensor::cat(outs, 0)).collect())
 }
 
 #[test]
-fn tokens_one_by_one_behind_padded_prompts_are_each_sequence_alone() {
+fn prompts_in_chunks_are_the_prompts_at_once() {
     let families = families();
-    let (prefix, expected) = (prefix(&families), alone(&families));
-    assert_eq!(prefix.next_positions, [5, 1, 9]);
-    let rows: Vec<&Vec<Layer>> = families.iter().flat_map(|f| &f.completions).collect();
-    for mut cache in [GrowingCache::new(&prefix, 2, 4), GrowingCache::in_place(&prefix, 2, 4)] {
-        for t in 0..4 {
-            assert_eq!(cache.length(), t);
-            let next: Vec<i64> = prefix.next_positions.iter().flat_map(|next| [next + t; 2]).collect();
-            assert_eq!(Vec::<i64>::try_from(cache.next_positions()).unwrap(), next);
-            for layer in 0..LAYERS {
-                let [q, k, v] = [0, 1, 2].map(|i| tokens(&rows, layer, i, t));
-                let out = Context::sampling(&prefix, &mut cache).attend(layer, &q, k, v, heads());
-                for (row, expected) in expected.iter().enumerate().filter(|(_, all)| t < all[layer].size()[0]) {
-                    let what = format!("row {row}, token {t}, layer {layer}");
-                    assert_close(&out.get(row as i64), &expected[layer].narrow(0, t, 1), &what);
-                }
-            }
+    let (whole, expected) = prefix(&families, 15);
+    for chunk in [1, 2, 4, 7, 14] {
+        let (found, outs) = prefix(&families, chunk);
+        assert_eq!((&found.lengths, &found.next_positions), (&whole.lengths, &whole.next_positions));
+        for layer in 0..LAYERS {
+            assert_close(&outs[layer], &expected[layer], &format!("chunks of {chunk}, layer {layer}"));
+            let [found, whole] = [&found, &whole].map(|prefix| &prefix.layers[layer]);
+            assert!(found.key.equal(&whole.key) && found.value.equal(&whole.value), "chunks of {chunk}");
         }
-        assert_eq!(cache.length(), 4);
+    }
+}
+
+/// One more token of each row through all layers.
+fn step(prefix: &Prefix, cache: &mut GrowingCache, rows: &[(&Vec<Layer>, i64)]) -> Vec<Tensor> {
+    let layer = |layer: usize| {
+        let all = |i: usize| {
+            let token =
+                |(layers, t): &(&Vec<Layer>, i64)| layers[layer][i].get((*t).min(layers[layer][i].size()[0] - 1));
+            Tensor::stack(&rows.iter().map(token).collect::<Vec<_>>(), 0).unsqueeze(1)
+        };
+        Context::sampling(prefix, cache).attend(layer, &all(0), all(1), all(2), heads())
+    };
+    (0..LAYERS).map(layer).collect()
+}
+
+/// Row `row` of `outs` is token `t` of a completion whose outputs are `expected`, where it has so many.
+fn assert_token(outs: &[Tensor], row: usize, expected: &[Tensor], t: i64) {
+    for (layer, expected) in expected.iter().enumerate().filter(|(_, all)| t < all.size()[0]) {
+        let what = format!("row {row}, token {t}, layer {layer}");
+        assert_close(&outs[layer].get(row as i64), &expected.narrow(0, t, 1), &what);
+    }
+}
+
+#[test]
+fn tokens_one_by_one_behind_ragged_prompts_are_each_sequence_alone() {
+    let families = families();
+    let (expected, (prefix, _)) = (alone(&families), prefix(&families, 6));
+    let rows: Vec<&Vec<Layer>> = families.iter().flat_map(|f| &f.completions).collect();
+    let mut cache = GrowingCache::new(&prefix, 2, 4);
+    for t in 0..4 {
+        assert_eq!((cache.length(), cache.room()), (t, 4));
+        let next: Vec<i64> = prefix.next_positions.iter().flat_map(|next| [next + t; 2]).collect();
+        assert_eq!(Vec::<i64>::try_from(cache.next_positions()).unwrap(), next);
+        let tokens: Vec<_> = rows.iter().map(|row| (*row, t)).collect();
+        let outs = step(&prefix, &mut cache, &tokens);
+        (0..rows.len()).for_each(|row| assert_token(&outs, row, &expected[row], t));
+    }
+}
+
+/// Rows leave and enter, prompts leave and enter, the room grows, and no one else notices.
+#[test]
+fn rows_that_change_seats_go_on_from_what_they_saw() {
+    let families = families();
+    let expected = alone(&families);
+    let rows: Vec<&Vec<Layer>> = families.iter().flat_map(|f| &f.completions).collect();
+    let (mut shared, _) = prefix(&families[..2], 100);
+    // Both rows of the first prompt, and the first of the second beside one that nobody asks for.
+    let seats = [0, 1, 2, 3].map(|_| Seat { from: None, length: 0 });
+    let mut cache = GrowingCache::seated(None, &shared, &[0, 1], &seats, 2);
+    for t in 0..2 {
+        let outs = step(&shared, &mut cache, &[(rows[0], t), (rows[1], t), (rows[2], t), (rows[2], t)]);
+        (0..3).for_each(|row| assert_token(&outs, row, &expected[row], t));
+    }
+    // The second prompt stays with its row, the third comes with two; the other row of the second enters late.
+    let (third, _) = prefix(&families[2..], 100);
+    shared.rebuild(&[1], vec![third]);
+    assert_eq!((shared.lengths.as_slice(), shared.tokens()), (&[1, 9][..], 10));
+    let new = Seat { from: None, length: 0 };
+    let seats = [new, Seat { from: Some(2), length: 2 }, new, new];
+    let mut cache = GrowingCache::seated(Some(cache), &shared, &[0, 1], &seats, 5);
+    assert_eq!(Vec::<i64>::try_from(cache.next_positions()).unwrap(), [1, 3, 9, 9]);
+    for t in 0..3 {
+        let outs = step(&shared, &mut cache, &[(rows[3], t), (rows[2], t + 2), (rows[4], t), (rows[5], t)]);
+        [(0, 3, t), (1, 2, t + 2), (2, 4, t), (3, 5, t)].map(|(seat, row, t)| {
+            let moved: Vec<Tensor> = outs.iter().map(|out| out.narrow(0, seat, 1)).collect();
+            assert_token(&moved, 0, &expected[row], t);
+        });
     }
 }
 
 #[test]
 fn a_beam_that_takes_anothers_place_goes_on_from_what_that_one_saw() {
     let families = families();
-    let prefix = prefix(&families);
-    let mut rows: Vec<&Vec<Layer>> = families.iter().flat_map(|f| &f.completions).collect();
-    let beams = [[1, 1], [0, 1], [1, 0]];
-    let mut cache = GrowingCache::new(&prefix, 2, 4);
-    let mut straight = GrowingCache::new(&prefix, 2, 4);
+    let (prefix, _) = prefix(&families, 100);
+    let rows: Vec<&Vec<Layer>> = families.iter().flat_map(|f| &f.completions).collect();
+    let beams = [1usize, 1, 2, 3, 5, 4];
+    let taken: Vec<&Vec<Layer>> = beams.iter().map(|&beam| rows[beam]).collect();
+    let [mut cache, mut straight] = [0, 1].map(|_| GrowingCache::new(&prefix, 2, 4));
+    fn at<'a>(rows: &[&'a Vec<Layer>], t: i64) -> Vec<(&'a Vec<Layer>, i64)> {
+        rows.iter().map(|row| (*row, t)).collect()
+    }
     // Two tokens, then each row goes on as its beam says.
-    let step = |cache: &mut GrowingCache, rows: &[&Vec<Layer>], t| {
-        let layer = |layer| {
-            let [q, k, v] = [0, 1, 2].map(|i| tokens(rows, layer, i, t));
-            Context::sampling(&prefix, cache).attend(layer, &q, k, v, heads())
-        };
-        (0..LAYERS).map(layer).collect::<Vec<_>>()
-    };
     for t in 0..2 {
-        step(&mut cache, &rows, t);
+        step(&prefix, &mut cache, &at(&rows, t));
+        step(&prefix, &mut straight, &at(&taken, t));
     }
-    cache.reorder(&Tensor::from_slice2(&beams));
-    rows = beams.iter().enumerate().flat_map(|(p, own)| own.map(|beam: i64| rows[2 * p + beam as usize])).collect();
-    for t in 0..2 {
-        step(&mut straight, &rows, t);
-    }
-    for (found, expected) in step(&mut cache, &rows, 2).iter().zip(step(&mut straight, &rows, 2)) {
-        assert_close(found, &expected, "what follows");
-    }
+    cache.reorder(&Tensor::from_slice(&beams.map(|beam| beam as i64)));
+    let (found, expected) = (step(&prefix, &mut cache, &at(&taken, 2)), step(&prefix, &mut straight, &at(&taken, 2)));
+    found.iter().zip(&expected).for_each(|(found, expected)| assert_close(found, expected, "what follows"));
 }

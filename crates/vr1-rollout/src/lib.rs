@@ -19,7 +19,7 @@ pub use error::{Error, Result};
 pub use generation_config::GenerationConfig;
 pub use group::Group;
 pub use key::SampleKey;
-pub use noise::uniform;
+pub use noise::{stream, uniform};
 pub use request::{Request, Search};
 pub use sampling::Sampling;
 pub use scripted::Scripted;

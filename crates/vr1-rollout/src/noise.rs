@@ -16,11 +16,18 @@ use crate::SampleKey;
 /// assert_ne!(u, uniform(1, SampleKey { epoch: 3, ..key }, 0, 3));
 /// ```
 pub fn uniform(seed: u64, key: SampleKey, completion: usize, position: usize) -> f64 {
+    (next(stream(seed, key, completion), position as u64) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+/// What all numbers of a completion hang on but for the position: the state that [`uniform`] runs on from.
+pub fn stream(seed: u64, key: SampleKey, completion: usize) -> u64 {
     let sets = u64::from(key.dataset) << 32 | u64::from(key.epoch);
-    let parts = [sets, key.index, completion as u64, position as u64];
-    // The state is mixed before a part meets it and not the part: equals would cancel, a seed and an epoch, say.
-    let state = parts.iter().fold(seed, |state, &x| mix(mix(state) ^ x));
-    (state >> 11) as f64 / (1u64 << 53) as f64
+    [sets, key.index, completion as u64].into_iter().fold(seed, next)
+}
+
+/// The state is mixed before a part meets it and not the part: equals would cancel, a seed and an epoch, say.
+fn next(state: u64, part: u64) -> u64 {
+    mix(mix(state) ^ part)
 }
 
 fn mix(x: u64) -> u64 {

@@ -57,6 +57,7 @@ impl<F: FnMut(&Request, usize) -> Option<String>> Scripted<F> {
         let sampled = Sampled {
             logprobs: vec![0.0; ids.len()],
             drawn: vec![0.0; ids.len()],
+            entropies: vec![0.0; ids.len()],
             version: self.version,
             finish: if ended { Finish::Ended } else { Finish::Length },
         };

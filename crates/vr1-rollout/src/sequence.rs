@@ -27,6 +27,9 @@ pub struct Sampled {
     /// Its log-probability in the distribution that it was drawn from: with temperature, limits and penalties, and what
     /// is never sampled left out. 0 where the likeliest was taken.
     pub drawn: Vec<f32>,
+    /// The entropy of the model's distribution where each was sampled, in nats: at temperature 1, over the whole vocabulary. Empty
+    /// where the engine does not say.
+    pub entropies: Vec<f32>,
     /// The weights that it was sampled with.
     pub version: Version,
     /// Why it ended.
@@ -67,11 +70,15 @@ impl Sequence {
     /// What an engine sampled after `prompt`, reading `text`; every token is trained on.
     ///
     /// # Errors
-    /// As [`new`](Self::new), if one of `ids` is a media token, or the log-probabilities are not as many.
+    /// As [`new`](Self::new), if one of `ids` is a media token, or the log-probabilities or entropies are not as many.
     pub fn completion(prompt: Arc<Prompt>, ids: &[i64], text: String, sampled: Sampled) -> Result<Self> {
         if [&sampled.logprobs, &sampled.drawn].iter().any(|list| list.len() != ids.len()) {
             let counts = format!("{} and {}", sampled.logprobs.len(), sampled.drawn.len());
             let reason = format!("{counts} log-probabilities for {} sampled tokens", ids.len());
+            return Err(Error::Sequence { sample: prompt.sample().into(), reason });
+        }
+        if ![0, ids.len()].contains(&sampled.entropies.len()) {
+            let reason = format!("{} entropies for {} sampled tokens", sampled.entropies.len(), ids.len());
             return Err(Error::Sequence { sample: prompt.sample().into(), reason });
         }
         let tail = prompt.tail(ids, &text)?;

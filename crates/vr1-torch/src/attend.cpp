@@ -6,6 +6,7 @@
 #include "attention_kernels.h"
 #include "attention_ragged.h"
 #include "message.h"
+#include "rows.h"
 
 namespace {
 
@@ -47,7 +48,7 @@ Partial fused(const at::Tensor &query, const at::Tensor &key, const at::Tensor &
   return {out, lse};
 }
 
-at::Tensor laid_out(const at::Tensor &x) { return x.stride(3) == 1 ? x : x.contiguous(); }
+at::Tensor laid_out(const at::Tensor &x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
 
 // [B, T, H, d] over [B, S, K, d], to [B, T, H, d] and [B, H, T].
 Partial attend(const at::Tensor &query, const at::Tensor &key, const at::Tensor &value, std::optional<at::Tensor> mask, Path path) {
@@ -76,49 +77,93 @@ Partial attend(const at::Tensor &query, const at::Tensor &key, const at::Tensor 
           lse.unflatten(2, {length, rows}).transpose(2, 3).reshape({batch, heads * rows, length})};
 }
 
-// Row b of the queries [B, T, H, d] over `lengths[b]` keys from number `starts[b]` on of all B·S keys in a row: [B, T, H, d] and
-// [B, H, T]. The shapes of what runs do not depend on what the lengths hold.
-Partial attend_spans(const at::Tensor &query, const at::Tensor &key, const at::Tensor &value, const at::Tensor &starts,
-                     const at::Tensor &lengths, Path path) {
-  const int64_t batch = query.size(0), length = query.size(1), keys = key.size(1);
-  if (path == Path::Fused && vr1::fused_on_cuda(query) && batch * length * keys > 0) {
-    const auto ends = at::arange(batch + 1, starts.options()).mul_(length);
-    const auto rows = [](const at::Tensor &x) { return x.contiguous().flatten(0, 1); };
-    auto result = at::_flash_attention_forward(rows(query), rows(key), rows(value), ends, starts, vr1::bound(length),
-                                               vr1::bound(keys), 0.0, false, false, std::nullopt, std::nullopt, std::nullopt,
-                                               lengths);
-    const auto &lse = std::get<1>(result);  // [H, B·T]
-    return {std::get<0>(result).view_as(query), lse.unflatten(1, {batch, length}).transpose(0, 1)};
+// Tokens over themselves up to each, [B, T, H, d] and [B, H, T].
+Partial attend_causally(const at::Tensor &query, const at::Tensor &key, const at::Tensor &value, Path path) {
+  const int64_t batch = query.size(0), length = query.size(1), heads = key.size(2);
+  const auto k = laid_out(key), v = laid_out(value);
+  if (query.numel() == 0) return attend(query, k, v, std::nullopt, path);
+  if (path == Path::Fused && vr1::fused_on_cuda(query)) {
+    auto result = at::_flash_attention_forward(laid_out(query), k, v, {}, {}, length, length, 0.0, true, false);
+    return {std::get<0>(result), std::get<1>(result)};
   }
-  const auto kind = vr1::accumulation(query.scalar_type());
-  const auto place = at::arange(keys, starts.options());
-  const auto first = (starts.narrow(0, 0, batch) - at::arange(batch, starts.options()).mul_(keys)).unsqueeze(1);
-  const auto seen = place.ge(first).logical_and_(place.lt(first + lengths.unsqueeze(1)));
-  const auto mask = at::zeros({batch, keys}, query.options().dtype(kind)).masked_fill_(seen.logical_not(), kHidden);
-  return attend(query, key, value, mask.view({batch, 1, 1, keys}).to(query.scalar_type()), path);
+  if (query.is_cuda()) path = Path::Plain;
+  const auto by_head = [&](const at::Tensor &x) {  // [B·K, R | 1, T, d]
+    return x.unflatten(2, {heads, -1}).permute({0, 2, 3, 1, 4}).flatten(0, 1);
+  };
+  const auto part = vr1::attention(by_head(query), by_head(k), by_head(v), vr1::Mask::Causal, path);
+  return {part.out.unflatten(0, {batch, heads}).flatten(1, 2).transpose(1, 2).contiguous(),
+          part.lse.unflatten(0, {batch, heads}).flatten(1, 2).contiguous()};
+}
+
+// Rows on a GPU: the queries of a group over its prompt, each row over its own keys, merged.
+at::Tensor rows_on_cuda(const vr1::RowsCall &c, Path path) {
+  const int64_t rows = c.query.size(0), heads = c.query.size(1), d = c.query.size(2), groups = c.lengths.size(0);
+  const int64_t room = c.own_key.size(1), group = rows / groups, all = c.key.size(0);
+  if (path == Path::Fused && vr1::fused_on_cuda(c.query) && all * room > 0) {
+    const auto call = [&](const at::Tensor &key, const at::Tensor &value, const at::Tensor &starts, const at::Tensor &lengths,
+                          int64_t queries, int64_t longest) {
+      const auto ends = at::arange(lengths.size(0) + 1, starts.options()).mul_(queries);
+      auto result = at::_flash_attention_forward(c.query, key, value, ends, starts, vr1::bound(queries), vr1::bound(longest), 0.0,
+                                                 false, false, std::nullopt, std::nullopt, std::nullopt, lengths);
+      return Partial{std::get<0>(result).transpose(0, 1), std::get<1>(result)};  // [H, B, d], [H, B]
+    };
+    const auto starts = at::cat({c.starts, at::full({1}, all, c.starts.options())});
+    const auto places = at::arange(rows + 1, c.starts.options()).mul_(room);
+    const auto prompt = call(c.key, c.value, starts, c.lengths, group, std::min(c.longest, all));
+    vr1::merge(prompt, call(c.own_key.flatten(0, 1), c.own_value.flatten(0, 1), places, c.own_lengths, 1, room));
+    return prompt.out.transpose(0, 1);
+  }
+  // What is not seen is masked: the shapes of what runs do not depend on what the lengths hold.
+  const auto mask = [&](int64_t keys, const at::Tensor &starts, const at::Tensor &lengths) {
+    const auto place = at::arange(keys, starts.options());
+    const auto first = starts.unsqueeze(1);
+    const auto seen = place.ge(first).logical_and_(place.lt(first + lengths.unsqueeze(1)));
+    const auto hidden = at::zeros({lengths.size(0), keys}, c.query.options()).masked_fill_(seen.logical_not(), kHidden);
+    return hidden.view({-1, 1, 1, keys});
+  };
+  const auto each = [&](const at::Tensor &x) { return x.unsqueeze(0).expand({groups, -1, -1, -1}); };
+  const auto together = c.query.view({groups, group, heads, d});
+  const auto none = at::zeros({rows}, c.starts.options());
+  const auto prompt = attend(together, each(c.key), each(c.value), mask(all, c.starts, c.lengths), path);
+  const auto own = attend(c.query.unsqueeze(1), c.own_key, c.own_value, mask(room, none, c.own_lengths), path);
+  const Partial merged{prompt.out.flatten(0, 1).contiguous(), prompt.lse.transpose(1, 2).flatten(0, 1).contiguous()};
+  vr1::merge(merged, {own.out.squeeze(1), own.lse.squeeze(2)});  // [B, H, d], [B, H]
+  return merged.out;
+}
+
+at::Tensor rows_of(const vr1::RowsCall &c, Path path) {
+  if (path == Path::Plain || c.query.is_cuda()) return rows_on_cuda(c, path);
+  switch (c.query.scalar_type()) {
+    case at::kDouble: return vr1::rows_on_cpu<double, double>(c);
+    case at::kFloat: return vr1::rows_on_cpu<float, float>(c);
+    case at::kBFloat16: return vr1::rows_on_cpu<at::BFloat16, float>(c);
+    default: return vr1::rows_on_cpu<at::Half, float>(c);
+  }
 }
 
 }  // namespace
 
 extern "C" {
 
-char *vr1_attend_spans(const at::Tensor *query, const at::Tensor *key, const at::Tensor *value, const at::Tensor *starts,
-                       const at::Tensor *lengths, int64_t path, at::Tensor **out, at::Tensor **lse) {
+// Queries; keys, values, starts and lengths of prefixes; keys, values and lengths of rows.
+char *vr1_rows(const at::Tensor *const *tensors, int64_t longest, int64_t path, at::Tensor **out) {
   return vr1::message_of([&] {
     at::NoGradGuard no_grad;
-    auto result = attend_spans(*query, *key, *value, *starts, *lengths, static_cast<Path>(path));
-    *out = new at::Tensor(std::move(result.out));
-    *lse = new at::Tensor(std::move(result.lse));
+    const auto query = tensors[0]->contiguous(), starts = tensors[3]->contiguous(), lengths = tensors[4]->contiguous();
+    const auto own_lengths = tensors[7]->contiguous();
+    const vr1::RowsCall call{query,       *tensors[1], *tensors[2], starts, lengths,
+                             *tensors[5], *tensors[6], own_lengths, longest};
+    *out = new at::Tensor(rows_of(call, static_cast<Path>(path)));
   });
 }
 
-// `mask` may be nullptr.
-char *vr1_attend(const at::Tensor *query, const at::Tensor *key, const at::Tensor *value, const at::Tensor *mask, int64_t path,
+char *vr1_attend(const at::Tensor *query, const at::Tensor *key, const at::Tensor *value, int64_t mask, int64_t path,
                  at::Tensor **out, at::Tensor **lse) {
   return vr1::message_of([&] {
     at::NoGradGuard no_grad;
-    const auto seen = mask ? std::optional<at::Tensor>(*mask) : std::nullopt;
-    auto result = attend(*query, *key, *value, seen, static_cast<Path>(path));
+    const auto chosen = static_cast<Path>(path);
+    auto result = static_cast<vr1::Mask>(mask) == vr1::Mask::Causal ? attend_causally(*query, *key, *value, chosen)
+                                                                    : attend(*query, *key, *value, std::nullopt, chosen);
     *out = new at::Tensor(std::move(result.out));
     *lse = new at::Tensor(std::move(result.lse));
   });

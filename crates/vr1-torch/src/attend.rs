@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::ptr;
 
-use tch::{Device, Tensor};
+use tch::Tensor;
 
 use crate::attention::{Fit, Path};
 use crate::message::check;
@@ -14,17 +14,7 @@ unsafe extern "C" {
         query: *const c_void,
         key: *const c_void,
         value: *const c_void,
-        mask: *const c_void,
-        path: i64,
-        out: *mut *mut c_void,
-        lse: *mut *mut c_void,
-    ) -> *mut c_char;
-    fn vr1_attend_spans(
-        query: *const c_void,
-        key: *const c_void,
-        value: *const c_void,
-        starts: *const c_void,
-        lengths: *const c_void,
+        sees: i64,
         path: i64,
         out: *mut *mut c_void,
         lse: *mut *mut c_void,
@@ -39,39 +29,41 @@ unsafe extern "C" {
     ) -> *mut c_char;
 }
 
-/// Attention of queries over cached keys and values, without gradients, and its log-sum-exp.
+/// Which keys a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(i64)]
+pub enum Sees {
+    /// All of them.
+    All = 0,
+    /// Those up to its own place; there are as many keys as queries.
+    Causal = 1,
+}
+
+/// Attention of queries over keys and values, without gradients, and its log-sum-exp.
 ///
-/// `out = softmax(q · k / √d + mask) v`, `lse = log Σ exp(q · k / √d + mask)`; neither is causal. Softmax and sums are
-/// computed in f32 (f64 for f64) whatever the kind. Keys and values are read where they lie, also in a cache of which
-/// they are a part, as long as the numbers of a head are side by side. A query that sees no key gets 0 and −∞, so that
-/// [`merge_attention`] gives it no weight.
+/// `out = softmax(q · k / √d) v`, `lse = log Σ exp(q · k / √d)`. Softmax and sums are computed in f32 (f64 for f64) whatever
+/// the kind. Keys and values are read where they lie, also in a cache of which they are a part, as long as the numbers of a
+/// head are side by side. A query that sees no key gets 0 and −∞, so that [`merge_attention`] gives it no weight.
 ///
 /// # Shapes
-/// `query` `[B, T, H, d]`, `key` and `value` `[B, S, K, d]` with `K` a divisor of `H`; `mask`, added to the scores,
-/// `[B | 1, 1, T | 1, S]`. The results are `[B, T, H, d]` and `[B, H, T]`, the latter f32 (f64 for f64).
+/// `query` `[B, T, H, d]`, `key` and `value` `[B, S, K, d]` with `K` a divisor of `H`. The results are `[B, T, H, d]` and
+/// `[B, H, T]`, the latter f32 (f64 for f64).
 ///
 /// # Errors
 /// If shapes, kinds or devices do not fit together, or libtorch fails.
-pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, mask: Option<&Tensor>) -> Result<(Tensor, Tensor)> {
-    along(query, key, value, mask, Path::Fused)
+pub fn attend(query: &Tensor, key: &Tensor, value: &Tensor, sees: Sees) -> Result<(Tensor, Tensor)> {
+    along(query, key, value, sees, Path::Fused)
 }
 
-fn along(query: &Tensor, key: &Tensor, value: &Tensor, mask: Option<&Tensor>, path: Path) -> Result<(Tensor, Tensor)> {
+fn along(query: &Tensor, key: &Tensor, value: &Tensor, sees: Sees, path: Path) -> Result<(Tensor, Tensor)> {
     let fit = Fit { function: "attend", query, key, value };
     fit.check(4)?;
     let (batch, queries, keys) = (query.size()[0], query.size()[1], key.size()[1]);
     if key.size()[0] != batch {
         return Err(fit.error("queries and keys differ in batch".to_owned()));
     }
-    if let Some(mask) = mask {
-        let size = mask.size();
-        let fits = |x: i64, whole: i64| x == 1 || x == whole;
-        if !matches!(size[..], [b, 1, t, s] if fits(b, batch) && fits(t, queries) && s == keys) {
-            return Err(fit.error(format!("a mask {size:?} is not [{batch} | 1, 1, {queries} | 1, {keys}]")));
-        }
-        if !mask.is_floating_point() || mask.device() != query.device() {
-            return Err(fit.error(format!("a mask of {:?} on {:?}", mask.kind(), mask.device())));
-        }
+    if sees == Sees::Causal && queries != keys {
+        return Err(fit.error(format!("{queries} queries do not see {keys} keys causally")));
     }
     let (mut out, mut lse) = (ptr::null_mut(), ptr::null_mut());
     // SAFETY: the tensors outlive the call, which catches every exception of C++; where it returns null, it has written
@@ -81,94 +73,7 @@ fn along(query: &Tensor, key: &Tensor, value: &Tensor, mask: Option<&Tensor>, pa
             query.as_ptr().cast(),
             key.as_ptr().cast(),
             value.as_ptr().cast(),
-            mask.map_or(ptr::null(), |mask| mask.as_ptr().cast()),
-            path as i64,
-            &mut out,
-            &mut lse,
-        ))?;
-        Ok((Tensor::from_ptr(out.cast()), Tensor::from_ptr(lse.cast())))
-    }
-}
-
-/// Which keys of `[B, S, K, d]` each row of queries sees: `length` of them from `start` on.
-///
-/// They are held on the device, where they may change without the host and without a change of any shape: what is
-/// recorded once in a [`Graph`](crate::Graph) goes on to see a cache that grows.
-#[derive(Debug)]
-pub struct Spans {
-    /// Where each row's span begins among all `B·S` keys in a row, and then `B·S`: `[B + 1]`, i32.
-    starts: Tensor,
-    /// `[B]`, i32.
-    lengths: Tensor,
-}
-
-impl Spans {
-    /// For each row the `(start, length)` of its span, among `keys` keys a row.
-    ///
-    /// # Errors
-    /// If a span is not among its row's keys, or all keys are more than an i32 counts.
-    pub fn new(spans: &[(i64, i64)], keys: i64, device: Device) -> Result<Self> {
-        let all = i64::try_from(spans.len()).ok().and_then(|rows| rows.checked_mul(keys));
-        let Some(all) = all.and_then(|all| i32::try_from(all).ok()) else {
-            return Err(Error::Spans(format!("{} rows of {keys} keys are more than an i32 counts", spans.len())));
-        };
-        if let Some(row) = spans.iter().position(|&(start, length)| start < 0 || length < 0 || start > keys - length) {
-            let (start, length) = spans[row];
-            return Err(Error::Spans(format!("row {row} sees {length} keys from {start} on, and has {keys}")));
-        }
-        let start = |(row, &(start, _)): (usize, &(i64, i64))| (row as i64 * keys + start) as i32;
-        let starts: Vec<i32> = spans.iter().enumerate().map(start).chain([all]).collect();
-        let lengths: Vec<i32> = spans.iter().map(|&(_, length)| length as i32).collect();
-        let [starts, lengths] = [starts, lengths].map(|list| Tensor::from_slice(&list).to_device(device));
-        Ok(Self { starts, lengths })
-    }
-
-    /// Makes every span one key longer, on the device.
-    pub fn grow(&mut self) {
-        let _ = self.lengths.g_add_scalar_(1);
-    }
-}
-
-/// [`attend`] over a span of the keys of each row. Keys outside are not looked at, or count nothing: numbers must stand there.
-///
-/// # Shapes
-/// As [`attend`]'s, with `T` and `S` whatever they are.
-///
-/// # Errors
-/// If shapes, kinds or devices do not fit together, or libtorch fails.
-pub fn attend_spans(query: &Tensor, key: &Tensor, value: &Tensor, spans: &Spans) -> Result<(Tensor, Tensor)> {
-    spans_along(query, key, value, spans, Path::Fused)
-}
-
-fn spans_along(query: &Tensor, key: &Tensor, value: &Tensor, spans: &Spans, path: Path) -> Result<(Tensor, Tensor)> {
-    let fit = Fit { function: "attend_spans", query, key, value };
-    fit.check(4)?;
-    let batch = query.size()[0];
-    if key.size()[0] != batch || spans.lengths.size()[0] != batch || spans.lengths.device() != query.device() {
-        let rows = described(&spans.lengths);
-        return Err(fit.error(format!("queries, keys and spans differ in batch or device (spans {rows})")));
-    }
-    spans_at(query, key, value, (&spans.starts, &spans.lengths), path)
-}
-
-/// [`attend_spans`] over `lengths` `[B]` keys from `starts` `[B + 1]` on, as [`Spans`] holds them; the shapes fit.
-pub(crate) fn spans_at(
-    query: &Tensor,
-    key: &Tensor,
-    value: &Tensor,
-    (starts, lengths): (&Tensor, &Tensor),
-    path: Path,
-) -> Result<(Tensor, Tensor)> {
-    let (mut out, mut lse) = (ptr::null_mut(), ptr::null_mut());
-    // SAFETY: the tensors outlive the call, which catches every exception of C++; where it returns null, it has written
-    // two tensors that nobody else owns.
-    unsafe {
-        check(vr1_attend_spans(
-            query.as_ptr().cast(),
-            key.as_ptr().cast(),
-            value.as_ptr().cast(),
-            starts.as_ptr().cast(),
-            lengths.as_ptr().cast(),
+            sees as i64,
             path as i64,
             &mut out,
             &mut lse,
@@ -214,7 +119,7 @@ pub fn merge_attention(a: (&Tensor, &Tensor), b: (&Tensor, &Tensor)) -> Result<(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-    use tch::Kind;
+    use tch::{Device, Kind};
 
     use super::*;
 
@@ -222,17 +127,14 @@ mod tests {
     #[test]
     fn products_and_a_softmax_give_what_the_fused_kernel_gives() {
         let random = |size: &[i64]| Tensor::randn(size, (Kind::Double, Device::Cpu));
-        let hidden = random(&[3, 1, 1, 50]).gt(0.5);
-        let mask = Tensor::zeros([3, 1, 1, 50], (Kind::Double, Device::Cpu)).masked_fill(&hidden, f64::NEG_INFINITY);
-        let none = Tensor::full([3, 1, 1, 50], f64::NEG_INFINITY, (Kind::Double, Device::Cpu));
         for (kind, tolerance) in [(Kind::Double, 1e-12), (Kind::Float, 1e-5)] {
-            let query = random(&[3, 2, 4, 8]).to_kind(kind);
-            let [key, value] = [0, 1].map(|_| random(&[3, 2, 60, 8]).transpose(1, 2).narrow(1, 0, 50).to_kind(kind));
-            let [wide_key, wide_value] = [0, 1].map(|_| random(&[3, 60, 2, 8]).narrow(1, 0, 50).to_kind(kind));
-            for (key, value) in [(&key, &value), (&wide_key, &wide_value)] {
-                for mask in [None, Some(&mask), Some(&none)] {
+            let [query, square] = [2, 50].map(|queries| random(&[3, queries, 4, 8]).to_kind(kind));
+            let narrow = [0, 1].map(|_| random(&[3, 2, 60, 8]).transpose(1, 2).narrow(1, 0, 50).to_kind(kind));
+            let wide = [0, 1].map(|_| random(&[3, 60, 2, 8]).narrow(1, 0, 50).to_kind(kind));
+            for [key, value] in [&narrow, &wide] {
+                for (query, sees) in [(&query, Sees::All), (&square, Sees::Causal)] {
                     let [fused, plain] =
-                        [Path::Fused, Path::Plain].map(|path| along(&query, key, value, mask, path).unwrap());
+                        [Path::Fused, Path::Plain].map(|path| along(query, key, value, sees, path).unwrap());
                     for (fused, plain) in [(fused.0, plain.0), (fused.1, plain.1)] {
                         assert_eq!((fused.size(), fused.kind()), (plain.size(), plain.kind()));
                         assert!(fused.allclose(&plain, tolerance, tolerance, false), "{kind:?}: {fused} {plain}");
@@ -240,37 +142,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_span_is_attended_to_as_if_the_other_keys_were_not_there() {
-        let random = |size: &[i64]| Tensor::randn(size, (Kind::Float, Device::Cpu));
-        let (query, key, value) = (random(&[4, 2, 4, 8]), random(&[4, 9, 2, 8]), random(&[4, 9, 2, 8]));
-        let mut seen = vec![(0, 9), (3, 6), (2, 4), (8, 0)];
-        let mut spans = Spans::new(&seen, 9, Device::Cpu).unwrap();
-        for _ in 0..2 {
-            let [fused, plain] =
-                [Path::Fused, Path::Plain].map(|path| spans_along(&query, &key, &value, &spans, path).unwrap());
-            for (row, &(start, length)) in seen.iter().enumerate() {
-                let row = row as i64;
-                let [q, k, v] = [&query, &key, &value].map(|x| x.narrow(0, row, 1));
-                let length = length.min(9 - start);
-                let (out, lse) = attend(&q, &k.narrow(1, start, length), &v.narrow(1, start, length), None).unwrap();
-                for found in [&fused, &plain] {
-                    assert!(found.0.narrow(0, row, 1).allclose(&out, 1e-5, 1e-5, false), "row {row}");
-                    assert!(found.1.narrow(0, row, 1).allclose(&lse, 1e-5, 1e-5, false), "row {row}");
-                }
-            }
-            spans.grow();
-            seen.iter_mut().for_each(|(_, length)| *length += 1);
-        }
-    }
-
-    #[test]
-    fn a_span_beyond_its_row_is_named() {
-        let error = |spans: &[(i64, i64)]| Spans::new(spans, 5, Device::Cpu).unwrap_err().to_string();
-        assert_eq!(error(&[(0, 5), (2, 4)]), "attend_spans: row 1 sees 4 keys from 2 on, and has 5");
-        assert_eq!(error(&[(-1, 2)]), "attend_spans: row 0 sees 2 keys from -1 on, and has 5");
-        assert!(Spans::new(&[(0, 1); 3], i64::from(i32::MAX), Device::Cpu).is_err());
     }
 }

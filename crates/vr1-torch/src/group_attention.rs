@@ -2,8 +2,8 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use crate::attend::{attend, merge_attention, spans_at};
 use crate::attention::Path;
+use crate::rows::rows;
 use crate::{Result, described, split, unfit};
 
 const FUNCTION: &str = "group_attention";
@@ -38,7 +38,8 @@ pub struct OwnKeys<'a> {
 ///
 /// `out = softmax(q · k / √d) v` over the keys of both, with sums in f32 (f64 for f64). A prefix is read once for all rows of
 /// its group. Lengths lie on the device and may change there: what was recorded in a [`Graph`](crate::Graph) goes on to see
-/// caches that grow, up to `longest` and `C`. A row that sees no key at all gets 0. There is no gradient.
+/// caches that grow, up to `longest` and `C`. A row that sees no key at all gets 0. There is no gradient. On the CPU a row's
+/// numbers are computed by the same operations whatever rows stand beside it.
 ///
 /// # Shapes
 /// `query` `[B, H, d]`, rows of a group side by side, `B` a multiple of `P`, `H` of `K`; the result is `[B, H, d]`.
@@ -67,7 +68,7 @@ pub fn group_attention(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_
     check(query, prefix, own)?;
     no_grad(|| match split::by_kernel(query, prefix, own)? {
         Some(out) => Ok(out),
-        None => plain(query, prefix, own),
+        None => rows(query, prefix, own, Path::Fused),
     })
 }
 
@@ -111,77 +112,4 @@ fn check(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<(
 fn sizes(x: &Tensor, what: &str) -> Result<[i64; 3]> {
     <[i64; 3]>::try_from(x.size())
         .map_err(|_| unfit(FUNCTION, format!("{what} {} must have three dimensions", described(x))))
-}
-
-fn plain(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<Tensor> {
-    let [rows, heads, d] = sizes(query, "queries")?;
-    let groups = prefix.starts.size()[0];
-    let of_groups = query.f_reshape([groups, rows / groups, heads, d])?;
-    let of_rows = query.f_reshape([rows, 1, heads, d])?;
-    let (shared, alone) = if query.device().is_cuda() {
-        (over_padded(&of_groups, prefix)?, over_spans(&of_rows, own.keys, own.values, own.lengths)?)
-    } else {
-        (over_prefixes(&of_groups, prefix)?, over_seen(&of_rows, own)?)
-    };
-    // [P, G, H, d] and [P, H, G] as [B, 1, H, d] and [B, H, 1].
-    let shared = (shared.0.f_reshape([rows, 1, heads, d])?, shared.1.f_transpose(1, 2)?.f_reshape([rows, heads, 1])?);
-    let (out, _) = merge_attention((&shared.0, &shared.1), (&alone.0, &alone.1))?;
-    Ok(out.f_reshape([rows, heads, d])?)
-}
-
-/// Each group over its prefix, read where it lies: the CPU knows the lengths.
-fn over_prefixes(query: &Tensor, prefix: &SharedKeys<'_>) -> Result<(Tensor, Tensor)> {
-    let [starts, lengths] = [prefix.starts, prefix.lengths].map(Vec::<i32>::try_from);
-    let (starts, lengths, all) = (starts?, lengths?, prefix.keys.size()[0]);
-    let mut parts = Vec::new();
-    for (group, (start, length)) in starts.into_iter().zip(lengths).enumerate() {
-        let (start, length) = (i64::from(start), i64::from(length));
-        if start < 0 || length < 0 || start + length > all || length > prefix.longest {
-            let longest = prefix.longest;
-            return Err(unfit(
-                FUNCTION,
-                format!(
-                    "group {group} has a prefix of {length} keys from {start} on, of {all}, and of at most {longest}"
-                ),
-            ));
-        }
-        let [key, value] = [prefix.keys, prefix.values].map(|x| x.f_narrow(0, start, length)?.f_unsqueeze(0));
-        parts.push(attend(&query.f_narrow(0, group as i64, 1)?, &key?, &value?, None)?);
-    }
-    let (outs, lses): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
-    Ok((Tensor::f_cat(&outs, 0)?, Tensor::f_cat(&lses, 0)?))
-}
-
-/// Each row over what it sees of its own keys: the CPU knows how many these are.
-fn over_seen(query: &Tensor, own: &OwnKeys<'_>) -> Result<(Tensor, Tensor)> {
-    let (lengths, capacity) = (Vec::<i32>::try_from(own.lengths)?, own.keys.size()[1]);
-    if let Some(row) = lengths.iter().position(|&length| length < 0 || i64::from(length) > capacity) {
-        let length = lengths[row];
-        return Err(unfit(FUNCTION, format!("row {row} sees {length} of {capacity} keys")));
-    }
-    let most = lengths.iter().copied().max().unwrap_or(0);
-    let [key, value] = [own.keys, own.values].map(|x| x.f_narrow(1, 0, i64::from(most)));
-    let (key, value) = (key?, value?);
-    match lengths.iter().all(|&length| length == most) {
-        true => attend(query, &key, &value, None),
-        false => over_spans(query, &key, &value, own.lengths),
-    }
-}
-
-/// Each row over its first keys, without a look at how many these are.
-fn over_spans(query: &Tensor, key: &Tensor, value: &Tensor, lengths: &Tensor) -> Result<(Tensor, Tensor)> {
-    let (rows, keys) = (query.size()[0], key.size()[1]);
-    let starts = Tensor::f_arange(rows + 1, (Kind::Int, query.device()))?.f_mul_scalar(keys)?;
-    spans_at(query, key, value, (&starts, lengths), Path::Fused)
-}
-
-/// Each group over a copy of its prefix that is as long as the longest may be, without a look at how long it is.
-fn over_padded(query: &Tensor, prefix: &SharedKeys<'_>) -> Result<(Tensor, Tensor)> {
-    let (groups, all) = (query.size()[0], prefix.keys.size()[0]);
-    let longest = prefix.longest.min(all);
-    let size = [groups, longest, prefix.keys.size()[1], prefix.keys.size()[2]];
-    let places = Tensor::f_arange(longest, (Kind::Int, query.device()))?.f_add(&prefix.starts.f_unsqueeze(1)?)?;
-    let places = places.f_clamp(0, (all - 1).max(0))?.f_flatten(0, 1)?;
-    let [key, value] = [prefix.keys, prefix.values].map(|x| x.f_index_select(0, &places)?.f_view(size));
-    over_spans(query, &key?, &value?, prefix.lengths)
 }

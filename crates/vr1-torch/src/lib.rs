@@ -5,6 +5,7 @@ mod allocated;
 mod attend;
 mod attention;
 mod device;
+mod draw;
 mod driver;
 mod foreach;
 mod gated;
@@ -16,12 +17,14 @@ mod guard;
 mod kernels;
 mod linear;
 mod mapped;
+mod memory;
 mod message;
 mod norm;
 mod nvrtc;
 mod recompute;
 mod rotate;
 mod rotation;
+mod rows;
 mod sample;
 mod segments;
 mod silu_product;
@@ -31,7 +34,7 @@ mod uniforms;
 
 pub use adamw::{AdamWStep, fused_adamw};
 pub use allocated::{Allocated, allocated};
-pub use attend::{Spans, attend, attend_spans, merge_attention};
+pub use attend::{Sees, attend, merge_attention};
 pub use attention::shared_prefix_attention;
 pub use device::device;
 pub use foreach::{foreach_copy, foreach_norm, foreach_scale, foreach_shift};
@@ -44,6 +47,7 @@ pub use kernels::{Kernel, leave_out_kernels};
 pub use guard::{granted, guarded};
 pub use linear::linear;
 pub use mapped::MappedFile;
+pub use memory::{DeviceMemory, device_memory};
 pub use norm::add_rms_norm;
 pub use recompute::recomputed;
 pub use rotate::rotate_into_cache;
@@ -111,10 +115,7 @@ pub enum Error {
         /// Those of the other.
         b: String,
     },
-    /// Spans of keys that are none.
-    #[error("attend_spans: {0}")]
-    Spans(String),
-    /// Tensors do not fit what a function does.
+    /// Tensors or numbers do not fit what a function does.
     #[error("{function}: {reason}")]
     Unfit {
         /// The function that was called.

@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::draw::on_cpu;
 use crate::driver::{Argument, Size};
 use crate::kernels::{Kernel, in_packs, kind_name, pack};
 use crate::{Result, described, unfit, uniforms};
@@ -61,7 +62,7 @@ pub fn sample(logits: &Tensor, draw: &Draw<'_>) -> Result<Drawn> {
     check(logits, draw)?;
     no_grad(|| match by_kernel(logits, draw)? {
         Some(drawn) => Ok(drawn),
-        None => plain(logits, draw),
+        None => on_cpu(logits, draw)?.map_or_else(|| plain(logits, draw), Ok),
     })
 }
 

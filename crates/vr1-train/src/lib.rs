@@ -33,7 +33,7 @@ pub use lora::{LoraParts, LoraRecipe};
 pub use objective::{Collected, Objective, Rollout};
 pub use recipe::{
     Advantages, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
-    PairSource, PromptConfig, Recipe, SftObjective, StageConfig, Truncated, WeightedSource,
+    PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, Truncated, WeightedSource,
 };
 pub use rewards::OnError;
 pub use run::{Run, Stepped};

@@ -91,7 +91,7 @@ impl Pooled {
         let prompt = Arc::new(prompt.ok_or_else(|| Error::Recipe(format!("sample `{}` has no prompt", sample.id)))?);
         let sequence = |answer: &Answer| {
             let Answer { ids, text, logprobs, drawn, version, finish } = answer.clone();
-            let sampled = Sampled { logprobs, drawn, version, finish };
+            let sampled = Sampled { logprobs, drawn, entropies: Vec::new(), version, finish };
             Sequence::completion(prompt.clone(), &ids, text, sampled)
         };
         let sequences = self.answers.iter().map(sequence).collect::<vr1_rollout::Result<_>>()?;

@@ -174,10 +174,16 @@ pub(crate) fn rollouts(samples: &[&Sample], groups: &[Group], rewarded: Rewarded
 }
 
 /// How long completions are, and how many were ended by the model.
-pub(crate) fn lengths(groups: &[Group]) -> [(String, f64); 2] {
+pub(crate) fn lengths(groups: &[Group]) -> Vec<(String, f64)> {
     let sequences = || groups.iter().flat_map(Group::sequences);
     let count = sequences().count().max(1) as f64;
     let tokens = sequences().map(|sequence| sequence.ids().len()).sum::<usize>() as f64;
     let finished = sequences().filter(|sequence| sequence.finished()).count() as f64;
-    [("completion_length".to_owned(), tokens / count), ("finished".to_owned(), finished / count)]
+    let mut metrics = vec![("completion_length".to_owned(), tokens / count), ("finished".to_owned(), finished / count)];
+    let entropies = || sequences().filter_map(Sequence::sampled).flat_map(|sampled| &sampled.entropies);
+    if entropies().next().is_some() {
+        let sum: f64 = entropies().map(|&entropy| f64::from(entropy)).sum();
+        metrics.push(("sampled_entropy".to_owned(), sum / entropies().count() as f64));
+    }
+    metrics
 }

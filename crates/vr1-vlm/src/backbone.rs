@@ -55,6 +55,9 @@ pub trait Backbone: Debug {
     /// The longest sequence, in tokens.
     fn max_tokens(&self) -> usize;
 
+    /// Bytes of the keys and values of one token.
+    fn key_value_bytes(&self) -> usize;
+
     /// Checks that a prompt, or what follows one, is made as this model wants it.
     ///
     /// # Errors
@@ -75,14 +78,14 @@ pub trait Backbone: Debug {
     /// If there are not as many features as the batch has media.
     fn score(&self, batch: &Batch, features: &[&Features]) -> Result<Tensor>;
 
-    /// Runs over prompts: the hidden state of each one's last token, `[P, D]`, and the keys and values that its completions
-    /// share.
+    /// Runs over prompts, which lie side by side without padding: the hidden state of each one's last token, `[P, D]`, and the
+    /// keys and values that its completions share.
     ///
     /// # Errors
     /// As [`check`](Self::check), and if there is no prompt.
     fn prefill(&self, prompts: &[&Prompt]) -> Result<(Tensor, Prefix)>;
 
-    /// Runs over one more token of each completion, `[B]`: hidden states `[B, D]`.
+    /// Runs over one more token of each row of `cache`, `[B]`: hidden states `[B, D]`.
     fn step(&self, prefix: &Prefix, cache: &mut GrowingCache, ids: &Tensor) -> Tensor;
 
     /// Hidden states `[…, D]` to logits `[…, V]`.

@@ -23,15 +23,8 @@ pub struct Model {
     kind: Kind,
 }
 
-/// Prompts made into one batch.
-struct Embedded {
-    /// `[P, L, D]`.
-    embeds: Tensor,
-    /// `[3, P, L]`.
-    position_ids: Tensor,
-    /// How many tokens each prompt has.
-    lengths: Vec<i64>,
-}
+/// How many tokens of prompts a model runs over at a time.
+const PREFILL_TOKENS: usize = 4096;
 
 impl Model {
     /// Loads the checkpoint directory `dir` onto `device`, as `kind`.
@@ -82,36 +75,43 @@ impl Model {
         &self.config
     }
 
-    /// Prompts as one batch, padded on the left: pictures encoded and put among the embedded words.
-    fn embed(&self, prompts: &[&Prompt]) -> Result<Embedded> {
+    /// Runs over prompts as [`prefill`](Backbone::prefill) does, `chunk` tokens at a time: a layer's hidden states are held for these alone, and
+    /// what comes out is the same but for rounding. A chunk attends to the keys before it and causally to itself.
+    ///
+    /// # Errors
+    /// As [`prefill`](Backbone::prefill).
+    pub fn prefill_in_chunks(&self, prompts: &[&Prompt], chunk: usize) -> Result<(Tensor, Prefix)> {
         if prompts.is_empty() {
             return Err(Error::Empty { what: "prompts" });
         }
+        let (mut ids, mut positions, mut media, mut starts) =
+            (Vec::new(), [const { Vec::new() }; 3], Vec::new(), Vec::new());
+        let mut ends = Vec::with_capacity(prompts.len());
         for prompt in prompts {
             self.check_prompt(prompt)?;
-        }
-        let lengths: Vec<i64> = prompts.iter().map(|p| p.len() as i64).collect();
-        let (count, width) = (prompts.len(), lengths.iter().copied().max().unwrap_or(0) as usize);
-        let mut ids = vec![0i64; count * width];
-        let mut positions = vec![0i64; 3 * count * width];
-        let (mut media, mut starts) = (Vec::new(), Vec::new());
-        for (row, prompt) in prompts.iter().enumerate() {
-            let start = row * width + width - prompt.len();
-            ids[start..start + prompt.len()].copy_from_slice(prompt.input_ids());
-            for (axis, list) in prompt.position_ids().iter().enumerate() {
-                positions[axis * count * width + start..][..list.len()].copy_from_slice(list);
-            }
             media.extend(prompt.patches().iter().cloned());
-            starts.extend(prompt.media().iter().map(|span| start + span.range.start));
+            starts.extend(prompt.media().iter().map(|span| ids.len() + span.range.start));
+            ids.extend_from_slice(prompt.input_ids());
+            positions.iter_mut().zip(prompt.position_ids()).for_each(|(axis, own)| axis.extend_from_slice(own));
+            ends.push(ids.len() as i64 - 1);
         }
         let features = self.encode(&media, Recompute::None)?;
         let embeds = self.among(&ids, &starts, &features.iter().collect::<Vec<_>>());
-        let (count, width) = (count as i64, width as i64);
-        Ok(Embedded {
-            embeds: embeds.view([count, width, -1]),
-            position_ids: self.tensor(&positions).view([3, count, width]),
-            lengths,
-        })
+        let rows = positions.map(|axis| self.tensor(&axis).unsqueeze(0));
+        let position_ids = Tensor::stack(&rows, 0); // [3, 1, N]
+        let lengths = prompts.iter().map(|prompt| prompt.len() as i64).collect();
+        let mut prefix = Prefix::empty(lengths, prompts.iter().map(|prompt| prompt.next_position()).collect());
+        let (tokens, chunk) = (ids.len() as i64, chunk.max(1) as i64);
+        let mut last = Vec::new();
+        for start in (0..tokens).step_by(chunk as usize) {
+            let range = start..tokens.min(start + chunk);
+            let part = |x: &Tensor, dim| x.narrow(dim, range.start, range.end - range.start);
+            let mut context = Context::prompts(&mut prefix, range.clone());
+            let hidden = self.language.forward(&part(&embeds, 1), &part(&position_ids, 2), &mut context);
+            let here: Vec<i64> = ends.iter().filter(|end| range.contains(*end)).map(|end| end - start).collect();
+            last.push(hidden.squeeze_dim(0).index_select(0, &self.tensor(&here)));
+        }
+        Ok((Tensor::cat(&last, 0), prefix))
     }
 
     /// Embedded words with the media's features in their places: `[1, N, D]`.
@@ -154,6 +154,12 @@ impl Backbone for Model {
 
     fn max_tokens(&self) -> usize {
         usize::try_from(self.config.text.max_position_embeddings).unwrap_or(0)
+    }
+
+    fn key_value_bytes(&self) -> usize {
+        let text = &self.config.text;
+        let numbers = 2 * text.num_hidden_layers * text.heads.key_value * text.heads.dim;
+        usize::try_from(numbers).unwrap_or(0) * self.kind.elt_size_in_bytes()
     }
 
     fn check(&self, prompt: &Prompt) -> Result<()> {
@@ -201,13 +207,7 @@ impl Backbone for Model {
     }
 
     fn prefill(&self, prompts: &[&Prompt]) -> Result<(Tensor, Prefix)> {
-        let batch = self.embed(prompts)?;
-        let width = batch.embeds.size()[1];
-        let mut context = Context::prompts(&batch.lengths, width, (self.kind, self.device));
-        let hidden = self.language.forward(&batch.embeds, &batch.position_ids, &mut context);
-        let prefix = context.into_prefix(prompts.iter().map(|prompt| prompt.next_position()).collect());
-        // With padding on the left, the last column is every prompt's last token.
-        Ok((hidden.select(1, -1), prefix.unwrap_or_else(|| unreachable!("a context of prompts keeps their prefix"))))
+        self.prefill_in_chunks(prompts, PREFILL_TOKENS)
     }
 
     fn step(&self, prefix: &Prefix, cache: &mut GrowingCache, ids: &Tensor) -> Tensor {

@@ -23,23 +23,26 @@ fn logprobs_are_those_of_transformers() {
 }
 
 #[test]
-fn padding_changes_no_logprob() {
+fn prompts_beside_each_other_and_in_chunks_are_each_alone() {
     for checkpoint in checkpoints() {
         let model = checkpoint.model(Kind::Float);
-        // Padded by the longest prompt, and by one that is longer still.
+        // Beside one that is longer still; chunks begin and end within pictures.
         let filler = checkpoint.cases[0].1.extend(&[40; 90], "").unwrap();
         let mut prompts = checkpoint.prompts();
         prompts.push(&filler);
-        let (together, _) = model.prefill(&prompts).unwrap();
-        assert_eq!(together.size()[0], prompts.len() as i64);
-        for (row, prompt) in prompts.iter().enumerate() {
-            let (alone, _) = model.prefill(&[prompt]).unwrap();
-            let uncached = states(&model, prompt).narrow(0, prompt.len() as i64 - 1, 1);
-            let found = together.get(row as i64).unsqueeze(0);
-            let logprobs = |hidden: &Tensor| model.logits(hidden).log_softmax(-1, Kind::Float);
-            for expected in [alone, uncached] {
-                let error = (logprobs(&found) - logprobs(&expected)).abs().max().double_value(&[]);
-                assert!(error < 1e-4, "{} row {row}: {error}", checkpoint.name);
+        let logprobs = |hidden: &Tensor| model.logits(hidden).log_softmax(-1, Kind::Float);
+        for chunk in [4096, 50, 7] {
+            let (together, prefix) = model.prefill_in_chunks(&prompts, chunk).unwrap();
+            assert_eq!(together.size()[0], prompts.len() as i64);
+            assert_eq!(prefix.layers[0].key.size()[0], prompts.iter().map(|prompt| prompt.len() as i64).sum::<i64>());
+            for (row, prompt) in prompts.iter().enumerate() {
+                let (alone, _) = model.prefill(&[prompt]).unwrap();
+                let uncached = states(&model, prompt).narrow(0, prompt.len() as i64 - 1, 1);
+                let found = together.get(row as i64).unsqueeze(0);
+                for expected in [alone, uncached] {
+                    let error = (logprobs(&found) - logprobs(&expected)).abs().max().double_value(&[]);
+                    assert!(error < 1e-4, "{} row {row}, chunks of {chunk}: {error}", checkpoint.name);
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The random Qwen2-VL that transformers wrote for vr1-vlm's tests, with its tokenizer.
 
+pub(crate) mod watched;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -104,12 +106,19 @@ pub(crate) fn uncached(model: &dyn Backbone, prompt: &Prompt, ids: &[i64]) -> Te
 pub(crate) fn assert_recorded(model: &dyn Backbone, sequence: &Sequence) {
     let (ids, recorded) = (sequence.ids(), &sequence.sampled().unwrap().logprobs);
     assert_eq!(ids.len(), recorded.len());
-    let expected = uncached(model, sequence.prompt(), ids).log_softmax(-1, Kind::Float);
-    let expected = expected.gather(1, &Tensor::from_slice(ids).unsqueeze(1), false);
+    let logprobs = uncached(model, sequence.prompt(), ids).log_softmax(-1, Kind::Float);
+    let entropies = -(logprobs.exp() * &logprobs).sum_dim_intlist([-1i64].as_slice(), false, Kind::Float);
+    let entropies = Vec::<f32>::try_from(entropies).unwrap();
+    let expected = logprobs.gather(1, &Tensor::from_slice(ids).unsqueeze(1), false);
     let expected = Vec::<f32>::try_from(expected.squeeze_dim(1)).unwrap();
     for (i, (found, expected)) in recorded.iter().zip(&expected).enumerate() {
         let sample = sequence.prompt().sample();
         assert!((found - expected).abs() < 1e-4, "{sample}, token {i}: {found}, uncached {expected}");
+    }
+    let recorded = &sequence.sampled().unwrap().entropies;
+    assert_eq!(recorded.len(), ids.len());
+    for (i, (found, expected)) in recorded.iter().zip(&entropies).enumerate() {
+        assert!((found - expected).abs() < 1e-3, "token {i}: an entropy of {found}, uncached {expected}");
     }
 }
 

@@ -74,6 +74,10 @@ impl Backbone for Counting {
         self.inner.max_tokens()
     }
 
+    fn key_value_bytes(&self) -> usize {
+        self.inner.key_value_bytes()
+    }
+
     fn check(&self, prompt: &Prompt) -> Result<()> {
         self.inner.check(prompt)
     }

@@ -26,7 +26,7 @@ pub(crate) fn sampled(index: u64, prompt: &Arc<Prompt>, answers: &[Vec<i64>], lo
     let one = |ids: &Vec<i64>| {
         let said = vec![logprob; ids.len()];
         let sampled =
-            Sampled { logprobs: said.clone(), drawn: said, version: Version::default(), finish: Finish::Ended };
+            Sampled { logprobs: said.clone(), drawn: said, entropies: Vec::new(), version: Version::default(), finish: Finish::Ended };
         Sequence::completion(prompt.clone(), ids, String::new(), sampled).unwrap()
     };
     Group::new(key(index), answers.iter().map(one).collect()).unwrap()

@@ -46,7 +46,13 @@ pub(crate) fn request(sample: &str, index: u64, completions: usize) -> Request {
 
 pub(crate) fn sampled(tokens: usize) -> Sampled {
     let logprobs = vec![-0.5; tokens];
-    Sampled { drawn: vec![-0.25; tokens], logprobs, version: Version(3), finish: Finish::Ended }
+    Sampled {
+        drawn: vec![-0.25; tokens],
+        entropies: vec![0.75; tokens],
+        logprobs,
+        version: Version(3),
+        finish: Finish::Ended,
+    }
 }
 
 pub(crate) fn completion(prompt: &Arc<Prompt>, ids: &[i64]) -> Sequence {

@@ -36,6 +36,9 @@ impl Recipe {
         if self.reference != ReferenceConfig::default() && !stages.iter().any(|stage| stage.objective.compares()) {
             return fault("reference", "no loss compares with one");
         }
+        if let Some(gb) = self.rollout.memory_gb.filter(|gb| !(gb.is_finite() && *gb > 0.0)) {
+            return fault("rollout.memory_gb", format!("is {gb}, and must be above 0 and finite"));
+        }
         if let Some(lora) = &self.lora {
             lora.config().validate().map_err(|e| ("lora".to_owned(), e.to_string()))?;
         }

@@ -2,6 +2,7 @@ mod check;
 mod evaluation;
 mod objectives;
 mod paths;
+mod rollout;
 mod same;
 mod stage;
 
@@ -13,6 +14,7 @@ pub use objectives::{
     Advantages, DpoObjective, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig, PairSource, SftObjective,
     Truncated, WeightedSource,
 };
+pub use rollout::RolloutConfig;
 use serde::{Deserialize, Serialize};
 pub use stage::StageConfig;
 use vr1_learn::{OptimizerConfig, ReferenceConfig};
@@ -59,6 +61,9 @@ pub struct Recipe {
     /// What the backward pass computes again instead of keeping it; the update does not depend on it.
     #[serde(default)]
     pub recompute: Recompute,
+    /// How completions are decoded.
+    #[serde(default)]
+    pub rollout: RolloutConfig,
     /// What losses compare with.
     #[serde(default)]
     pub reference: ReferenceConfig,

@@ -128,6 +128,10 @@ impl Trainer {
         let evaluation = evaluation(config, &recipe)?;
         let objective = objective(config, &recipe, &reward)?;
         let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
+        let engine = match recipe.rollout.memory_bytes() {
+            Some(bytes) => engine.with_memory(bytes),
+            None => engine,
+        };
         let learner = learner(config, &recipe, model, &processor)?;
         let run = Run::new(Box::new(engine), learner, processor, recipe.seed);
         let interrupt = Interrupt::install().unwrap_or_default();

@@ -1,0 +1,185 @@
+//! Rollouts that are larger than memory, and what does not depend on it.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[allow(dead_code, reason = "each test takes what it needs of it")]
+mod tiny;
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::rc::Rc;
+
+use tch::{Device, Kind};
+use tiny::watched::{Log, Watched};
+use tiny::{Tiny, key};
+use vr1_decode::LocalEngine;
+use vr1_rollout::{Engine, Group, Request, Sampling, Version};
+use vr1_vlm::{Backbone, Model, Snapshot};
+
+/// A model in f64: no two of its tokens are within rounding of each other.
+fn model() -> Rc<Watched> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-vlm/tests/fixtures/model");
+    let inner = Rc::new(Model::load(&dir, Device::Cpu, Kind::Double).unwrap());
+    Rc::new(Watched { inner, log: RefCell::default() })
+}
+
+/// Half of the vocabulary seldom ends a completion: rows end at all times.
+fn tiny() -> Tiny {
+    Tiny::ending_at(&(20..40).collect::<Vec<i64>>())
+}
+
+fn sampling() -> Sampling {
+    Sampling { max_completion_tokens: 40, seed: 3, temperature: 1.5, ..Sampling::default() }
+}
+
+/// Three prompts again and again, with 1 to 7 completions.
+fn requests(tiny: &Tiny, count: usize, sampling: &Sampling) -> Vec<Request> {
+    let prompts = tiny.prompts();
+    let request = |i: usize| {
+        let sampling = Sampling { seed: sampling.seed + i as u64 % 2, ..sampling.clone() };
+        Request::new(prompts[i % 3].clone(), 1 + (i * 5) % 7, sampling, key(i as u64))
+    };
+    (0..count).map(request).collect()
+}
+
+type Facts = Vec<(Vec<i64>, bool)>;
+
+fn facts(group: &Group) -> Facts {
+    group.sequences().iter().map(|sequence| (sequence.ids().to_vec(), sequence.finished())).collect()
+}
+
+fn engine(tiny: &Tiny, model: &Rc<Watched>, bytes: u64) -> LocalEngine {
+    LocalEngine::new(model.clone(), tiny.processor.tokenizer().clone()).unwrap().with_memory(bytes)
+}
+
+fn generate(tiny: &Tiny, requests: &[Request], bytes: u64) -> (Vec<Facts>, Log) {
+    let model = model();
+    let groups = engine(tiny, &model, bytes).generate(requests.to_vec()).unwrap();
+    (groups.iter().map(facts).collect(), model.log.take())
+}
+
+/// What a token's keys and values take in the tiny model, and a row's distribution at least.
+fn bytes(model: &dyn Backbone) -> (u64, u64) {
+    (model.key_value_bytes() as u64, 4 * model.lm_head().size()[0] as u64)
+}
+
+#[test]
+fn a_rollout_larger_than_memory_is_the_same_token_for_token() {
+    let tiny = tiny();
+    let asked = requests(&tiny, 12, &sampling());
+    let (expected, whole) = generate(&tiny, &asked, 1 << 40);
+    let lengths: Vec<usize> = expected.iter().flatten().map(|(ids, _)| ids.len()).collect();
+    let (least, most) = (lengths.iter().min().unwrap(), lengths.iter().max().unwrap());
+    assert!(*least < 10 && *most == 40, "rows leave at different times: {lengths:?}");
+    assert_eq!(whole.prefilled, 12);
+    let all: u64 = asked.iter().map(|request| request.completions as u64).sum();
+    assert!(whole.steps[0].rows >= all - 2 && whole.steps.last().unwrap().rows < all / 2, "those that ended have left");
+
+    let (token, logits) = bytes(&*model());
+    for rows in [1, 3, 8] {
+        // Room for so many rows and a prompt or two.
+        let budget = rows * (64 * token + 40 * logits) + 100 * token;
+        let (found, log) = generate(&tiny, &asked, budget);
+        assert_eq!(found, expected, "a budget of {budget}");
+        assert_eq!(log.prefilled, 12, "a prompt is run over once, however its rows are cut");
+        for held in &log.steps {
+            let taken = held.prompt_tokens * token + held.rows * (held.room * token + logits);
+            assert!(taken <= budget || held.rows == 1, "{held:?}: {taken} of {budget}");
+        }
+        assert!(log.steps.len() > whole.steps.len() && log.steps.iter().any(|held| held.rows > 1 || rows == 1));
+    }
+    // One row at a time, whatever it takes.
+    let (found, log) = generate(&tiny, &asked[..4], 1);
+    assert_eq!(found, expected[..4]);
+    assert!(log.steps.iter().all(|held| held.rows == 1));
+}
+
+#[test]
+fn a_completion_is_the_same_in_any_order_and_with_limits_and_penalties() {
+    let tiny = tiny();
+    let limits = Sampling { top_k: 60, top_p: 0.95, repetition_penalty: 1.3, ..sampling() };
+    for sampling in [limits, Sampling { max_completion_tokens: 17, ..Sampling::greedy(1) }] {
+        let asked = requests(&tiny, 7, &sampling);
+        let (expected, _) = generate(&tiny, &asked, 1 << 40);
+        let turned: Vec<Request> = asked.iter().rev().cloned().collect();
+        let (token, logits) = bytes(&*model());
+        for budget in [1 << 40, 5 * (64 * token + 40 * logits)] {
+            let (mut found, _) = generate(&tiny, &turned, budget);
+            found.reverse();
+            assert_eq!(found, expected);
+        }
+        for (request, expected) in asked.iter().zip(&expected) {
+            assert_eq!(&generate(&tiny, std::slice::from_ref(request), 1 << 40).0[0], expected);
+        }
+    }
+}
+
+#[test]
+fn a_group_is_given_out_while_others_are_under_way() {
+    let tiny = tiny();
+    let model = model();
+    let mut engine = engine(&tiny, &model, 1 << 40);
+    let asked = requests(&tiny, 9, &sampling());
+    let tickets: Vec<_> = asked.iter().map(|request| engine.submit(request.clone()).unwrap()).collect();
+    let (mut found, mut steps) = (Vec::new(), Vec::new());
+    loop {
+        let more = engine.poll().unwrap();
+        if more.is_empty() {
+            break;
+        }
+        steps.push(model.log.borrow().steps.len());
+        found.extend(more);
+    }
+    assert!(steps.len() > 3 && steps[0] < *steps.last().unwrap(), "{steps:?}");
+    assert_ne!(found.iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>(), tickets, "in the order in which they end");
+    found.sort_by_key(|(ticket, _)| *ticket);
+    let (expected, _) = generate(&tiny, &asked, 1 << 40);
+    assert_eq!(found.iter().map(|(_, group)| facts(group)).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_comes_while_others_are_under_way_joins_them() {
+    let tiny = tiny();
+    let model = model();
+    let mut engine = engine(&tiny, &model, 1 << 40);
+    let asked = requests(&tiny, 8, &sampling());
+    let (expected, _) = generate(&tiny, &asked, 1 << 40);
+    let submit = |engine: &mut LocalEngine, asked: &[Request]| {
+        asked.iter().for_each(|request| drop(engine.submit(request.clone()).unwrap()));
+    };
+    submit(&mut engine, &asked[..6]);
+    let mut found = engine.poll().unwrap();
+    submit(&mut engine, &asked[6..]);
+    while found.len() < 8 {
+        found.extend(engine.poll().unwrap());
+    }
+    assert!(engine.poll().unwrap().is_empty());
+    found.sort_by_key(|(ticket, _)| *ticket);
+    assert_eq!(found.iter().map(|(_, group)| facts(group)).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_is_under_way_while_weights_are_loaded_is_completed_with_those_it_names() {
+    let tiny = tiny();
+    let old = model();
+    let mut engine = engine(&tiny, &old, 1 << 40);
+    let asked = requests(&tiny, 6, &sampling());
+    asked.iter().for_each(|request| drop(engine.submit(request.clone()).unwrap()));
+    let mut found = engine.poll().unwrap();
+    let begun = found.len();
+    assert!(begun < 6);
+    let new = model();
+    let head = new.inner.lm_head();
+    tch::no_grad(|| head.shallow_clone().copy_(&head.flip([0])));
+    engine.load(&Snapshot { model: new.clone(), version: Version(4) }).unwrap();
+    while found.len() < 6 {
+        found.extend(engine.poll().unwrap());
+    }
+    let expected = LocalEngine::new(new, tiny.processor.tokenizer().clone()).unwrap().generate(asked).unwrap();
+    for (ticket, group) in &found[begun..] {
+        assert_eq!(facts(group), facts(&expected[ticket.0 as usize]));
+        assert!(group.sequences().iter().all(|sequence| sequence.sampled().unwrap().version == Version(4)));
+    }
+    for (_, group) in &found[..begun] {
+        assert!(group.sequences().iter().all(|sequence| sequence.sampled().unwrap().version == Version(0)));
+    }
+}
