@@ -12,6 +12,7 @@ type Module = *mut c_void;
 
 const PROCESSORS: c_int = 16;
 const CAPABILITY: [c_int; 2] = [75, 76];
+const MEMORY: c_int = 97;
 const SHARED_MEMORY: c_int = 8;
 
 /// CUDA's driver.
@@ -68,6 +69,8 @@ pub(crate) struct Gpu {
     /// 90 for 9.0.
     pub(crate) capability: i32,
     pub(crate) processors: i64,
+    /// Bytes that the threads of a block may share.
+    pub(crate) memory: i64,
 }
 
 // SAFETY: a primary context that is never released may be pushed on any thread.
@@ -139,7 +142,8 @@ impl Gpu {
             Ok::<_, Error>(value)
         };
         let capability = attribute(CAPABILITY[0])? * 10 + attribute(CAPABILITY[1])?;
-        Ok(Self { driver, index, context, capability, processors: i64::from(attribute(PROCESSORS)?) })
+        let [processors, memory] = [PROCESSORS, MEMORY].map(|which| attribute(which).map(i64::from));
+        Ok(Self { driver, index, context, capability, processors: processors?, memory: memory? })
     }
 
     /// Kernels of machine code by their names.

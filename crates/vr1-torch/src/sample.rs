@@ -2,6 +2,8 @@
 
 use tch::{Kind, Tensor, no_grad};
 
+use crate::driver::{Argument, Size};
+use crate::kernels::{Kernel, in_packs, kind_name, pack};
 use crate::{Result, described, unfit, uniforms};
 
 const FUNCTION: &str = "sample";
@@ -70,7 +72,7 @@ const PART: i64 = 24;
 /// Nothing where the kernel does not take these.
 fn by_kernel(logits: &Tensor, draw: &Draw<'_>) -> Result<Option<Drawn>> {
     let (rows, vocabulary) = (logits.size()[0], logits.size()[1]);
-    let fits = rows < 65_536 && vocabulary < i64::from(i32::MAX) - STRETCH;
+    let fits = rows < 65_536 && vocabulary <= STRETCH * STRETCH;
     let (Some(kind), Some(gpu)) = (kind_name(logits.kind()).filter(|_| fits), Kernel::Sample.gpu(logits)?) else {
         return Ok(None);
     };

@@ -12,13 +12,16 @@ pub(crate) const HEAD_SIZES: [i64; 5] = [64, 80, 96, 128, 256];
 /// Keys, and queries, that a block takes at a time, as in the kernel.
 const TILE: i64 = 64;
 
+/// Bytes of a block that it puts results together in, beside its tiles.
+const RESULTS: i64 = 2048;
+
 /// Nothing where the kernel does not take these.
 pub(crate) fn by_kernel(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<Option<Tensor>> {
     let (rows, heads, d) = (query.size()[0], query.size()[1], query.size()[2]);
     let (shared, groups, capacity) = (prefix.keys.size()[1], prefix.starts.size()[0], own.keys.size()[1]);
     let in_cache = |x: &&Tensor| {
         let stride = x.stride();
-        x.data_ptr().addr() % 16 == 0 && stride[..stride.len() - 1].iter().all(|stride| stride % 8 == 0)
+        x.data_ptr().addr().is_multiple_of(16) && stride[..stride.len() - 1].iter().all(|stride| stride % 8 == 0)
     };
     let fits = HEAD_SIZES.contains(&d)
         && matches!(query.kind(), Kind::BFloat16 | Kind::Half)
@@ -27,8 +30,11 @@ pub(crate) fn by_kernel(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'
     let (Some(kind), Some(gpu)) = (kind_name(query.kind()).filter(|_| fits), Kernel::GroupAttention.gpu(query)?) else {
         return Ok(None);
     };
+    if memory(d) + RESULTS > gpu.memory {
+        return Ok(None);
+    }
     let query = query.f_contiguous()?;
-    let query = if in_packs(&query) { query } else { query.f_clone()? };
+    let query = if in_packs(&query) { query } else { query.copy() };
     let [starts, lengths, own_lengths] = [prefix.starts, prefix.lengths, own.lengths].map(Tensor::f_contiguous);
     let (starts, lengths, own_lengths) = (starts?, lengths?, own_lengths?);
     let out = query.f_empty_like()?;

@@ -81,7 +81,8 @@ fn heads_are_turned_pair_by_pair_and_stored_at_their_places() {
     let [keys, values] = [0, 1].map(|_| random(&[rows, capacity, shared, d]));
     let before = [&keys, &values].map(|x| x.copy());
     let places = [4i32, -1, 5];
-    let query = rotate_into_cache(&qkv, (heads, shared, d), (&cos, &sin), (&keys, &values), &Tensor::from_slice(&places));
+    let query =
+        rotate_into_cache(&qkv, (heads, shared, d), (&cos, &sin), (&keys, &values), &Tensor::from_slice(&places));
     let query = query.unwrap();
     let given = |row: i64, head: i64, i: i64| qkv.double_value(&[row, head * d + i]);
     let turned = |row: i64, head: i64, i: i64| {
@@ -99,7 +100,10 @@ fn heads_are_turned_pair_by_pair_and_stored_at_their_places() {
                     let new = place == i64::from(places[row as usize]);
                     let key = if new { turned(row, heads + head, i) } else { before[0].double_value(&at) };
                     let value = if new { given(row, heads + shared + head, i) } else { before[1].double_value(&at) };
-                    assert!((keys.double_value(&at) - key).abs() < 1e-14 && values.double_value(&at) == value, "{at:?}");
+                    assert!(
+                        (keys.double_value(&at) - key).abs() < 1e-14 && values.double_value(&at) == value,
+                        "{at:?}"
+                    );
                 }
             }
         }
@@ -240,7 +244,10 @@ fn what_does_not_fit_is_refused_by_name() {
         let text = error.to_string();
         assert!(parts.iter().all(|part| text.contains(part)), "{text}");
     };
-    told(add_rms_norm(&floats(&[2, 4]), &floats(&[4]), &floats(&[4]), 0.0).unwrap_err(), &["add_rms_norm: Float [2, 4]"]);
+    told(
+        add_rms_norm(&floats(&[2, 4]), &floats(&[4]), &floats(&[4]), 0.0).unwrap_err(),
+        &["add_rms_norm: Float [2, 4]"],
+    );
     told(gated(&floats(&[2, 3]), Gate::Silu).unwrap_err(), &["gated: Float [2, 3]"]);
     let (rotation, cache) = (floats(&[2, 4]), floats(&[2, 3, 1, 4]));
     let rotated = |qkv: &Tensor, places: &Tensor| {
@@ -249,7 +256,10 @@ fn what_does_not_fit_is_refused_by_name() {
     told(rotated(&floats(&[2, 8]), &Tensor::from_slice(&[0i32, 0])), &["[2, 8]", "1 and 1 heads of size 4"]);
     told(rotated(&floats(&[2, 12]), &Tensor::from_slice(&[0i64, 0])), &["places Int64 [2]"]);
     let states = Tensor::from_slice(&[0i64, 0]);
-    told(uniforms(&states, &Tensor::from_slice(&[0i64, 0, 0])).unwrap_err(), &["uniforms: states Int64 [2]", "Int64 [3]"]);
+    told(
+        uniforms(&states, &Tensor::from_slice(&[0i64, 0, 0])).unwrap_err(),
+        &["uniforms: states Int64 [2]", "Int64 [3]"],
+    );
     let draw = |temperature| Draw { temperature, unreachable: None, states: &states, positions: &states };
     told(sample(&floats(&[3, 5]), &draw(1.0)).unwrap_err(), &["sample: logits Float [3, 5]"]);
     told(sample(&floats(&[2, 5]), &draw(-1.0)).unwrap_err(), &["temperature -1"]);

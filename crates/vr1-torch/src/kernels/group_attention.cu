@@ -16,6 +16,10 @@ struct Keys {
   int splits;
 };
 
+struct alignas(8) Two {
+  float first, second;
+};
+
 struct Shape {
   int groups, rows, heads, shared;
 };
@@ -158,7 +162,7 @@ __device__ inline void attend(const Job &job, float scale, T *memory) {
     if (kStages == 1 && tile + 1 < count) fetch(tile + 1);
   }
 
-  // The parts of the keys are put together in shared memory: [kParts, kQueries · 16, D], where the tiles were.
+  // The parts of the keys are put together in shared memory: [kParts, kQueries · 16, kRow], where the tiles were.
   float *const outs = reinterpret_cast<float *>(tiles);
   __shared__ float tops[64], sums[64];
 #pragma unroll
@@ -172,8 +176,7 @@ __device__ inline void attend(const Job &job, float scale, T *memory) {
     }
 #pragma unroll
     for (int n = 0; n < D / 8; ++n) {
-      outs[at * D + n * 8 + lane % 4 * 2] = out[n][2 * half];
-      outs[at * D + n * 8 + lane % 4 * 2 + 1] = out[n][2 * half + 1];
+      *reinterpret_cast<Two *>(outs + at * kRow + n * 8 + lane % 4 * 2) = {out[n][2 * half], out[n][2 * half + 1]};
     }
   }
   __syncthreads();
@@ -190,14 +193,16 @@ __device__ inline void attend(const Job &job, float scale, T *memory) {
     job.lse[job.query(threadIdx.x)] = zero + log2f(whole);
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < queries_here * D; i += kThreads) {
-    const int at = i / D;
-    float whole = 0;
+  for (int i = threadIdx.x; i < queries_here * (D / 4); i += kThreads) {
+    const int at = i / (D / 4), column = i % (D / 4) * 4;
+    Pack<float> whole = {};
     for (int j = 0; j < kParts; ++j) {
       const int place = j * kQueries * 16 + at;
-      whole += tops[place] * outs[place * D + i % D];
+      const Pack<float> one = load(outs + place * kRow + column);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) whole.at[k] += tops[place] * one.at[k];
     }
-    job.out[job.query(at) * D + i % D] = whole;
+    store(job.out + job.query(at) * D + column, whole);
   }
 }
 
@@ -265,6 +270,7 @@ extern "C" __global__ void merged(const __grid_constant__ Keys prefix, const __g
   const int count = prefix_count + own_count, jump = prefix.splits - prefix_count;
   const auto slot = [&](int i) { return (i < prefix_count ? i : i + jump) * all + query; };
   float highest = -INFINITE;
+#pragma unroll 4
   for (int i = 0; i < count; ++i) highest = fmaxf(highest, lses[slot(i)]);
   float whole = 0, weights = 0;
 #pragma unroll 4
