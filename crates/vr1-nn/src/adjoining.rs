@@ -31,7 +31,7 @@ mod tests {
     fn rows_of_one_tensor_are_seen_as_it_and_no_others() {
         let whole = Tensor::arange(24, (Kind::Float, Device::Cpu)).view([2, 4, 3]).get(1);
         let parts = |lengths: &[i64]| whole.split_with_sizes(lengths, 0);
-        let seen = joint(&parts(&[1, 0, 3])).map(|seen| (seen.equal(&whole), seen.data_ptr() == whole.data_ptr()));
+        let seen = joint(&parts(&[1, 3])).map(|seen| (seen.equal(&whole), seen.data_ptr() == whole.data_ptr()));
         assert_eq!(seen, Some((true, true)));
         let none = |parts: &[Tensor]| assert!(joint(parts).is_none());
         let [first, second, third] = [0, 1, 2].map(|row| whole.narrow(0, row, 1));

@@ -325,7 +325,7 @@ impl Path<'_> {
     /// The parameter `name` at each of the `places` below this one, each of its number of rows `[rows, rest…]`. They adjoin in
     /// memory, whatever the model is made of: [`joint`](crate::adjoining::joint) sees one tensor in them.
     pub(crate) fn get_adjoining(&self, places: &[(&str, i64)], name: &str, rest: &[i64], init: Init) -> Vec<Tensor> {
-        let part = |&(place, rows): &(&str, i64)| (self.sub(place).join(name), [&[rows], rest].concat());
+        let part = |&(place, rows): &(&str, i64)| (self.sub(place).join(name), [&[rows][..], rest].concat());
         self.loader.get_adjoining(&places.iter().map(part).collect::<Vec<_>>(), init)
     }
 

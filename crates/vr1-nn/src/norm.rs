@@ -3,7 +3,8 @@ use vr1_torch::{add_rms_norm, granted};
 
 use crate::{Init, Path, Residual};
 
-/// `x / √(mean(x²) + ε) · w` (Zhang & Sennrich, [arXiv:1910.07467](https://arxiv.org/abs/1910.07467)), computed in f32 (f64 for f64).
+/// `x / √(mean(x²) + ε) · w` (Zhang & Sennrich, [arXiv:1910.07467](https://arxiv.org/abs/1910.07467)), computed in f32
+/// (f64 for f64).
 #[derive(Debug)]
 pub struct RmsNorm {
     weight: Tensor,
