@@ -144,7 +144,9 @@ fn what_comes_while_others_are_under_way_joins_them() {
     let asked = requests(&tiny, 8, &sampling());
     let (expected, _) = generate(&tiny, &asked, 1 << 40);
     let submit = |engine: &mut LocalEngine, asked: &[Request]| {
-        asked.iter().for_each(|request| drop(engine.submit(request.clone()).unwrap()));
+        for request in asked {
+            engine.submit(request.clone()).unwrap();
+        }
     };
     submit(&mut engine, &asked[..6]);
     let mut found = engine.poll().unwrap();
@@ -163,7 +165,9 @@ fn what_is_under_way_while_weights_are_loaded_is_completed_with_those_it_names()
     let old = model();
     let mut engine = engine(&tiny, &old, 1 << 40);
     let asked = requests(&tiny, 6, &sampling());
-    asked.iter().for_each(|request| drop(engine.submit(request.clone()).unwrap()));
+    for request in &asked {
+        engine.submit(request.clone()).unwrap();
+    }
     let mut found = engine.poll().unwrap();
     let begun = found.len();
     assert!(begun < 6);

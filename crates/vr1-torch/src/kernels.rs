@@ -169,7 +169,7 @@ pub(crate) fn pack(kind: Kind) -> i64 {
 
 /// Whether a tensor lies in one piece, and where sixteen bytes can be loaded.
 pub(crate) fn in_packs(x: &Tensor) -> bool {
-    x.is_contiguous() && x.data_ptr().addr() % 16 == 0
+    x.is_contiguous() && x.data_ptr().addr().is_multiple_of(16)
 }
 
 #[cfg(test)]

@@ -63,7 +63,7 @@ fn by_kernel(
     let pack = pack(qkv.kind());
     let strides = [cache.0, cache.1].map(|x| x.stride());
     let in_cache =
-        |x: &Tensor| x.data_ptr().addr() % 16 == 0 && x.stride()[..3].iter().all(|stride| stride % pack == 0);
+        |x: &Tensor| x.data_ptr().addr().is_multiple_of(16) && x.stride()[..3].iter().all(|stride| stride % pack == 0);
     let whole = d % (2 * pack) == 0 && in_packs(qkv) && in_cache(cache.0) && in_cache(cache.1);
     let (Some(kind), Some(turned), Some(gpu)) =
         (kind_name(qkv.kind()).filter(|_| whole), kind_name(cos.kind()), Kernel::RotateIntoCache.gpu(qkv)?)
@@ -81,7 +81,7 @@ fn by_kernel(
         let size = Size { blocks: [rows, 1], threads: packs.min(256), shared: 0 };
         let numbers = [heads, shared, d, capacity].map(|n| Argument::from(n as i32));
         let mut arguments: Vec<Argument> = vec![qkv.into(), (&cos).into(), (&sin).into(), (&query).into()];
-        arguments.extend([cache.0.into(), cache.1.into(), (&places).into()]);
+        arguments.extend([cache.0, cache.1, &places].map(Argument::from));
         arguments.extend(numbers);
         arguments.extend(strides.iter().flat_map(|stride| stride[..3].iter().map(|&stride| Argument::from(stride))));
         // SAFETY: these are the kernel's arguments; shapes were checked, and it writes to no place outside of the cache.

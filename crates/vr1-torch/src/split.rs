@@ -21,7 +21,7 @@ pub(crate) fn by_kernel(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'
     let (shared, groups, capacity) = (prefix.keys.size()[1], prefix.starts.size()[0], own.keys.size()[1]);
     let in_cache = |x: &&Tensor| {
         let stride = x.stride();
-        x.data_ptr().addr() % 16 == 0 && stride[..stride.len() - 1].iter().all(|stride| stride % 8 == 0)
+        x.data_ptr().addr().is_multiple_of(16) && stride[..stride.len() - 1].iter().all(|stride| stride % 8 == 0)
     };
     let fits = HEAD_SIZES.contains(&d)
         && matches!(query.kind(), Kind::BFloat16 | Kind::Half)
