@@ -14,7 +14,13 @@ use vr1_rollout::{Finish, Sampled, Sequence, Version};
 fn path(text: &str) -> Sequence {
     let prompt = processor().sample(&sample(), "2+2?", Layout::Chat, "").unwrap();
     let numbers = || vec![-1.0; text.len()];
-    let sampled = Sampled { logprobs: numbers(), drawn: numbers(), entropies: Vec::new(), version: Version::default(), finish: Finish::Ended };
+    let sampled = Sampled {
+        logprobs: numbers(),
+        drawn: numbers(),
+        entropies: Vec::new(),
+        version: Version::default(),
+        finish: Finish::Ended,
+    };
     Sequence::completion(prompt.into(), &vec![7; text.len()], text.into(), sampled).unwrap()
 }
 

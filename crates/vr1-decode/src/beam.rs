@@ -131,7 +131,8 @@ impl Hypotheses {
         // As in transformers, an end counts only among the best K candidates.
         let rank = Tensor::arange(wanted, (Kind::Int64, ids.device()));
         let finishing = hidden(&scored, &ends.logical_and(&rank.lt(count)).logical_and(&exists));
-        let facts = [(&rows * 0 + position as i64 + 1).to_kind(Kind::Double), rows.to_kind(Kind::Double)];
+        let tokens = Tensor::full([wanted], position as i64 + 1, (Kind::Double, ids.device()));
+        let facts = [tokens, rows.to_kind(Kind::Double)];
         let facts = Tensor::cat(&[Tensor::stack(&facts, 0), own.to_kind(Kind::Double)], 0);
         let (best, order) = Tensor::cat(&[&self.finished, &finishing], 0).sort_stable(true, -1, true);
         let order = order.narrow(0, 0, count);

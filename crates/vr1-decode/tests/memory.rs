@@ -8,18 +8,21 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::rc::Rc;
 
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 use tiny::watched::{Log, Watched};
 use tiny::{Tiny, key};
 use vr1_decode::LocalEngine;
-use vr1_rollout::{Engine, Group, Request, Sampling, Version};
+use vr1_rollout::{Engine, Group, Request, Sampling, Search, Version};
 use vr1_vlm::{Backbone, Model, Snapshot};
+
+fn load(device: Device, kind: Kind) -> Rc<Model> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-vlm/tests/fixtures/model");
+    Rc::new(Model::load(&dir, device, kind).unwrap())
+}
 
 /// A model in f64: no two of its tokens are within rounding of each other.
 fn model() -> Rc<Watched> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-vlm/tests/fixtures/model");
-    let inner = Rc::new(Model::load(&dir, Device::Cpu, Kind::Double).unwrap());
-    Rc::new(Watched { inner, log: RefCell::default() })
+    Rc::new(Watched { inner: load(Device::Cpu, Kind::Double), log: RefCell::default() })
 }
 
 /// Half of the vocabulary seldom ends a completion: rows end at all times.
@@ -144,7 +147,9 @@ fn what_comes_while_others_are_under_way_joins_them() {
     let asked = requests(&tiny, 8, &sampling());
     let (expected, _) = generate(&tiny, &asked, 1 << 40);
     let submit = |engine: &mut LocalEngine, asked: &[Request]| {
-        asked.iter().for_each(|request| drop(engine.submit(request.clone()).unwrap()));
+        for request in asked {
+            engine.submit(request.clone()).unwrap();
+        }
     };
     submit(&mut engine, &asked[..6]);
     let mut found = engine.poll().unwrap();
@@ -163,7 +168,9 @@ fn what_is_under_way_while_weights_are_loaded_is_completed_with_those_it_names()
     let old = model();
     let mut engine = engine(&tiny, &old, 1 << 40);
     let asked = requests(&tiny, 6, &sampling());
-    asked.iter().for_each(|request| drop(engine.submit(request.clone()).unwrap()));
+    for request in &asked {
+        engine.submit(request.clone()).unwrap();
+    }
     let mut found = engine.poll().unwrap();
     let begun = found.len();
     assert!(begun < 6);
@@ -182,4 +189,62 @@ fn what_is_under_way_while_weights_are_loaded_is_completed_with_those_it_names()
     for (_, group) in &found[..begun] {
         assert!(group.sequences().iter().all(|sequence| sequence.sampled().unwrap().version == Version(0)));
     }
+}
+
+/// A step is recorded, and recorded anew as rows leave and enter. Where there is no GPU, this says so and passes.
+#[test]
+fn a_gpu_gives_the_same_tokens_in_any_memory() {
+    let device = match vr1_torch::device("cuda") {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let tiny = tiny();
+    let there = load(device, Kind::Double);
+    let (token, logits) = bytes(&*there);
+    let limits = Sampling { top_k: 60, top_p: 0.95, repetition_penalty: 1.3, ..sampling() };
+    for sampling in [sampling(), limits, Sampling::greedy(40)] {
+        let asked = requests(&tiny, 12, &sampling);
+        let (expected, _) = generate(&tiny, &asked, 1 << 40);
+        for budget in [1 << 40, 6 * (64 * token + 40 * logits)] {
+            let engine = LocalEngine::new(there.clone(), tiny.processor.tokenizer().clone()).unwrap();
+            let groups = engine.with_memory(budget).generate(asked.clone()).unwrap();
+            assert_eq!(groups.iter().map(facts).collect::<Vec<_>>(), expected, "a budget of {budget}");
+        }
+        let mut beams = asked[..2].to_vec();
+        for request in &mut beams {
+            (request.completions, request.search) = (1, Search::Beam { beams: 3, length_penalty: 1.0 });
+        }
+        let (expected, _) = generate(&tiny, &beams, 1 << 40);
+        let mut engine = LocalEngine::new(there.clone(), tiny.processor.tokenizer().clone()).unwrap();
+        let found: Vec<Facts> = engine.generate(beams).unwrap().iter().map(facts).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// In bf16 the kernels are at work. What is recorded is off a whole pass's log-probabilities by no more than the two are off f64's.
+#[test]
+fn a_gpu_in_bf16_records_what_a_whole_pass_says() {
+    let device = match vr1_torch::device("cuda") {
+        Ok(device) => device,
+        Err(error) => return println!("skipped: {error}"),
+    };
+    let tiny = tiny();
+    let (narrow, truth) = (load(device, Kind::BFloat16), load(Device::Cpu, Kind::Double));
+    let mut engine = LocalEngine::new(narrow.clone(), tiny.processor.tokenizer().clone()).unwrap();
+    let groups = engine.generate(requests(&tiny, 12, &sampling())).unwrap();
+    let (mut apart, mut off) = (0.0, 0.0);
+    for sequence in groups.iter().flat_map(Group::sequences) {
+        let said = sequence.sampled().unwrap();
+        let ids = Tensor::from_slice(sequence.ids()).unsqueeze(1);
+        let of = |model: &dyn Backbone| {
+            let logits = tiny::uncached(model, sequence.prompt(), sequence.ids()).to_device(Device::Cpu);
+            Vec::<f64>::try_from(logits.log_softmax(-1, Kind::Double).gather(1, &ids, false).squeeze_dim(1)).unwrap()
+        };
+        let (whole, right) = (of(&*narrow), of(&*truth));
+        for ((found, whole), right) in said.logprobs.iter().zip(whole).zip(right) {
+            apart += (f64::from(*found) - whole).powi(2);
+            off += (whole - right).powi(2);
+        }
+    }
+    assert!(off > 0.0 && apart < 4.0 * off, "{} apart, {} off", apart.sqrt(), off.sqrt());
 }

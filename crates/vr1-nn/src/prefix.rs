@@ -72,6 +72,9 @@ impl Prefix {
             others.push(prefix.layers.into_iter());
         }
         let old = std::mem::take(&mut self.layers);
+        if self.lengths.is_empty() {
+            return;
+        }
         let depth = old.len().max(others.iter().map(ExactSizeIterator::len).max().unwrap_or(0));
         let mut old = old.into_iter();
         for _ in 0..depth {

@@ -184,10 +184,10 @@ fn rows_that_change_seats_go_on_from_what_they_saw() {
     assert_eq!(Vec::<i64>::try_from(cache.next_positions()).unwrap(), [1, 3, 9, 9]);
     for t in 0..3 {
         let outs = step(&shared, &mut cache, &[(rows[3], t), (rows[2], t + 2), (rows[4], t), (rows[5], t)]);
-        [(0, 3, t), (1, 2, t + 2), (2, 4, t), (3, 5, t)].map(|(seat, row, t)| {
+        for (seat, row, t) in [(0, 3, t), (1, 2, t + 2), (2, 4, t), (3, 5, t)] {
             let moved: Vec<Tensor> = outs.iter().map(|out| out.narrow(0, seat, 1)).collect();
             assert_token(&moved, 0, &expected[row], t);
-        });
+        }
     }
 }
 

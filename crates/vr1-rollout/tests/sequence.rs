@@ -42,6 +42,8 @@ fn what_cannot_be_a_sequence_says_why() {
     assert_eq!(reason(said(&[7, 8], sampled(1))), "1 and 1 log-probabilities for 2 sampled tokens");
     let short = Sampled { drawn: vec![0.0; 3], ..sampled(2) };
     assert_eq!(reason(said(&[7, 8], short)), "2 and 3 log-probabilities for 2 sampled tokens");
+    let short = Sampled { entropies: vec![0.0], ..sampled(2) };
+    assert_eq!(reason(said(&[7, 8], short)), "1 entropies for 2 sampled tokens");
     let error = said(&[7, pad], sampled(2));
     assert!(matches!(error, Error::Processor(vr1_processor::Error::MediaToken { place: 1, .. })), "{error}");
 

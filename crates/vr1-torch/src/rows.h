@@ -57,14 +57,65 @@ struct Span {
   int64_t key_stride, value_stride, count;
 };
 
-template <class A, int64_t W>
-VR1_INLINE void weigh(A *sum, const A *weights, const A *values, int64_t stride, int64_t count) {
-  A part[W];
-  for (int64_t j = 0; j < W; ++j) part[j] = sum[j];
-  for (int64_t t = 0; t < count; ++t) {
-    for (int64_t j = 0; j < W; ++j) part[j] += weights[t] * values[t * stride + j];
+// Numbers that are computed at once.
+template <class A>
+struct Pack {
+  typedef A type __attribute__((vector_size(64)));
+  static constexpr int64_t size = 64 / sizeof(A);
+};
+
+template <class A>
+VR1_INLINE typename Pack<A>::type load(const A *x) {
+  typename Pack<A>::type pack;
+  __builtin_memcpy(&pack, x, sizeof pack);
+  return pack;
+}
+
+// Adds to `Q` rows of `V` packs, `sum_stride` apart, Σ_t a[t] · b[t], where a row's `a[t]` are `a_step` apart, and rows of `a` `a_stride`.
+template <class A, int64_t Q, int64_t V>
+VR1_INLINE void add_products(A *sum, int64_t sum_stride, const A *a, int64_t a_stride, const A *b, int64_t b_stride, int64_t count) {
+  using P = typename Pack<A>::type;
+  P part[Q][V];
+#pragma GCC unroll 8
+  for (int64_t q = 0; q < Q; ++q) {
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < V; ++v) part[q][v] = load(sum + q * sum_stride + v * Pack<A>::size);
   }
-  for (int64_t j = 0; j < W; ++j) sum[j] = part[j];
+  for (int64_t t = 0; t < count; ++t) {
+    P other[V];
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < V; ++v) other[v] = load(b + t * b_stride + v * Pack<A>::size);
+#pragma GCC unroll 8
+    for (int64_t q = 0; q < Q; ++q) {
+      const A x = a[q * a_stride + t];
+#pragma GCC unroll 8
+      for (int64_t v = 0; v < V; ++v) part[q][v] += x * other[v];
+    }
+  }
+#pragma GCC unroll 8
+  for (int64_t q = 0; q < Q; ++q) {
+#pragma GCC unroll 8
+    for (int64_t v = 0; v < V; ++v) __builtin_memcpy(sum + q * sum_stride + v * Pack<A>::size, &part[q][v], sizeof(P));
+  }
+}
+
+// The same over `width` numbers of each of `Q` rows.
+template <class A, int64_t Q>
+VR1_INLINE void add_rows(A *sum, int64_t sum_stride, const A *a, int64_t a_stride, const A *b, int64_t b_stride, int64_t count,
+                         int64_t width) {
+  constexpr int64_t pack = Pack<A>::size;
+  int64_t j = 0;
+  for (; j + 4 * pack <= width; j += 4 * pack) {
+    add_products<A, Q, 4>(sum + j, sum_stride, a, a_stride, b + j, b_stride, count);
+  }
+  for (; j + pack <= width; j += pack) add_products<A, Q, 1>(sum + j, sum_stride, a, a_stride, b + j, b_stride, count);
+  for (; j < width; ++j) {
+    for (int64_t q = 0; q < Q; ++q) {
+      A part = sum[q * sum_stride + j];
+      for (int64_t t = 0; t < count; ++t) part += a[q * a_stride + t] * b[t * b_stride + j];
+      sum[q * sum_stride + j] = part;
+    }
+  }
 }
 
 template <class A>
@@ -75,58 +126,80 @@ VR1_INLINE A dot(const A *a, const A *b, int64_t d) {
   return sum;
 }
 
-// One block of keys and values for `n` queries.
-template <class A>
-VR1_INLINE void block(const Sums<A> &sums, int64_t n, int64_t d, const Span<A> &span) {
-  const auto [keys, values, stride, value_stride, count] = span;
-  A scores[kBlock];
-  for (int64_t i = 0; i < n; ++i) {
-    const A *query = sums.query + i * d;
-    A *value = sums.value + i * d;
-    A top = sums.top[i];
-    for (int64_t t = 0; t < count; ++t) scores[t] = dot(query, keys + t * stride, d);
+// One block of keys and values for `Q` queries; in `turned`, if there is one, the keys lie number by number, [d, kBlock].
+template <class A, int64_t Q>
+VR1_INLINE void some(const Sums<A> &sums, int64_t first, int64_t d, const A *turned, const Span<A> &span) {
+  const int64_t count = span.count;
+  A scores[Q * kBlock] = {};
+  if (turned) {
+    add_rows<A, Q>(scores, kBlock, sums.query + first * d, d, turned, kBlock, d, kBlock);
+  } else {
+    for (int64_t q = 0; q < Q; ++q) {
+      for (int64_t t = 0; t < count; ++t) {
+        scores[q * kBlock + t] = dot(sums.query + (first + q) * d, span.key + t * span.key_stride, d);
+      }
+    }
+  }
+  for (int64_t q = 0; q < Q; ++q) {
+    A *of = scores + q * kBlock, *value = sums.value + (first + q) * d;
+    A &before = sums.top[first + q];
+    A top = before, weight = 0;
 #pragma omp simd reduction(max : top)
-    for (int64_t t = 0; t < count; ++t) top = std::max(top, scores[t]);
-    A weight = 0;
+    for (int64_t t = 0; t < count; ++t) top = std::max(top, of[t]);
 #pragma omp simd reduction(+ : weight)
     for (int64_t t = 0; t < count; ++t) {
-      scores[t] = exponential(scores[t] - top);
-      weight += scores[t];
+      of[t] = exponential(of[t] - top);
+      weight += of[t];
     }
-    if (top > sums.top[i]) {
-      const A kept = sums.weight[i] > 0 ? exponential(sums.top[i] - top) : A(0);
-      sums.weight[i] *= kept;
-      sums.top[i] = top;
+    if (top > before) {
+      const A kept = sums.weight[first + q] > 0 ? exponential(before - top) : A(0);
+      sums.weight[first + q] *= kept;
+      before = top;
       for (int64_t j = 0; j < d; ++j) value[j] *= kept;
     }
-    sums.weight[i] += weight;
-    int64_t j = 0;
-    for (; j + 64 <= d; j += 64) weigh<A, 64>(value + j, scores, values + j, value_stride, count);
-    for (; j + 16 <= d; j += 16) weigh<A, 16>(value + j, scores, values + j, value_stride, count);
-    for (; j < d; ++j) weigh<A, 1>(value + j, scores, values + j, value_stride, count);
+    sums.weight[first + q] += weight;
   }
+  add_rows<A, Q>(sums.value + first * d, d, scores, kBlock, span.value, span.value_stride, count, d);
 }
 
-VR1_CLONES static void block_of(const Sums<float> &sums, int64_t n, int64_t d, const Span<float> &span) { block(sums, n, d, span); }
-
-VR1_CLONES static void block_of(const Sums<double> &sums, int64_t n, int64_t d, const Span<double> &span) {
-  block(sums, n, d, span);
+// One block of keys and values for `n` queries. The keys are turned where there is room for that.
+template <class A>
+VR1_INLINE void block(const Sums<A> &sums, int64_t n, int64_t d, const Span<A> &span, A *turned) {
+  for (int64_t t = 0; turned && t < span.count; ++t) {
+    for (int64_t j = 0; j < d; ++j) turned[j * kBlock + t] = span.key[t * span.key_stride + j];
+  }
+  int64_t i = 0;
+  for (; i + 4 <= n; i += 4) some<A, 4>(sums, i, d, turned, span);
+  for (; i < n; ++i) some<A, 1>(sums, i, d, turned, span);
 }
+
+VR1_CLONES static void block_of(const Sums<float> &sums, int64_t n, int64_t d, const Span<float> &span,
+                                float *turned) {
+  block(sums, n, d, span, turned);
+}
+
+VR1_CLONES static void block_of(const Sums<double> &sums, int64_t n, int64_t d, const Span<double> &span,
+                                double *turned) {
+  block(sums, n, d, span, turned);
+}
+
+// Whether a span's keys are worth turning: for how many queries is said by what the span is, not by who sits beside a row.
+enum class Turn { Yes, No };
 
 template <class T, class A>
-void attend_span(const Sums<A> &sums, int64_t n, int64_t d, const Span<T> &span, A *scratch) {
+void attend_span(const Sums<A> &sums, int64_t n, int64_t d, const Span<T> &span, Turn turn, A *scratch) {
+  A *keys = scratch, *values = keys + kBlock * d, *turned = turn == Turn::Yes ? values + kBlock * d : nullptr;
   for (int64_t start = 0; start < span.count; start += kBlock) {
     const Span<T> part{span.key + start * span.key_stride, span.value + start * span.value_stride, span.key_stride,
                        span.value_stride, std::min(kBlock, span.count - start)};
     if constexpr (std::is_same_v<T, A>) {
-      block_of(sums, n, d, part);
+      block_of(sums, n, d, part, turned);
     } else {
-      A *keys = scratch, *values = scratch + kBlock * d;
       for (int64_t t = 0; t < part.count; ++t) {
         for (int64_t j = 0; j < d; ++j) keys[t * d + j] = static_cast<A>(part.key[t * part.key_stride + j]);
         for (int64_t j = 0; j < d; ++j) values[t * d + j] = static_cast<A>(part.value[t * part.value_stride + j]);
       }
-      block_of(sums, n, d, Span<A>{keys, values, d, d, part.count});
+      block_of(sums, n, d, Span<A>{keys, values, d, d, part.count}, turned);
     }
   }
 }
@@ -172,13 +245,14 @@ at::Tensor rows_on_cpu(const RowsCall &c) {
   auto *result = out.template data_ptr<T>();
   const auto *starts = c.starts.const_data_ptr<int32_t>(), *lengths = c.lengths.const_data_ptr<int32_t>();
   const auto *own_lengths = c.own_lengths.const_data_ptr<int32_t>();
+  const auto few = repeat < 4 ? Turn::No : Turn::Yes;
   const auto scale = static_cast<A>(1 / std::sqrt(static_cast<double>(d)));
   int64_t pairs = 0;
   for (int64_t p = 0; p < groups; ++p) pairs += static_cast<int64_t>(lengths[p]) * group;
   for (int64_t b = 0; b < rows; ++b) pairs += own_lengths[b];
   each(groups * shared, pairs * heads * d < (1 << 16), [&](int64_t task) {
     const int64_t p = task / shared, k = task % shared;
-    std::vector<A> memory(2 * n * d + 2 * n + 2 * kBlock * d, A(0));
+    std::vector<A> memory(2 * n * d + 2 * n + 3 * kBlock * d, A(0));
     Sums<A> all{memory.data(), memory.data() + 2 * n * d, memory.data() + 2 * n * d + n, memory.data() + n * d};
     A *scratch = memory.data() + 2 * n * d + 2 * n;
     std::fill_n(all.top, n, -std::numeric_limits<A>::infinity());
@@ -190,11 +264,11 @@ at::Tensor rows_on_cpu(const RowsCall &c) {
       const auto head = [&](const at::Tensor &x) { return x.const_data_ptr<T>() + first * x.stride(0) + k * x.stride(-2); };
       return Span<T>{head(key), head(value), key.stride(-3), value.stride(-3), count};
     };
-    attend_span(all, n, d, span(c.key, c.value, starts[p], lengths[p]), scratch);
+    attend_span(all, n, d, span(c.key, c.value, starts[p], lengths[p]), Turn::Yes, scratch);
     for (int64_t g = 0; g < group; ++g) {
       const int64_t b = p * group + g, i = g * repeat;
       const Sums<A> own{all.query + i * d, all.top + i, all.weight + i, all.value + i * d};
-      attend_span(own, repeat, d, span(c.own_key, c.own_value, b, own_lengths[b]), scratch);
+      attend_span(own, repeat, d, span(c.own_key, c.own_value, b, own_lengths[b]), few, scratch);
     }
     for (int64_t i = 0; i < n; ++i) {
       const A by = all.weight[i] > 0 ? 1 / all.weight[i] : A(0);

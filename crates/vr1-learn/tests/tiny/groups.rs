@@ -25,8 +25,13 @@ pub(crate) fn group(index: u64, prompt: &Arc<Prompt>, answers: &[Vec<i64>]) -> G
 pub(crate) fn sampled(index: u64, prompt: &Arc<Prompt>, answers: &[Vec<i64>], logprob: f32) -> Group {
     let one = |ids: &Vec<i64>| {
         let said = vec![logprob; ids.len()];
-        let sampled =
-            Sampled { logprobs: said.clone(), drawn: said, entropies: Vec::new(), version: Version::default(), finish: Finish::Ended };
+        let sampled = Sampled {
+            logprobs: said.clone(),
+            drawn: said,
+            entropies: Vec::new(),
+            version: Version::default(),
+            finish: Finish::Ended,
+        };
         Sequence::completion(prompt.clone(), ids, String::new(), sampled).unwrap()
     };
     Group::new(key(index), answers.iter().map(one).collect()).unwrap()

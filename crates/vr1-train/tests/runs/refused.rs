@@ -63,6 +63,9 @@ fn a_value_out_of_its_range_is_refused() {
     }
     refused(GRPO, "objective.kl_in_reward=-1", "0 or more");
     refused(GRPO, "objective.advantages={ kind: per_reward, weights: { accuracy: .inf } }", "finite");
+    for none in ["0", "-1", ".inf"] {
+        refused(GRPO, &format!("rollout.memory_gb={none}"), "above 0 and finite");
+    }
     refused(GRPO, "objective.advantages={ kind: per_reward, weights: {} }", "at least one term");
     refused(WRITTEN, "objective.rounds=5", "from 1 to the 4 steps");
     refused(WRITTEN, "objective.rounds=0", "from 1 to the 4 steps");
