@@ -52,14 +52,17 @@ pub enum Error {
     },
     /// There was no room for a step.
     #[error(
-        "step {step}: {source}; nothing was changed. A step takes less with a smaller `tokens_per_micro_batch`, with \
-         `recompute: layers`, with moments of 8 bits or kept on the host (`optimizer.moments`, `optimizer.offload`)"
+        "step {step}: {device} is out of memory: {wanted} more were asked for; nothing was changed. A step takes less with a \
+         smaller `tokens_per_micro_batch`, with `recompute: layers`, with moments of 8 bits or kept on the host \
+         (`optimizer.moments`, `optimizer.offload`)"
     )]
     OutOfMemory {
         /// The step, from 1.
         step: u64,
-        /// Whose memory, and how much was asked for.
-        source: vr1_torch::Error,
+        /// Whose memory; of a GPU also how much it has, and how much of it is free.
+        device: String,
+        /// How much was asked for.
+        wanted: String,
     },
     /// A loss asks for a reference, and none is kept.
     #[error("the loss compares with a reference, and the learner keeps none")]
@@ -114,7 +117,7 @@ impl Error {
             other => return other,
         };
         match torch {
-            source @ vr1_torch::Error::OutOfMemory { .. } => Self::OutOfMemory { step, source },
+            vr1_torch::Error::OutOfMemory { device, wanted } => Self::OutOfMemory { step, device, wanted },
             other => Self::Torch(other),
         }
     }

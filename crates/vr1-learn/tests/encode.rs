@@ -9,7 +9,7 @@ use tch::Kind;
 use tiny::{FIRST, Linear, changed, group, learner, mixed, model, parameters, signals, state, steady, step};
 use vr1_dpo::KtoConfig;
 use vr1_learn::{JudgedLoss, Learner, LearnerConfig, Loss, Needs, ReferenceConfig};
-use vr1_nn::{Adapter, LoraConfig, Modules};
+use vr1_nn::{Adapter, LoraConfig, Modules, Recompute};
 use vr1_rollout::Group;
 use vr1_vlm::{Backbone, Model};
 
@@ -50,8 +50,9 @@ fn pictures_of_a_frozen_tower_are_encoded_once_a_step() {
     ];
     for (name, model, freeze) in models {
         let (model, tally) = tiny::counted(model);
-        for budget in [0, 1, 120] {
-            let mut learner = Learner::new(model.clone(), config(freeze, budget, 2), &[]).unwrap();
+        for (budget, recompute) in [(0, Recompute::None), (1, Recompute::Layers), (120, Recompute::Attention)] {
+            let config = LearnerConfig { recompute, ..config(freeze, budget, 2) };
+            let mut learner = Learner::new(model.clone(), config, &[]).unwrap();
             learner.keep_reference().unwrap();
             for (loss_name, loss) in losses {
                 for done in 0..2 {

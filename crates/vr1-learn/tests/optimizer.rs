@@ -67,9 +67,10 @@ fn muon_leaves_embeddings_to_adamw() {
 }
 
 /// Parameters of these kinds and sizes, the same every time.
-fn parameters(sizes: &[(Kind, &[i64])]) -> Vec<(String, Tensor)> {
+fn parameters(device: Device, sizes: &[(Kind, &[i64])]) -> Vec<(String, Tensor)> {
     let one = |(i, (kind, size)): (usize, &(Kind, &[i64]))| {
-        (format!("model.layers.{i}.weight"), numbers(size, i as u64).to_kind(*kind).set_requires_grad(true))
+        let parameter = numbers(size, i as u64).to_kind(*kind).to_device(device);
+        (format!("model.layers.{i}.weight"), parameter.set_requires_grad(true))
     };
     sizes.iter().enumerate().map(one).collect()
 }
@@ -90,7 +91,7 @@ fn adam(moments: Moments, offload: bool) -> OptimizerConfig {
 fn walked(optimizer: &mut Optimizer, steps: std::ops::Range<u64>) -> Vec<f64> {
     let step = |step: u64| {
         let one = |(i, p): (usize, &Tensor)| {
-            let gradient = numbers(&p.size(), 100 + 10 * step + i as u64).to_kind(p.kind());
+            let gradient = numbers(&p.size(), 100 + 10 * step + i as u64).to_kind(p.kind()).to_device(p.device());
             (step % 3 != 1 || i != 0).then_some(gradient)
         };
         let gradients = optimizer.parameters().iter().enumerate().map(one).collect();
@@ -108,11 +109,22 @@ const SIZES: [(Kind, &[i64]); 4] =
 
 #[test]
 fn what_lies_on_the_host_is_updated_as_it_would_be_on_the_device() {
-    for moments in [Moments::F32, Moments::Blockwise8bit] {
-        let [mut here, mut host] =
-            [false, true].map(|offload| Optimizer::new(parameters(&SIZES), adam(moments, offload)).unwrap());
-        assert_eq!(walked(&mut here, 0..4), walked(&mut host, 0..4));
-        assert!(same(&here, &host), "{moments:?}");
+    let gpu = vr1_torch::device("cuda");
+    if let Err(error) = &gpu {
+        println!("no GPU: only the CPU is tested ({error})");
+    }
+    for device in [Device::Cpu].into_iter().chain(gpu) {
+        for moments in [Moments::F32, Moments::Blockwise8bit] {
+            let [mut here, mut host] = [false, true].map(|offload| {
+                let settings = adam(moments, offload);
+                let (optimizer, bytes) =
+                    allocated(|| Optimizer::new(parameters(device, &SIZES), settings).unwrap()).unwrap();
+                println!("{device:?}, {moments:?}, offload {offload}: {bytes:?}");
+                optimizer
+            });
+            assert_eq!(walked(&mut here, 0..4), walked(&mut host, 0..4));
+            assert!(same(&here, &host), "{device:?}, {moments:?}");
+        }
     }
 }
 
@@ -150,7 +162,7 @@ fn a_saved_optimizer_goes_on_bit_for_bit() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("optimizer.safetensors");
     for (moments, offload) in [(Moments::F32, true), (Moments::Blockwise8bit, false), (Moments::Blockwise8bit, true)] {
-        let mut whole = Optimizer::new(parameters(&SIZES), adam(moments, offload)).unwrap();
+        let mut whole = Optimizer::new(parameters(Device::Cpu, &SIZES), adam(moments, offload)).unwrap();
         walked(&mut whole, 0..3);
         whole.save(&file).unwrap();
         let names = (0..).map(|i| format!("model.layers.{i}.weight"));
@@ -162,7 +174,8 @@ fn a_saved_optimizer_goes_on_bit_for_bit() {
         assert!(same(&whole, &resumed), "{moments:?}, {offload}");
     }
     // Moments of another kind are not taken for these.
-    let error = Optimizer::new(parameters(&SIZES), adam(Moments::F32, false)).unwrap().restore(&file).unwrap_err();
+    let error =
+        Optimizer::new(parameters(Device::Cpu, &SIZES), adam(Moments::F32, false)).unwrap().restore(&file).unwrap_err();
     assert!(error.to_string().contains("exp_avg.model.layers.0.weight is missing"), "{error}");
 }
 
@@ -229,7 +242,7 @@ fn moments_of_8_bits_are_held_as_the_paper_has_them() {
 #[test]
 fn eight_bits_take_an_eighth_of_the_memory_of_two_f32() {
     let held = |moments: Moments| {
-        let named = parameters(&[(Kind::Float, &[400, 1000])]);
+        let named = parameters(Device::Cpu, &[(Kind::Float, &[400, 1000])]);
         let (_optimizer, bytes) = allocated(|| Optimizer::new(named, adam(moments, false)).unwrap()).unwrap();
         bytes.left
     };

@@ -108,3 +108,23 @@ impl Error {
         Self::Torch(first.trim_end().to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Error;
+
+    #[test]
+    fn what_cuda_says_of_its_memory_is_read() {
+        let said = "CUDA out of memory. Tried to allocate 2.32 GiB. GPU 1 has a total capacity of 79.11 GiB of which 512.00 MiB is free. \
+                    Including non-PyTorch memory, this process has 78.60 GiB memory in use.";
+        let error = Error::thrown(said).to_string();
+        assert_eq!(error, "GPU 1 (of 79.11 GiB, 512.00 MiB are free) is out of memory: 2.32 GiB more were asked for");
+    }
+
+    #[test]
+    fn where_libtorch_threw_is_left_out() {
+        let error = Error::thrown("no such thing\nException raised from f at g.cpp:1 (most recent call first):\n#1")
+            .to_string();
+        assert_eq!(error, "libtorch: no such thing");
+    }
+}

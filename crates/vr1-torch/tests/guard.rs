@@ -35,3 +35,15 @@ fn another_panic_goes_on() {
     let panic = catch_unwind(AssertUnwindSafe(|| guarded(|| panic!("a mistake")))).unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"a mistake"));
 }
+
+#[test]
+fn a_gpu_out_of_memory_is_named() {
+    let device = match vr1_torch::device("cuda") {
+        Ok(device) => device,
+        Err(error) => return println!("no GPU: nothing is tested ({error})"),
+    };
+    let error = guarded(|| Tensor::zeros([1 << 45], (Kind::Float, device))).unwrap_err();
+    assert!(matches!(&error, Error::OutOfMemory { device, .. } if device.starts_with("GPU 0 (of ")), "{error:?}");
+    // And nothing is broken.
+    assert_eq!(guarded(|| Tensor::ones([2], (Kind::Float, device)).sum(Kind::Float).double_value(&[])).unwrap(), 2.0);
+}

@@ -9,14 +9,24 @@ fn numbers(size: &[i64], kind: Kind, seed: i64) -> Tensor {
     Tensor::randn(size, (Kind::Double, Device::Cpu)).to_kind(kind)
 }
 
+/// The CPU, and a GPU where there is one.
+fn devices() -> Vec<Device> {
+    let gpu = vr1_torch::device("cuda");
+    if let Err(error) = &gpu {
+        println!("no GPU: only the CPU is tested ({error})");
+    }
+    [Device::Cpu].into_iter().chain(gpu).collect()
+}
+
 fn layer(x: &Tensor, weight: &Tensor) -> Tensor {
     x + x.matmul(weight).gelu("none").dropout(0.3, true)
 }
 
 /// The gradients of the input and of the weights of three layers, and the value.
-fn gradients(kind: Kind, recompute: bool, input_collects: bool) -> Vec<Tensor> {
-    let x = numbers(&[5, 8], kind, 0).set_requires_grad(input_collects);
-    let weights: Vec<Tensor> = (1..4).map(|seed| numbers(&[8, 8], kind, seed).set_requires_grad(true)).collect();
+fn gradients(device: Device, kind: Kind, recompute: bool, input_collects: bool) -> Vec<Tensor> {
+    let leaf = |size: &[i64], seed| numbers(size, kind, seed).to_device(device);
+    let x = leaf(&[5, 8], 0).set_requires_grad(input_collects);
+    let weights: Vec<Tensor> = (1..4).map(|seed| leaf(&[8, 8], seed).set_requires_grad(true)).collect();
     tch::manual_seed(7);
     let mut y = x.shallow_clone();
     for weight in &weights {
@@ -31,16 +41,18 @@ fn gradients(kind: Kind, recompute: bool, input_collects: bool) -> Vec<Tensor> {
     }
     out.push(after.detach());
     // The generator goes on from the same place.
-    out.push(Tensor::rand([3], (Kind::Float, Device::Cpu)));
+    out.push(Tensor::rand([3], (Kind::Float, device)));
     out
 }
 
 #[test]
 fn gradients_are_the_same_to_the_last_bit_masks_of_dropout_included() {
-    for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
-        for input_collects in [true, false] {
-            let (kept, again) = (gradients(kind, false, input_collects), gradients(kind, true, input_collects));
-            assert_eq!(kept, again, "{kind:?}, {input_collects}");
+    for device in devices() {
+        for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
+            for input_collects in [true, false] {
+                let [kept, again] = [false, true].map(|recompute| gradients(device, kind, recompute, input_collects));
+                assert_eq!(kept, again, "{device:?}, {kind:?}, {input_collects}");
+            }
         }
     }
 }

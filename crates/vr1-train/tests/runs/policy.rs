@@ -271,3 +271,14 @@ fn every_run_says_how_far_the_trainer_is_from_the_sampler() {
         assert!(changed.clone().count() == 0 || changed.clone().any(|(_, b)| b.abs().max().double_value(&[]) > 1e-3));
     }
 }
+
+#[test]
+fn what_makes_room_changes_no_step() {
+    let dir = folder();
+    let learnt = |setting: &str| run(dir.path(), &grpo(2, "loss: { beta: 0.04 }"), &[setting]).1;
+    let plain = learnt("seed=42");
+    for setting in ["recompute=layers", "recompute=attention", "recompute=none", "optimizer.offload=true"] {
+        assert_eq!(moved(&plain, &learnt(setting)), None, "{setting}");
+    }
+    assert!(moved(&plain, &learnt("optimizer.moments=blockwise_8bit")).is_some());
+}
