@@ -13,7 +13,7 @@ const OUTPUTS: [i64; 3] = [8, 2, 3];
 /// Three layers from five numbers.
 fn build(loader: Loader) -> (Parameters, Projections<3>) {
     let layers = [("q", OUTPUTS[0]), ("k", OUTPUTS[1]), ("v", OUTPUTS[2])];
-    let layers = Projections::new(&loader.root().sub("attn"), layers, 5, Bias::With);
+    let layers = Projections::new(&loader.root().sub("model"), layers, 5, Bias::With);
     (loader.finish().unwrap(), layers)
 }
 
@@ -25,11 +25,11 @@ fn random() -> (Parameters, Projections<3>) {
 }
 
 fn weight(parameters: &Parameters, name: &str) -> Tensor {
-    parameters.get(&format!("attn.{name}.weight")).unwrap().shallow_clone()
+    parameters.get(&format!("model.{name}.weight")).unwrap().shallow_clone()
 }
 
 fn bias(parameters: &Parameters, name: &str) -> Tensor {
-    parameters.get(&format!("attn.{name}.bias")).unwrap().shallow_clone()
+    parameters.get(&format!("model.{name}.bias")).unwrap().shallow_clone()
 }
 
 /// What each layer gives by its named parameters alone.
@@ -76,7 +76,7 @@ fn layers_without_gradients_are_one_product_however_the_model_was_made() {
     assert_joint(&loaded, &layers, "loaded");
     assert!(loaded.iter().zip(parameters.iter()).all(|(one, other)| one.0 == other.0 && one.1.equal(other.1)));
 
-    for trained in [None, Some("attn.k.weight"), Some("attn")] {
+    for trained in [None, Some("model.k.weight"), Some("model")] {
         parameters.train(|name| trained.is_some_and(|part| name.starts_with(part)));
         let (copy, layers) = build(Loader::deriving(&parameters, Derived::Copy, CPU, Kind::Float).unwrap());
         assert_joint(&copy, &layers, "copied");
@@ -88,7 +88,7 @@ fn layers_without_gradients_are_one_product_however_the_model_was_made() {
 #[test]
 fn a_merged_adapter_is_one_product_and_one_at_work_is_none() {
     let (parameters, layers) = build(Loader::adapting(random().0, lora("k"), CPU, Kind::Float).unwrap());
-    tch::no_grad(|| drop(parameters.get("attn.k.lora_B.weight").unwrap().shallow_clone().fill_(0.5)));
+    tch::no_grad(|| drop(parameters.get("model.k.lora_B.weight").unwrap().shallow_clone().fill_(0.5)));
     assert!(tch::no_grad(|| layers.joint(&x())).is_none());
     let adapted = tch::no_grad(|| layers.forward(&x()));
 
@@ -107,7 +107,7 @@ fn a_merged_adapter_is_one_product_and_one_at_work_is_none() {
 #[test]
 fn where_gradients_are_collected_each_layer_gets_its_own() {
     let (parameters, layers) = random();
-    parameters.train(|name| name == "attn.k.weight" || name == "attn.v.bias");
+    parameters.train(|name| name == "model.k.weight" || name == "model.v.bias");
     let x = x().set_requires_grad(true);
     assert!(layers.joint(&x).is_none());
     let gradients = |outputs: [Tensor; 3]| {
@@ -140,7 +140,7 @@ fn an_optimizers_step_on_one_layer_is_seen_by_the_product_and_by_no_other_layer(
     let gradients = [take_gradient(&trained[0]).unwrap()];
     let step = AdamWStep { learning_rate: 0.1, beta1: 0.9, beta2: 0.99, weight_decay: 0.0, epsilon: 1e-8 };
     let zeros = || [tch::no_grad(|| trained[0].zeros_like())];
-    let steps = [Tensor::zeros([], (Kind::Float, CPU))];
+    let steps = [Tensor::ones([], (Kind::Float, CPU))];
     fused_adamw(&trained, &gradients, &zeros(), &zeros(), &steps, &step).unwrap();
     tch::no_grad(|| {
         let moved = layers.forward(&x());
@@ -163,29 +163,29 @@ fn files_have_the_published_names_and_each_layers_numbers_alone() {
     parameters.save(&file, Kind::Float).unwrap();
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
     let names: Vec<&str> = checkpoint.names().collect();
-    assert_eq!(names, ["attn.k.bias", "attn.k.weight", "attn.q.bias", "attn.q.weight", "attn.v.bias", "attn.v.weight"]);
+    assert_eq!(names, ["model.k.bias", "model.k.weight", "model.q.bias", "model.q.weight", "model.v.bias", "model.v.weight"]);
     let numbers = OUTPUTS.iter().map(|outputs| outputs * 6).sum::<i64>() as u64;
     assert!(fs::metadata(&file).unwrap().len() < 4 * numbers + 1024, "no matrix is there twice");
-    assert_eq!(checkpoint.shape("attn.k.weight"), Some([2, 5].as_slice()));
+    assert_eq!(checkpoint.shape("model.k.weight"), Some([2, 5].as_slice()));
 }
 
 #[test]
 fn a_layer_that_is_missing_or_of_another_shape_is_named_as_ever() {
     let dir = tempfile::tempdir().unwrap();
     let loader = Loader::random(3, CPU, Kind::Float);
-    let root = loader.root().sub("attn");
+    let root = loader.root().sub("model");
     for (name, shape) in [("q.weight", &[8, 5][..]), ("q.bias", &[8]), ("k.weight", &[2, 4]), ("v.weight", &[3, 5])] {
         drop(root.get(name, shape, vr1_nn::Init::Ones));
     }
     loader.finish().unwrap().save(&dir.path().join("model.safetensors"), Kind::Float).unwrap();
     let loader = Loader::from_checkpoint(Checkpoint::open(dir.path()).unwrap(), CPU, Kind::Float);
     let layers = [("q", OUTPUTS[0]), ("k", OUTPUTS[1]), ("v", OUTPUTS[2])];
-    let _ = Projections::new(&loader.root().sub("attn"), layers, 5, Bias::With);
+    let _ = Projections::new(&loader.root().sub("model"), layers, 5, Bias::With);
     let error = loader.finish().unwrap_err().to_string();
     for part in [
-        "shape of attn.k.weight: the model has [2, 5], the file [2, 4]",
-        "missing: attn.k.bias",
-        "missing: attn.v.bias",
+        "shape of model.k.weight: the model has [2, 5], the file [2, 4]",
+        "missing: model.k.bias",
+        "missing: model.v.bias",
     ] {
         assert!(error.contains(part), "{error}");
     }

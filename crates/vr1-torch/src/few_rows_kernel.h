@@ -23,19 +23,37 @@ inline float wide(uint16_t x) {
   return out;
 }
 
-// Lane i of the result is the sum of the lanes of sums[i].
-inline Vector totals(Vector *sums) {
-  for (int step = 1; step < WIDTH; step *= 2) {
-    Lanes even, odd;
+// Which lanes of two vectors are added to which, where sums of `Step` lanes each become sums of twice as many.
+template <int Step>
+struct Pairs {
+  int32_t even[WIDTH], odd[WIDTH];
+  constexpr Pairs() : even(), odd() {
     for (int lane = 0; lane < WIDTH; ++lane) {
-      const int second = (lane / step) % 2, base = lane - second * step;
+      const int second = (lane / Step) % 2, base = lane - second * Step;
       even[lane] = base + second * WIDTH;
-      odd[lane] = base + step + second * WIDTH;
-    }
-    for (int i = 0; i < WIDTH; i += 2 * step) {
-      sums[i] = __builtin_shuffle(sums[i], sums[i + step], even) + __builtin_shuffle(sums[i], sums[i + step], odd);
+      odd[lane] = base + Step + second * WIDTH;
     }
   }
+};
+
+template <int Step>
+inline __attribute__((always_inline)) void halve(Vector *sums) {
+  if constexpr (Step < WIDTH) {
+    static constexpr Pairs<Step> pairs;
+    Lanes even, odd;
+    std::memcpy(&even, pairs.even, sizeof even);
+    std::memcpy(&odd, pairs.odd, sizeof odd);
+#pragma GCC unroll 16
+    for (int i = 0; i < WIDTH; i += 2 * Step) {
+      sums[i] = __builtin_shuffle(sums[i], sums[i + Step], even) + __builtin_shuffle(sums[i], sums[i + Step], odd);
+    }
+    halve<2 * Step>(sums);
+  }
+}
+
+// Lane i of the result is the sum of the lanes of sums[i].
+inline __attribute__((always_inline)) Vector totals(Vector *sums) {
+  halve<1>(sums);
   return sums[0];
 }
 

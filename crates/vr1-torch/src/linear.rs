@@ -14,8 +14,9 @@ unsafe extern "C" {
 ///
 /// Decoding takes a few rows through all of a model's matrices, and is as fast as they can be read. libtorch's products are
 /// made for many rows: with 8 they read at half of that speed, in bf16, where the processor has no instructions for it, at
-/// less. Where no gradient is collected, 3 to 15 rows of f32 and up to 32 of bf16 go through a kernel of our own, which
-/// reads the matrix where it lies, once for eight rows. What it gives for a row does not depend on the rows beside it.
+/// less. Where no gradient is collected, 2 to 16 rows of f32, and up to 32 of bf16 on such a processor, go through a kernel of
+/// our own, which reads the matrix where it lies, once for eight rows; not through one of less than 65,536 numbers. What the
+/// kernel gives for a row does not depend on the rows beside it.
 ///
 /// # Shapes
 /// `x` `[…, inputs]`, `weight` `[outputs, inputs]`, `bias` `[outputs]`, of one kind; the result is `[…, outputs]`.
