@@ -1,9 +1,10 @@
 //! `P` groups of rows, `G` rows of each, `B = P·G`, `C` room for own tokens, `K` key-value heads, `d` head size.
 
 use tch::{Kind, Tensor};
-use vr1_torch::{OwnKeys, SharedKeys};
+use vr1_torch::{OwnKeys, SharedKeys, granted, rotate_into_cache};
 
 use super::prefix::{LayerKeyValues, Prefix};
+use crate::{Heads, Rotation};
 
 /// Where a row of a cache comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +33,9 @@ pub struct GrowingCache {
     longest: i64,
     /// How many tokens each row sees of its own, the one that is being appended among them, `[B]`, i32.
     lengths: Tensor,
-    /// Where the next keys go among all `B·C`, `[B]`.
+    /// Where the next keys go among all `B·C`, `[B]`, and in their row, `[B]`, i32.
     places: Tensor,
+    places_in_rows: Tensor,
     /// The position of each row's next token, `[B]`.
     next_positions: Tensor,
 }
@@ -93,6 +95,7 @@ impl GrowingCache {
             prompts: short(seen().map(|(_, length)| length).collect()),
             longest: seen().map(|(_, length)| length).max().unwrap_or(0),
             lengths: short(seats.iter().map(|seat| seat.length + 1).collect()),
+            places_in_rows: short(seats.iter().map(|seat| seat.length).collect()),
             places: list((0..).zip(seats).map(|(row, seat)| row * room + seat.length).collect()),
             next_positions: list(seats.iter().enumerate().map(next).collect()),
         }
@@ -113,17 +116,23 @@ impl GrowingCache {
         &self.next_positions
     }
 
-    /// Puts `key` and `value` `[B, K, d]` of the next token into a layer and gives what rows see there: of `prompts`, and of their own.
-    pub(crate) fn append<'a>(
-        &'a self,
-        layer: usize,
-        key: &Tensor,
-        value: &Tensor,
-        prompts: &'a LayerKeyValues,
-    ) -> (SharedKeys<'a>, OwnKeys<'a>) {
+    /// Puts `key` and `value` `[B, K, d]` of the next token into a layer.
+    pub(crate) fn append(&self, layer: usize, key: &Tensor, value: &Tensor) {
         let kv = &self.layers[layer];
         let _ = kv.key.flatten(0, 1).index_copy_(0, &self.places, key);
         let _ = kv.value.flatten(0, 1).index_copy_(0, &self.places, value);
+    }
+
+    /// The queries `[B, H, d]` of `qkv` `[B, (H + 2K)·d]`, rotated; its keys, rotated too, and values go into a layer.
+    pub(crate) fn append_rotated(&self, layer: usize, qkv: &Tensor, rotation: &Rotation, heads: Heads) -> Tensor {
+        let (kv, (cos, sin)) = (&self.layers[layer], rotation.of_rows());
+        let heads = (heads.count, heads.key_value, heads.dim);
+        granted(rotate_into_cache(qkv, heads, (&cos, &sin), (&kv.key, &kv.value), &self.places_in_rows))
+    }
+
+    /// What rows see in a layer: of `prompts`, and of their own.
+    pub(crate) fn seen<'a>(&'a self, layer: usize, prompts: &'a LayerKeyValues) -> (SharedKeys<'a>, OwnKeys<'a>) {
+        let kv = &self.layers[layer];
         let shared = SharedKeys {
             keys: &prompts.key,
             values: &prompts.value,
@@ -139,6 +148,7 @@ impl GrowingCache {
         self.length += 1;
         let _ = self.next_positions.g_add_scalar_(1);
         let _ = self.places.g_add_scalar_(1);
+        let _ = self.places_in_rows.g_add_scalar_(1);
         let _ = self.lengths.g_add_scalar_(1);
     }
 

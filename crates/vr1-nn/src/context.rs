@@ -5,7 +5,7 @@ use std::ops::Range;
 use tch::Tensor;
 use vr1_torch::{Groups, Sees, attend, granted, group_attention, merge_attention, shared_prefix_attention};
 
-use crate::{GrowingCache, Heads, Prefix, Recompute};
+use crate::{GrowingCache, Heads, Prefix, Recompute, Rotation};
 
 /// What a forward pass attends to; a language model's layers hand it their queries, keys and values and need not know
 /// whether they run over prompts, over groups of sequences in training, or over one sampled token.
@@ -113,14 +113,34 @@ impl<'a> Context<'a> {
             }
             Seen::Groups(groups, _) => granted(shared_prefix_attention(q, k, v, groups)),
             Seen::Sampling { prefix, cache } => {
-                let (shared, own) = cache.append(layer, k, v, &prefix.layers[layer]);
-                let out = granted(group_attention(q, &shared, &own));
-                if layer + 1 == cache.depth() {
-                    cache.advance();
-                }
-                out
+                cache.append(layer, k, v);
+                sampled(layer, q, prefix, cache)
             }
         };
         out.reshape([query.size()[0], query.size()[1], heads.count * heads.dim])
     }
+
+    /// The same of queries, keys and values that lie side by side and are not rotated yet, `[B, 1, (H + 2K)·d]`: where this is a pass over
+    /// sampled tokens on a GPU, which has a kernel for it.
+    ///
+    /// # Panics
+    /// As [`attend`](Self::attend).
+    pub fn attend_joint(&mut self, layer: usize, qkv: &Tensor, rotation: &Rotation, heads: Heads) -> Option<Tensor> {
+        let Seen::Sampling { prefix, cache } = &mut self.seen else { return None };
+        if !qkv.device().is_cuda() {
+            return None;
+        }
+        let query = cache.append_rotated(layer, &qkv.flatten(0, 1), rotation, heads);
+        Some(sampled(layer, &query, prefix, cache).flatten(1, 2).unsqueeze(1))
+    }
+}
+
+/// Attention of the sampled tokens' queries `[B, H, d]`, whose keys and values are in `cache`: `[B, H, d]`.
+fn sampled(layer: usize, query: &Tensor, prefix: &Prefix, cache: &mut GrowingCache) -> Tensor {
+    let (shared, own) = cache.seen(layer, &prefix.layers[layer]);
+    let out = granted(group_attention(query, &shared, &own));
+    if layer + 1 == cache.depth() {
+        cache.advance();
+    }
+    out
 }

@@ -51,7 +51,12 @@ impl<const N: usize> Projections<N> {
 
     /// `[…, inputs]` to `[…, outputs]` of each layer; views of one tensor where they are one product.
     pub fn forward(&self, x: &Tensor) -> [Tensor; N] {
-        let Some(whole) = self.joint(x) else { return self.layers.each_ref().map(|layer| layer.forward(x)) };
+        self.apart(x, self.joint(x))
+    }
+
+    /// The same where it is known what [`joint`](Self::joint) gives.
+    pub fn apart(&self, x: &Tensor, joint: Option<Tensor>) -> [Tensor; N] {
+        let Some(whole) = joint else { return self.layers.each_ref().map(|layer| layer.forward(x)) };
         let mut start = 0;
         self.outputs.map(|outputs| {
             start += outputs;

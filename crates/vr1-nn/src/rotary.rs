@@ -25,6 +25,12 @@ impl Rotation {
         Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
     }
 
+    /// Cosines and sines of a token a row, `[B, d]` each.
+    pub(crate) fn of_rows(&self) -> (Tensor, Tensor) {
+        let of_rows = |x: &Tensor| x.flatten(0, -2);
+        (of_rows(&self.cos), of_rows(&self.sin))
+    }
+
     /// `x cos + rotate_half(x) sin` for `x` `[…, T, H, d]`, where `rotate_half([a, b]) = [−b, a]`; computed in the wider
     /// of both kinds, given in that of `x`.
     ///

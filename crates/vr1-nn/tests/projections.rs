@@ -163,7 +163,10 @@ fn files_have_the_published_names_and_each_layers_numbers_alone() {
     parameters.save(&file, Kind::Float).unwrap();
     let checkpoint = Checkpoint::open(dir.path()).unwrap();
     let names: Vec<&str> = checkpoint.names().collect();
-    assert_eq!(names, ["model.k.bias", "model.k.weight", "model.q.bias", "model.q.weight", "model.v.bias", "model.v.weight"]);
+    assert_eq!(
+        names,
+        ["model.k.bias", "model.k.weight", "model.q.bias", "model.q.weight", "model.v.bias", "model.v.weight"]
+    );
     let numbers = OUTPUTS.iter().map(|outputs| outputs * 6).sum::<i64>() as u64;
     assert!(fs::metadata(&file).unwrap().len() < 4 * numbers + 1024, "no matrix is there twice");
     assert_eq!(checkpoint.shape("model.k.weight"), Some([2, 5].as_slice()));

@@ -1,9 +1,10 @@
 //! `F` the width of a feed-forward layer.
 
-use tch::{Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::driver::Size;
 use crate::kernels::{Kernel, in_packs, kind_name, pack};
+use crate::trial::{Pair, trusted, varied};
 use crate::{Result, described, unfit};
 
 /// What the gate of a feed-forward layer goes through.
@@ -43,10 +44,18 @@ pub fn gated(x: &Tensor, gate: Gate) -> Result<Tensor> {
     if !halves || !x.is_floating_point() {
         return Err(unfit("gated", format!("{} has no gate and no other half", described(x))));
     }
-    no_grad(|| match by_kernel(x, gate)? {
+    let made = trusted(Kernel::Gated, x, &[gate as i64], |device, kind| trial(gate, device, kind))?;
+    let by_kernel = || if made { by_kernel(x, gate) } else { Ok(None) };
+    no_grad(|| match by_kernel()? {
         Some(out) => Ok(out),
         None => plain(x, gate),
     })
+}
+
+fn trial(gate: Gate, device: Device, kind: Kind) -> Result<Vec<Pair>> {
+    let x = varied(&[3, 1040], 0.0, device, kind)?.f_mul_scalar(6.0)?;
+    let Some(kernel) = by_kernel(&x, gate)? else { return Ok(Vec::new()) };
+    Ok(vec![Pair::rounded(kernel, plain(&x, gate)?)])
 }
 
 /// Nothing where the kernel does not take this.

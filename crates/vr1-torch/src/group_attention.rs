@@ -1,10 +1,12 @@
 //! `P` groups of `G` rows, `B = P·G` rows, `H` heads, `K` key-value heads, `d` head size, `N` keys of all prefixes, `C` capacity of a row.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::attention::Path;
+use crate::kernels::Kernel;
 use crate::rows::rows;
-use crate::{Result, described, split, unfit};
+use crate::trial::{Pair, trusted, varied};
+use crate::{Error, Result, described, split, unfit};
 
 const FUNCTION: &str = "group_attention";
 
@@ -66,10 +68,27 @@ pub struct OwnKeys<'a> {
 /// ```
 pub fn group_attention(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<Tensor> {
     check(query, prefix, own)?;
-    no_grad(|| match split::by_kernel(query, prefix, own)? {
+    let sizes = [query.size()[1], prefix.keys.size()[1], query.size()[2]];
+    let made = trusted(Kernel::GroupAttention, query, &sizes, |device, kind| trial(sizes, device, kind))?;
+    let by_kernel = || if made { split::by_kernel(query, prefix, own) } else { Ok(None) };
+    no_grad(|| match by_kernel()? {
         Some(out) => Ok(out),
         None => rows(query, prefix, own, Path::Fused),
     })
+}
+
+/// Two groups of three rows, prefixes and rows of several lengths, one of which is none.
+fn trial([heads, shared, d]: [i64; 3], device: Device, kind: Kind) -> Result<Vec<Pair>> {
+    let numbers = |size: &[i64], seed| Ok::<_, Error>(varied(size, seed, device, kind)?.f_mul_scalar(4.0)?);
+    let query = numbers(&[6, heads, d], 0.0)?;
+    let (keys, values) = (numbers(&[210, shared, d], 0.1)?, numbers(&[210, shared, d], 0.2)?);
+    let (own_keys, own_values) = (numbers(&[6, 70, shared, d], 0.3)?, numbers(&[6, 70, shared, d], 0.4)?);
+    let list = |numbers: &[i32]| Tensor::from_slice(numbers).f_to_device(device);
+    let (starts, lengths, own_lengths) = (list(&[3, 140])?, list(&[137, 67])?, list(&[1, 70, 64, 65, 0, 9])?);
+    let prefix = SharedKeys { keys: &keys, values: &values, starts: &starts, lengths: &lengths, longest: 137 };
+    let own = OwnKeys { keys: &own_keys, values: &own_values, lengths: &own_lengths };
+    let Some(kernel) = split::by_kernel(&query, &prefix, &own)? else { return Ok(Vec::new()) };
+    Ok(vec![Pair::rounded(kernel, rows(&query, &prefix, &own, Path::Fused)?)])
 }
 
 fn check(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<()> {

@@ -30,6 +30,7 @@ mod segments;
 mod silu_product;
 mod split;
 mod sums;
+mod trial;
 mod uniforms;
 
 pub use adamw::{AdamWStep, fused_adamw};
@@ -43,8 +44,8 @@ pub use gradient::{gradients_collected, put_gradient, take_gradient};
 pub use graph::Graph;
 pub use group_attention::{OwnKeys, SharedKeys, group_attention};
 pub use groups::Groups;
-pub use kernels::{Kernel, leave_out_kernels};
 pub use guard::{granted, guarded};
+pub use kernels::{Kernel, leave_out_kernels};
 pub use linear::linear;
 pub use mapped::MappedFile;
 pub use memory::{DeviceMemory, device_memory};
@@ -56,6 +57,7 @@ pub use sample::{Draw, Drawn, sample};
 pub use segments::{SegmentEnds, segment_attention};
 pub use silu_product::silu_product;
 pub use sums::GradientSums;
+pub use trial::kernel_faults;
 pub use uniforms::uniforms;
 
 /// What can go wrong at the border to libtorch and the operating system.

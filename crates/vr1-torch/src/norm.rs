@@ -1,9 +1,10 @@
 //! `D` hidden.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::driver::{Gpu, Size};
 use crate::kernels::{Kernel, in_packs, kind_name, pack};
+use crate::trial::{Pair, trusted, varied};
 use crate::{Result, described, unfit};
 
 /// `residual += addend`, and the root-mean-square norm of the sum: what stands between two parts of a decoder layer.
@@ -41,10 +42,22 @@ pub fn add_rms_norm(residual: &Tensor, addend: &Tensor, weight: &Tensor, epsilon
             format!("{residual} and {addend} are not to be added and normed by {weight}"),
         ));
     }
-    no_grad(|| match by_kernel(residual, addend, weight, epsilon)? {
+    let hidden = weight.size()[0];
+    let made = trusted(Kernel::AddRmsNorm, residual, &[hidden], |device, kind| trial(hidden, device, kind))?;
+    let by_kernel = || if made { by_kernel(residual, addend, weight, epsilon) } else { Ok(None) };
+    no_grad(|| match by_kernel()? {
         Some(out) => Ok(out),
         None => plain(residual, addend, weight, epsilon),
     })
+}
+
+fn trial(hidden: i64, device: Device, kind: Kind) -> Result<Vec<Pair>> {
+    let (x, y) = (varied(&[3, hidden], 0.0, device, kind)?, varied(&[3, hidden], 0.1, device, kind)?);
+    let weight = varied(&[hidden], 0.2, device, kind)?;
+    let (first, second) = (x.copy(), x);
+    let Some(kernel) = by_kernel(&first, &y, &weight, 1e-6)? else { return Ok(Vec::new()) };
+    let operators = plain(&second, &y, &weight, 1e-6)?;
+    Ok(vec![Pair::rounded(kernel, operators), Pair::rounded(first, second)])
 }
 
 /// Nothing where the kernel does not take these.

@@ -1,9 +1,10 @@
 //! `B` rows, `H` heads, `K` key-value heads, `d` head size, `C` capacity of a cache.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::driver::{Argument, Size};
 use crate::kernels::{Kernel, in_packs, kind_name, pack};
+use crate::trial::{Pair, trusted, varied};
 use crate::{Result, described, unfit};
 
 const FUNCTION: &str = "rotate_into_cache";
@@ -46,10 +47,33 @@ pub fn rotate_into_cache(
     places: &Tensor,
 ) -> Result<Tensor> {
     check(qkv, heads, rotation, cache, places)?;
-    no_grad(|| match by_kernel(qkv, heads, rotation, cache, places)? {
+    let (turned, (count, shared, d)) = (rotation.0.kind(), heads);
+    let sizes = [count, shared, d, turned as i64];
+    let made = trusted(Kernel::RotateIntoCache, qkv, &sizes, |device, kind| trial(heads, turned, device, kind))?;
+    let by_kernel = || if made { by_kernel(qkv, heads, rotation, cache, places) } else { Ok(None) };
+    no_grad(|| match by_kernel()? {
         Some(query) => Ok(query),
         None => plain(qkv, heads, rotation, cache, places),
     })
+}
+
+fn trial(heads: (i64, i64, i64), turned: Kind, device: Device, kind: Kind) -> Result<Vec<Pair>> {
+    const ROWS: i64 = 3;
+    let (count, shared, d) = heads;
+    let qkv = varied(&[ROWS, (count + 2 * shared) * d], 0.0, device, kind)?;
+    let (cos, sin) = (varied(&[ROWS, d], 0.1, device, turned)?, varied(&[ROWS, d], 0.2, device, turned)?);
+    let places = Tensor::from_slice(&[4i32, 0, 2]).f_to_device(device)?;
+    let empty = || Tensor::f_zeros([ROWS, 5, shared, d], (kind, device));
+    let (of_kernel, of_operators) = ((empty()?, empty()?), (empty()?, empty()?));
+    let Some(kernel) = by_kernel(&qkv, heads, (&cos, &sin), (&of_kernel.0, &of_kernel.1), &places)? else {
+        return Ok(Vec::new());
+    };
+    let operators = plain(&qkv, heads, (&cos, &sin), (&of_operators.0, &of_operators.1), &places)?;
+    Ok(vec![
+        Pair::rounded(kernel, operators),
+        Pair::rounded(of_kernel.0, of_operators.0),
+        Pair::rounded(of_kernel.1, of_operators.1),
+    ])
 }
 
 /// Nothing where the kernel does not take these.

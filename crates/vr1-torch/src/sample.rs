@@ -1,10 +1,11 @@
 //! `B` rows, `V` vocabulary.
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::draw::on_cpu;
 use crate::driver::{Argument, Size};
 use crate::kernels::{Kernel, in_packs, kind_name, pack};
+use crate::trial::{Pair, trusted, varied};
 use crate::{Result, described, unfit, uniforms};
 
 const FUNCTION: &str = "sample";
@@ -60,10 +61,39 @@ pub struct Drawn {
 /// ```
 pub fn sample(logits: &Tensor, draw: &Draw<'_>) -> Result<Drawn> {
     check(logits, draw)?;
-    no_grad(|| match by_kernel(logits, draw)? {
+    let vocabulary = logits.size()[1];
+    let made = trusted(Kernel::Sample, logits, &[vocabulary], |device, kind| trial(vocabulary, device, kind))?;
+    let by_kernel = || if made { by_kernel(logits, draw) } else { Ok(None) };
+    no_grad(|| match by_kernel()? {
         Some(drawn) => Ok(drawn),
         None => on_cpu(logits, draw)?.map_or_else(|| plain(logits, draw), Ok),
     })
+}
+
+fn trial(vocabulary: i64, device: Device, kind: Kind) -> Result<Vec<Pair>> {
+    const ROWS: i64 = 16;
+    let logits = varied(&[ROWS, vocabulary], 0.0, device, kind)?.f_mul_scalar(12.0)?;
+    let states = Tensor::f_arange(ROWS, (Kind::Int64, device))?;
+    let positions = Tensor::f_full([1], 7, (Kind::Int64, device))?;
+    let unreachable = varied(&[vocabulary], 0.3, device, Kind::Float)?.f_gt(0.4)?;
+    let mut pairs = Vec::new();
+    for temperature in [0.0, 0.8] {
+        let draw = Draw { temperature, unreachable: Some(&unreachable), states: &states, positions: &positions };
+        let Some(kernel) = by_kernel(&logits, &draw)? else { return Ok(Vec::new()) };
+        let operators = plain(&logits, &draw)?;
+        // Two tokens can be within rounding of each other, for a row or so.
+        let other = kernel.ids.f_not_equal_tensor(&operators.ids)?;
+        let others = other.f_sum(Kind::Double)?.f_sub_scalar(1.0)?.f_clamp_min(0.0)?;
+        pairs.push(Pair { kernel: others, operators: Tensor::f_zeros([], (Kind::Double, device))?, tolerance: 0.0 });
+        let close = |kernel: Tensor, operators: Tensor| -> Result<Pair> {
+            let kernel = kernel.f_where_self(&other.f_logical_not()?, &operators)?;
+            Ok(Pair { kernel, operators, tolerance: 1e-4 })
+        };
+        pairs.push(close(kernel.logprobs, operators.logprobs)?);
+        pairs.push(close(kernel.drawn_logprobs, operators.drawn_logprobs)?);
+        pairs.push(Pair { kernel: kernel.entropies, operators: operators.entropies, tolerance: 1e-4 });
+    }
+    Ok(pairs)
 }
 
 /// Tokens a block takes, and bytes that it says of them, as in the kernel.

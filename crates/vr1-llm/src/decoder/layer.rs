@@ -59,7 +59,11 @@ impl Attention {
     }
 
     fn forward(&self, x: &Tensor, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> Tensor {
-        let [query, key, value] = self.qkv.forward(x).map(|part| self.heads.split(&part));
+        let joint = self.qkv.joint(x);
+        if let Some(seen) = joint.as_ref().and_then(|qkv| context.attend_joint(index, qkv, rotation, self.heads)) {
+            return self.o_proj.forward(&seen);
+        }
+        let [query, key, value] = self.qkv.apart(x, joint).map(|part| self.heads.split(&part));
         let (query, key) = (rotation.apply(&query), rotation.apply(&key));
         self.o_proj.forward(&context.attend(index, &query, key, value.contiguous(), self.heads))
     }
