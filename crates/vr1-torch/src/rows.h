@@ -13,7 +13,7 @@
 #include <vector>
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
-#define VR1_CLONES __attribute__((target_clones("avx512f", "avx2,fma", "default")))
+#define VR1_CLONES __attribute__((target_clones("avx512f", "arch=haswell", "default")))
 #else
 #define VR1_CLONES
 #endif
@@ -126,6 +126,60 @@ VR1_INLINE A dot(const A *a, const A *b, int64_t d) {
   return sum;
 }
 
+// The same for many at once; the compiler makes no such of a loop.
+VR1_INLINE Pack<float>::type exponential(Pack<float>::type x) {
+  using P = Pack<float>::type;
+  typedef int32_t I __attribute__((vector_size(64)));
+  const P least = P{} - 87.0f;
+  const I below = x < least;
+  const P kept = below ? least : x;
+  const P n = (kept * 1.44269504f + 12582912.0f) - 12582912.0f;  // to the nearest whole number
+  const P r = kept - n * 0.693359375f + n * 2.12194440e-4f;
+  P y = P{} + 1.9875691500e-4f;
+  y = y * r + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = y * r * r + r + 1.0f;
+  const I bits = (__builtin_convertvector(n, I) + 127) << 23;
+  P power;
+  __builtin_memcpy(&power, &bits, sizeof power);
+  return below ? P{} : y * power;
+}
+
+VR1_INLINE Pack<double>::type exponential(Pack<double>::type x) {
+  for (int64_t i = 0; i < Pack<double>::size; ++i) x[i] = std::exp(x[i]);
+  return x;
+}
+
+// The largest of a block's scores.
+template <class A>
+VR1_INLINE A largest_of(const A *x) {
+  auto most = load(x);
+  for (int64_t t = Pack<A>::size; t < kBlock; t += Pack<A>::size) {
+    const auto other = load(x + t);
+    most = most > other ? most : other;
+  }
+  A top = most[0];
+  for (int64_t i = 1; i < Pack<A>::size; ++i) top = std::max<A>(top, most[i]);
+  return top;
+}
+
+// A block's scores made into weights, and their sum.
+template <class A>
+VR1_INLINE A weights_of(A *x, A top) {
+  typename Pack<A>::type sum = {};
+  for (int64_t t = 0; t < kBlock; t += Pack<A>::size) {
+    const auto weights = exponential(load(x + t) - top);
+    __builtin_memcpy(x + t, &weights, sizeof weights);
+    sum += weights;
+  }
+  A whole = 0;
+  for (int64_t i = 0; i < Pack<A>::size; ++i) whole += sum[i];
+  return whole;
+}
+
 // One block of keys and values for `Q` queries; in `turned`, if there is one, the keys lie number by number, [d, kBlock].
 template <class A, int64_t Q>
 VR1_INLINE void some(const Sums<A> &sums, int64_t first, int64_t d, const A *turned, const Span<A> &span) {
@@ -143,14 +197,9 @@ VR1_INLINE void some(const Sums<A> &sums, int64_t first, int64_t d, const A *tur
   for (int64_t q = 0; q < Q; ++q) {
     A *of = scores + q * kBlock, *value = sums.value + (first + q) * d;
     A &before = sums.top[first + q];
-    A top = before, weight = 0;
-#pragma omp simd reduction(max : top)
-    for (int64_t t = 0; t < count; ++t) top = std::max(top, of[t]);
-#pragma omp simd reduction(+ : weight)
-    for (int64_t t = 0; t < count; ++t) {
-      of[t] = exponential(of[t] - top);
-      weight += of[t];
-    }
+    std::fill(of + count, of + kBlock, -std::numeric_limits<A>::infinity());
+    const A top = std::max(before, largest_of(of));
+    const A weight = weights_of(of, top);
     if (top > before) {
       const A kept = sums.weight[first + q] > 0 ? exponential(before - top) : A(0);
       sums.weight[first + q] *= kept;
