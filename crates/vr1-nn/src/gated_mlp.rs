@@ -1,6 +1,6 @@
 use tch::Tensor;
 
-use crate::{Activation, Bias, Linear, Path, Projections};
+use crate::{Activation, Bias, Linear, Pass, Path, Projections};
 
 /// `W_down (act(W_gate x) ⊙ W_up x)` (Shazeer, [arXiv:2002.05202](https://arxiv.org/abs/2002.05202)).
 #[derive(Debug)]
@@ -21,14 +21,14 @@ impl GatedMlp {
     }
 
     /// `[…, width]` to the same shape.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        let inner = match self.gate_up.joint(x) {
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> Tensor {
+        let inner = match self.gate_up.joint(x, pass) {
             Some(gate_up) => self.activation.gated(&gate_up),
             None => {
-                let [gate, up] = self.gate_up.forward(x);
+                let [gate, up] = self.gate_up.forward(x, pass);
                 self.activation.gate(&gate, &up)
             }
         };
-        self.down_proj.forward(&inner)
+        self.down_proj.forward(&inner, pass)
     }
 }

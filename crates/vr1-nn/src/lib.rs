@@ -40,7 +40,7 @@ pub use parameters::{Names, Parameters};
 pub use prefix::{LayerKeyValues, Prefix};
 pub use projections::Projections;
 pub use recompute::{Held, Recompute};
-pub use residual::Residual;
+pub use residual::{Pass, Residual};
 pub use rope::{Rope, RopeScaling};
 pub use rotary::{MultimodalRotary, Rotation, vision_rotation};
 pub use segments::Segments;

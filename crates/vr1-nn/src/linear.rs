@@ -1,7 +1,7 @@
 use tch::Tensor;
 
 use crate::lora::Lora;
-use crate::{Init, Path};
+use crate::{Init, Pass, Path};
 
 /// Whether a linear layer has a bias.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +34,11 @@ impl Linear {
     }
 
     /// `[…, inputs]` to `[…, outputs]`.
-    pub fn forward(&self, x: &Tensor) -> Tensor {
-        let y = linear(x, &self.weight, self.bias.as_ref());
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> Tensor {
+        let y = match pass {
+            Pass::Scoring => x.linear(&self.weight, self.bias.as_ref()),
+            Pass::Sampling => linear(x, &self.weight, self.bias.as_ref()),
+        };
         match &self.lora {
             Some(lora) => (&y + lora.forward(x)).to_kind(y.kind()),
             None => y,
@@ -43,7 +46,7 @@ impl Linear {
     }
 }
 
-/// `x Wᵀ + b` for `x` `[…, inputs]`, a matrix `[outputs, inputs]` and a vector `[outputs]`, all of one kind: `[…, outputs]`.
+/// Where tokens are sampled, `x Wᵀ + b` for `x` `[…, inputs]`, a matrix `[outputs, inputs]` and a vector `[outputs]`, all of one kind: `[…, outputs]`.
 ///
 /// # Panics
 /// As all operations of tensors do where libtorch refuses them: of shapes that do not fit, or for want of memory.

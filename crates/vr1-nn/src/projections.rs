@@ -5,12 +5,12 @@ use vr1_torch::gradients_collected;
 
 use crate::adjoining::joint;
 use crate::linear::linear;
-use crate::{Bias, Init, Linear, Path};
+use crate::{Bias, Init, Linear, Pass, Path};
 
 /// Linear layers that read the same numbers: queries, keys and values; gate and up.
 ///
 /// Each has its own parameters by its own name, which are rows of one matrix in memory, so that nothing need be put
-/// together for them to be one product: they are one wherever no gradient is collected and none of them has an adapter.
+/// together for them to be one product: they are one where tokens are sampled and none of them has an adapter.
 #[derive(Debug)]
 pub struct Projections<const N: usize> {
     layers: [Linear; N],
@@ -37,26 +37,26 @@ impl<const N: usize> Projections<N> {
         Self { layers: parts, outputs: layers.map(|(_, outputs)| outputs), joint }
     }
 
-    /// `[…, inputs]` to `[…, Σ outputs]`, those of all layers side by side; none where gradients are collected through them,
-    /// or an adapter adds to what one of them gives.
-    pub fn joint(&self, x: &Tensor) -> Option<Tensor> {
+    /// `[…, inputs]` to `[…, Σ outputs]`, those of all layers side by side, where tokens are sampled; none where gradients are
+    /// collected through them, or an adapter adds to what one of them gives.
+    pub fn joint(&self, x: &Tensor, pass: Pass) -> Option<Tensor> {
         let (weight, bias) = self.joint.as_ref()?;
         let trained =
             |layer: &Linear| layer.weight.requires_grad() || layer.bias.as_ref().is_some_and(Tensor::requires_grad);
-        if gradients_collected() && (x.requires_grad() || self.layers.iter().any(trained)) {
+        if pass == Pass::Scoring || gradients_collected() && (x.requires_grad() || self.layers.iter().any(trained)) {
             return None;
         }
         Some(linear(x, weight, bias.as_ref()))
     }
 
     /// `[…, inputs]` to `[…, outputs]` of each layer; views of one tensor where they are one product.
-    pub fn forward(&self, x: &Tensor) -> [Tensor; N] {
-        self.apart(x, self.joint(x))
+    pub fn forward(&self, x: &Tensor, pass: Pass) -> [Tensor; N] {
+        self.apart(x, pass, self.joint(x, pass))
     }
 
     /// The same where it is known what [`joint`](Self::joint) gives.
-    pub fn apart(&self, x: &Tensor, joint: Option<Tensor>) -> [Tensor; N] {
-        let Some(whole) = joint else { return self.layers.each_ref().map(|layer| layer.forward(x)) };
+    pub fn apart(&self, x: &Tensor, pass: Pass, joint: Option<Tensor>) -> [Tensor; N] {
+        let Some(whole) = joint else { return self.layers.each_ref().map(|layer| layer.forward(x, pass)) };
         let mut start = 0;
         self.outputs.map(|outputs| {
             start += outputs;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use vr1_torch::{gradients_collected, granted, recomputed};
 
-use crate::Residual;
+use crate::{Pass, Residual};
 
 /// What the backward pass computes again instead of keeping it, to make room; gradients are the same.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl<L: Send + 'static> Held<L> {
     ) {
         let (held, recompute) = (self.clone(), if gradients_collected() { recompute } else { Recompute::None });
         let again = move |input: &Tensor, work: &dyn Fn(&L, &mut Residual)| {
-            let mut x = Residual::new(input);
+            let mut x = Residual::new(input, Pass::Scoring);
             held.with(|layer| work(layer, &mut x));
             x.into_sum()
         };

@@ -1,28 +1,44 @@
 use tch::Tensor;
 use vr1_torch::gradients_collected;
 
+/// What a forward pass is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pass {
+    /// Sequences are scored, by a model that learns or by one that it is compared with: by the same operations with gradients
+    /// and without, so that two equal models say the same to the last bit.
+    Scoring,
+    /// Tokens are sampled: by fewer operations, whose last bits may differ.
+    Sampling,
+}
+
 /// The residual stream: what layers read by way of a norm, and add to.
 ///
-/// Where gradients are collected, what is added is in the sum at once. Where none are, it waits for the norm that reads the
-/// stream next, which adds it in the same pass over memory.
+/// What is added is in the sum at once. Where tokens are sampled, it waits for the norm that reads the stream next, which adds
+/// it in the same pass over memory.
 #[derive(Debug)]
 pub struct Residual {
     sum: Tensor,
     waiting: Option<Tensor>,
     /// Whether nobody else holds the sum.
     owned: bool,
+    pass: Pass,
 }
 
 impl Residual {
     /// A stream that begins with `x`, which stays as it is.
-    pub fn new(x: &Tensor) -> Self {
-        Self { sum: x.shallow_clone(), waiting: None, owned: false }
+    pub fn new(x: &Tensor, pass: Pass) -> Self {
+        Self { sum: x.shallow_clone(), waiting: None, owned: false, pass }
+    }
+
+    /// What it is for.
+    pub fn pass(&self) -> Pass {
+        self.pass
     }
 
     /// Adds `y`, of the stream's shape.
     pub fn add(&mut self, y: Tensor) {
         self.settle();
-        if gradients_collected() {
+        if self.pass == Pass::Scoring || gradients_collected() {
             (self.sum, self.owned) = (&self.sum + y, false);
         } else {
             self.waiting = Some(y);

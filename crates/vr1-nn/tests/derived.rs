@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Adapter, Bias, Derived, Linear, Loader, LoraConfig, Modules, Parameters};
+use vr1_nn::{Adapter, Bias, Derived, Linear, Loader, LoraConfig, Modules, Parameters, Pass};
 
 const CPU: Device = Device::Cpu;
 
@@ -94,7 +94,10 @@ fn the_base_is_the_model_without_its_adapter_and_takes_no_room() {
     assert!(names(&base).iter().all(|name| shares(&base, &model, name)));
     let x = Tensor::randn([7, 5], (Kind::Float, CPU));
     let without = x.linear(model.get("a.weight").unwrap(), model.get("a.bias"));
-    assert!(a.forward(&x).equal(&without) && !a.forward(&x).allclose(&layers[0].forward(&x), 1e-2, 1e-2, false));
+    assert!(
+        a.forward(&x, Pass::Scoring).equal(&without)
+            && !a.forward(&x, Pass::Scoring).allclose(&layers[0].forward(&x, Pass::Scoring), 1e-2, 1e-2, false)
+    );
 }
 
 #[test]
@@ -104,9 +107,9 @@ fn a_merged_model_computes_what_the_adapter_adds_and_shares_the_other_layers() {
     assert_eq!(names(&merged), names(&plain(Kind::Float)));
     assert!(merged.adapter().is_none() && merged.iter().all(|(_, tensor)| !tensor.requires_grad()));
     let x = Tensor::randn([7, 5], (Kind::Float, CPU));
-    assert!(a.forward(&x).allclose(&adapted.forward(&x), 1e-5, 1e-5, false));
-    let h = adapted.forward(&x);
-    assert!(b.forward(&h).equal(&other.forward(&h)));
+    assert!(a.forward(&x, Pass::Scoring).allclose(&adapted.forward(&x, Pass::Scoring), 1e-5, 1e-5, false));
+    let h = adapted.forward(&x, Pass::Scoring);
+    assert!(b.forward(&h, Pass::Scoring).equal(&other.forward(&h, Pass::Scoring)));
     assert!(shares(&merged, &model, "b.weight") && shares(&merged, &model, "a.bias"));
     assert!(!shares(&merged, &model, "a.weight"));
     // It stays as it was made.

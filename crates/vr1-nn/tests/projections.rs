@@ -4,7 +4,7 @@
 use std::fs;
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Adapter, Bias, Checkpoint, Derived, Loader, LoraConfig, Modules, Parameters, Projections};
+use vr1_nn::{Adapter, Bias, Checkpoint, Derived, Loader, LoraConfig, Modules, Parameters, Pass, Projections};
 use vr1_torch::{AdamWStep, fused_adamw, put_gradient, take_gradient};
 
 const CPU: Device = Device::Cpu;
@@ -45,10 +45,12 @@ fn x() -> Tensor {
 /// That the layers are one product, which is what their parameters say.
 fn assert_joint(parameters: &Parameters, layers: &Projections<3>, what: &str) {
     let x = x();
-    let whole = tch::no_grad(|| layers.joint(&x)).unwrap_or_else(|| panic!("{what}: apart"));
+    let whole = tch::no_grad(|| layers.joint(&x, Pass::Sampling)).unwrap_or_else(|| panic!("{what}: apart"));
     assert_eq!(whole.size(), [2, 7, 13]);
     assert!(whole.allclose(&Tensor::cat(&apart(parameters, &x), -1), 1e-5, 1e-5, false), "{what}");
-    for (found, expected) in tch::no_grad(|| layers.forward(&x)).iter().zip(apart(parameters, &x)) {
+    let scored = tch::no_grad(|| layers.forward(&x, Pass::Scoring));
+    assert!(scored.iter().zip(apart(parameters, &x)).all(|(found, expected)| found.equal(&expected)), "{what}");
+    for (found, expected) in tch::no_grad(|| layers.forward(&x, Pass::Sampling)).iter().zip(apart(parameters, &x)) {
         assert!(found.allclose(&expected, 1e-5, 1e-5, false), "{what}");
     }
 }
@@ -89,8 +91,8 @@ fn layers_without_gradients_are_one_product_however_the_model_was_made() {
 fn a_merged_adapter_is_one_product_and_one_at_work_is_none() {
     let (parameters, layers) = build(Loader::adapting(random().0, lora("k"), CPU, Kind::Float).unwrap());
     tch::no_grad(|| drop(parameters.get("model.k.lora_B.weight").unwrap().shallow_clone().fill_(0.5)));
-    assert!(tch::no_grad(|| layers.joint(&x())).is_none());
-    let adapted = tch::no_grad(|| layers.forward(&x()));
+    assert!(tch::no_grad(|| layers.joint(&x(), Pass::Sampling)).is_none());
+    let adapted = tch::no_grad(|| layers.forward(&x(), Pass::Sampling));
 
     let (base, own) = build(Loader::deriving(&parameters, Derived::Base, CPU, Kind::Float).unwrap());
     assert_joint(&base, &own, "the base");
@@ -98,10 +100,13 @@ fn a_merged_adapter_is_one_product_and_one_at_work_is_none() {
 
     let (merged, own) = build(Loader::deriving(&parameters, Derived::Merged, CPU, Kind::Float).unwrap());
     assert_joint(&merged, &own, "merged");
-    for (found, expected) in own.forward(&x()).iter().zip(&adapted) {
+    for (found, expected) in own.forward(&x(), Pass::Sampling).iter().zip(&adapted) {
         assert!(found.allclose(expected, 1e-5, 1e-5, false));
     }
-    assert!(!own.forward(&x())[1].allclose(&apart(&base, &x())[1], 1e-2, 1e-2, false), "the adapter does something");
+    assert!(
+        !own.forward(&x(), Pass::Sampling)[1].allclose(&apart(&base, &x())[1], 1e-2, 1e-2, false),
+        "the adapter does something"
+    );
 }
 
 #[test]
@@ -109,7 +114,7 @@ fn where_gradients_are_collected_each_layer_gets_its_own() {
     let (parameters, layers) = random();
     parameters.train(|name| name == "model.k.weight" || name == "model.v.bias");
     let x = x().set_requires_grad(true);
-    assert!(layers.joint(&x).is_none());
+    assert!(layers.joint(&x, Pass::Sampling).is_none());
     let gradients = |outputs: [Tensor; 3]| {
         let sum: Tensor = outputs.iter().map(|out| (out * out).sum(Kind::Float)).sum();
         sum.backward();
@@ -118,13 +123,14 @@ fn where_gradients_are_collected_each_layer_gets_its_own() {
         assert!(!weight(&parameters, "q").grad().defined());
         taken
     };
-    let (found, expected) = (gradients(layers.forward(&x)), gradients(apart(&parameters, &x)));
+    let (found, expected) = (gradients(layers.forward(&x, Pass::Sampling)), gradients(apart(&parameters, &x)));
     assert!(found.iter().zip(&expected).all(|(found, expected)| found.equal(expected)));
 
     // What nobody trains is apart where the numbers before it learn through it, and one product where they do not.
     parameters.train(|_| false);
-    assert!(layers.joint(&x).is_none() && layers.joint(&x.detach()).is_some());
-    let through = layers.forward(&x).map(|out| (&out * &out).sum(Kind::Float)).into_iter().sum::<Tensor>();
+    assert!(layers.joint(&x, Pass::Sampling).is_none() && layers.joint(&x.detach(), Pass::Sampling).is_some());
+    let through =
+        layers.forward(&x, Pass::Sampling).map(|out| (&out * &out).sum(Kind::Float)).into_iter().sum::<Tensor>();
     through.backward();
     assert!(take_gradient(&x).unwrap().equal(&expected[0]));
 }
@@ -143,7 +149,7 @@ fn an_optimizers_step_on_one_layer_is_seen_by_the_product_and_by_no_other_layer(
     let steps = [Tensor::ones([], (Kind::Float, CPU))];
     fused_adamw(&trained, &gradients, &zeros(), &zeros(), &steps, &step).unwrap();
     tch::no_grad(|| {
-        let moved = layers.forward(&x());
+        let moved = layers.forward(&x(), Pass::Sampling);
         // Every weight fell by 0.1, so that an output fell by a tenth of the sum of its inputs.
         let expected = &before[1] - x().sum_dim_intlist([-1i64].as_slice(), true, Kind::Float) * 0.1;
         assert!(moved[1].allclose(&expected, 1e-4, 1e-4, false));

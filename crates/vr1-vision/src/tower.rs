@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use tch::{Device, Tensor};
-use vr1_nn::{Activation, Bias, Error, Heads, Init, Linear, Path, Recompute, Result, Rotation, vision_rotation};
+use vr1_nn::{Activation, Bias, Error, Heads, Init, Linear, Pass, Path, Recompute, Result, Rotation, vision_rotation};
 
 /// A vision encoder: patches to tokens of the language model.
 pub trait VisionTower: Debug + Send {
@@ -116,7 +116,8 @@ impl PatchMerger {
 
     /// `[N, E]` to `[M, D]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Tensor {
-        self.second.forward(&Activation::Gelu.forward(&self.first.forward(&x.view([-1, self.joined]))))
+        let inner = Activation::Gelu.forward(&self.first.forward(&x.view([-1, self.joined]), Pass::Scoring));
+        self.second.forward(&inner, Pass::Scoring)
     }
 }
 

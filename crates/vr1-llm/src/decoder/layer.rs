@@ -1,7 +1,7 @@
 //! `B` sequences, `T` tokens, `D` hidden.
 
 use tch::Tensor;
-use vr1_nn::{Context, GatedMlp, Heads, Linear, Path, Projections, Residual, RmsNorm, Rotation};
+use vr1_nn::{Context, GatedMlp, Heads, Linear, Pass, Path, Projections, Residual, RmsNorm, Rotation};
 
 use super::DecoderConfig;
 
@@ -28,13 +28,15 @@ impl Layer {
 
     /// The first half, attention, added to the residual stream `x`, `[B, T, D]`; `index` is the layer's number.
     pub(crate) fn attend(&self, x: &mut Residual, rotation: &Rotation, context: &mut Context<'_>, index: usize) {
-        let seen = self.self_attn.forward(&self.input_layernorm.of(x), rotation, context, index);
+        let pass = x.pass();
+        let seen = self.self_attn.forward(&self.input_layernorm.of(x), pass, rotation, context, index);
         x.add(seen);
     }
 
     /// The second half, the MLP.
     pub(crate) fn feed(&self, x: &mut Residual) {
-        let thought = self.mlp.forward(&self.post_attention_layernorm.of(x));
+        let pass = x.pass();
+        let thought = self.mlp.forward(&self.post_attention_layernorm.of(x), pass);
         x.add(thought);
     }
 }
@@ -58,13 +60,13 @@ impl Attention {
         }
     }
 
-    fn forward(&self, x: &Tensor, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> Tensor {
-        let joint = self.qkv.joint(x);
+    fn forward(&self, x: &Tensor, pass: Pass, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> Tensor {
+        let joint = self.qkv.joint(x, pass);
         if let Some(seen) = joint.as_ref().and_then(|qkv| context.attend_joint(index, qkv, rotation, self.heads)) {
-            return self.o_proj.forward(&seen);
+            return self.o_proj.forward(&seen, pass);
         }
-        let [query, key, value] = self.qkv.apart(x, joint).map(|part| self.heads.split(&part));
+        let [query, key, value] = self.qkv.apart(x, pass, joint).map(|part| self.heads.split(&part));
         let (query, key) = (rotation.apply(&query), rotation.apply(&key));
-        self.o_proj.forward(&context.attend(index, &query, key, value.contiguous(), self.heads))
+        self.o_proj.forward(&context.attend(index, &query, key, value.contiguous(), self.heads), pass)
     }
 }

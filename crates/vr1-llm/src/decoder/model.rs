@@ -1,7 +1,9 @@
 //! `B` sequences, `T` tokens, `D` hidden, `V` vocabulary.
 
 use tch::{Device, Tensor};
-use vr1_nn::{Context, Embedding, Held, Init, MultimodalRotary, Path, Recompute, Residual, Result, RmsNorm, linear};
+use vr1_nn::{
+    Context, Embedding, Held, Init, MultimodalRotary, Pass, Path, Recompute, Residual, Result, RmsNorm, linear,
+};
 
 use super::DecoderConfig;
 use super::layer::Layer;
@@ -45,7 +47,8 @@ impl Decoder {
     /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`.
     pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, context: &mut Context<'_>) -> Tensor {
         let rotation = self.rotary.rotation(position_ids, embeds.kind());
-        let mut x = Residual::new(embeds);
+        let pass = if context.recompute().is_some() { Pass::Scoring } else { Pass::Sampling };
+        let mut x = Residual::new(embeds, pass);
         for (index, layer) in self.layers.iter().enumerate() {
             match context.recompute() {
                 Some((groups, recompute)) => {

@@ -84,7 +84,7 @@ fn watched(dir: &Path, broken: Option<usize>) -> (Trainer, Grpo, Arc<Reads>) {
     let said = |_: &vr1_rollout::Request, completion| Some(format!("{completion}<|im_end|>"));
     run.set_engine(Box::new(Scripted::new(run.processor().tokenizer().clone(), said))).unwrap();
     let reads = Arc::new(Reads::default());
-    let inner = JsonlDataset::open(&dir.join("train.jsonl"), dir).unwrap();
+    let inner = JsonlDataset::open(dir.join("train.jsonl"), dir).unwrap();
     let samples = Watched { inner, reads: reads.clone(), broken };
     let objective = Grpo::new(&config, &run.setting()).unwrap().with_samples(Arc::new(samples)).unwrap();
     (run, objective, reads)

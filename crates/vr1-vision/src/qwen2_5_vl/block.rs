@@ -1,6 +1,6 @@
 //! `N` patches of all images, `E` width.
 
-use vr1_nn::{Bias, GatedMlp, Heads, Linear, Path, Residual, RmsNorm, Rotation, Segments};
+use vr1_nn::{Bias, GatedMlp, Heads, Linear, Pass, Path, Residual, RmsNorm, Rotation, Segments};
 
 use super::Qwen25VlVisionConfig;
 
@@ -33,14 +33,14 @@ impl Block {
 
     /// The first half, attention, added to the residual stream `x`, `[N, E]`.
     pub(super) fn attend(&self, x: &mut Residual, rotation: &Rotation, segments: &Segments) {
-        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.of(x)));
+        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.of(x), Pass::Scoring));
         let seen = segments.attention(&rotation.apply(&query), &rotation.apply(&key), &value, self.heads);
-        x.add(self.proj.forward(&seen));
+        x.add(self.proj.forward(&seen, Pass::Scoring));
     }
 
     /// The second half, the MLP.
     pub(super) fn feed(&self, x: &mut Residual) {
-        let thought = self.mlp.forward(&self.norm2.of(x));
+        let thought = self.mlp.forward(&self.norm2.of(x), Pass::Scoring);
         x.add(thought);
     }
 }

@@ -1,7 +1,7 @@
 //! `N` patches of all images, `M` tokens they merge into, `E` width, `D` the language model's width.
 
 use tch::Tensor;
-use vr1_nn::{Held, Path, Recompute, Residual, RmsNorm, Segments};
+use vr1_nn::{Held, Pass, Path, Recompute, Residual, RmsNorm, Segments};
 
 use super::Qwen25VlVisionConfig;
 use super::block::{Block, NORM_EPSILON};
@@ -49,7 +49,7 @@ impl VisionTower for Qwen25VlVision {
         let frames = Segments::new(frames(grid_thw));
 
         let embedded = embed(pixel_values, &self.patch_embed).index_select(0, &index(&patches, device)); // [N, E]
-        let mut x = Residual::new(&embedded);
+        let mut x = Residual::new(&embedded, Pass::Scoring);
         for (number, block) in self.blocks.iter().enumerate() {
             let whole = self.config.fullatt_block_indexes.contains(&(number as i64));
             let (rotation, segments) = (rotation.shallow_clone(), if whole { frames.clone() } else { windows.clone() });

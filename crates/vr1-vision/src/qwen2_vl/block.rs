@@ -1,6 +1,6 @@
 //! `N` patches of all images, `E` width.
 
-use vr1_nn::{Activation, Bias, Heads, LayerNorm, Linear, Path, Residual, Rotation, Segments};
+use vr1_nn::{Activation, Bias, Heads, LayerNorm, Linear, Pass, Path, Residual, Rotation, Segments};
 
 use super::Qwen2VlVisionConfig;
 
@@ -37,14 +37,14 @@ impl Block {
 
     /// The first half, attention, added to the residual stream `x`, `[N, E]`.
     pub(super) fn attend(&self, x: &mut Residual, rotation: &Rotation, frames: &Segments) {
-        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.of(x)));
+        let [query, key, value] = self.heads.split_qkv(&self.qkv.forward(&self.norm1.of(x), Pass::Scoring));
         let seen = frames.attention(&rotation.apply(&query), &rotation.apply(&key), &value, self.heads);
-        x.add(self.proj.forward(&seen));
+        x.add(self.proj.forward(&seen, Pass::Scoring));
     }
 
     /// The second half, the MLP.
     pub(super) fn feed(&self, x: &mut Residual) {
-        let inner = self.hidden_act.forward(&self.fc1.forward(&self.norm2.of(x)));
-        x.add(self.fc2.forward(&inner));
+        let inner = self.hidden_act.forward(&self.fc1.forward(&self.norm2.of(x), Pass::Scoring));
+        x.add(self.fc2.forward(&inner, Pass::Scoring));
     }
 }

@@ -1,7 +1,7 @@
 //! `N` patches of all images, `M` tokens they merge into, `E` width, `D` the language model's width.
 
 use tch::Tensor;
-use vr1_nn::{Held, LayerNorm, Path, Recompute, Residual, Segments};
+use vr1_nn::{Held, LayerNorm, Pass, Path, Recompute, Residual, Segments};
 
 use super::Qwen2VlVisionConfig;
 use super::block::{Block, NORM_EPSILON};
@@ -35,7 +35,7 @@ impl VisionTower for Qwen2VlVision {
         let (rows, columns) = places(grid_thw, self.config.cut().merge);
         let rotation = rotation(&rows, &columns, self.config.heads().dim, pixel_values.device());
         let frames = Segments::new(frames(grid_thw));
-        let mut x = Residual::new(&embed(pixel_values, &self.patch_embed)); // [N, E]
+        let mut x = Residual::new(&embed(pixel_values, &self.patch_embed), Pass::Scoring); // [N, E]
         for block in &self.blocks {
             let (rotation, frames) = (rotation.shallow_clone(), frames.clone());
             let attend = move |block: &Block, x: &mut Residual| block.attend(x, &rotation, &frames);
