@@ -147,7 +147,7 @@ def write(mark, text):
 
 def main():
     parser = argparse.ArgumentParser(prog="cargo xtask bench-peers")
-    parser.add_argument("work", nargs="*", default=["step", "decode"], choices=TITLES, help="default: step decode")
+    parser.add_argument("work", nargs="*", default=list(TITLES), help=f"of {', '.join(TITLES)}; default: both")
     parser.add_argument("--vr1", required=True, help=argparse.SUPPRESS)
     parser.add_argument("--sizes", nargs="+", default=["0.5M", "7.7M", "64M"], choices=random_models.SIZES)
     parser.add_argument("--rounds", type=int, default=5, help="pieces of work that are counted")
@@ -160,6 +160,8 @@ def main():
     parser.add_argument("--models", type=Path, default=HERE.parent / "target/bench-models", help="where random checkpoints lie")
     parser.add_argument("--write", action="store_true", help="put what was measured into docs/src/speed.md")
     args = parser.parse_args()
+    if unknown := set(args.work) - set(TITLES):
+        parser.error(f"{', '.join(unknown)}: known are {', '.join(TITLES)}, and growth alone")
     protocol = {key: getattr(args, key) for key in ("prompts", "group", "tokens", "image_tokens", "beta")}
     rows = []
     for size in args.sizes:
