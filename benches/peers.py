@@ -54,7 +54,7 @@ class Side:
         self.process.wait()
 
 
-def recipe(folder, model, image, protocol):
+def recipe(folder, model, image, protocol, **settings):
     """The recipe of a step, as `vr1 train` takes it."""
     turns = [{"from": "human", "value": f"<image>{WORDS}"}, {"from": "gpt", "value": "3"}]
     (folder / "rows.jsonl").write_text(json.dumps({"image": str(image), "conversations": turns}) + "\n")
@@ -69,6 +69,7 @@ def recipe(folder, model, image, protocol):
         "reward": {"terms": {"accuracy": "occurrences(completion, 'e')"}, "total": "accuracy"},
         "optimizer": {"learning_rate": 1e-6},
         "evaluation": {"samples": 1, "max_completion_tokens": 2, "sets": {"same": source}},
+        **settings,
     }
     # JSON is YAML.
     (folder / "recipe.yaml").write_text(json.dumps(said))

@@ -2,7 +2,7 @@
 
     python random_models.py SIZE DIR [--dtype f32|bf16]
 
-The vocabulary is made, not learnt: bytes, then pairs and triples of letters. The end of a text is a token that neither side ever
+The vocabulary is made, not learnt: bytes, then pairs, triples and fours of letters. The end of a text is a token that neither side ever
 draws (`<|video_pad|>`), so that every completion has the length that was asked for.
 """
 
@@ -44,9 +44,12 @@ def tokenizer(size):
     """Of at most `size` tokens."""
     letters = string.ascii_lowercase
     vocabulary = [*SPECIAL, *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    pairs = list(itertools.product(letters, letters))
-    triples = itertools.product(("".join(pair) for pair in pairs), letters)
-    merges = list(itertools.islice(itertools.chain(pairs, triples), max(0, size - len(vocabulary))))
+    words, merges = list(letters), []
+    while len(merges) < size - len(vocabulary):
+        pairs = list(itertools.product(words, letters))
+        words = ["".join(pair) for pair in pairs]
+        merges += pairs
+    merges = merges[: size - len(vocabulary)]
     vocabulary += ["".join(merge) for merge in merges]
     inner = Tokenizer(models.BPE({token: i for i, token in enumerate(vocabulary)}, merges))
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
+use crate::python::Python;
 use crate::{build, environment, process, setup};
 
 /// What it is compared with; torch is libtorch's own where pip installed that.
@@ -22,7 +23,7 @@ const PEERS: [&str; 8] = [
 /// Runs `benches/peers.py` with `args`, or with `growth` first the bench of that name.
 pub(crate) fn peers(checkout: &Checkout, args: &[&str]) -> Result<()> {
     setup::setup(checkout)?;
-    let python = environment::python(checkout, "peers-1", &PEERS)?;
+    let python = environment(checkout)?;
     if let ["growth", rest @ ..] = args {
         let model = process::target(checkout).join("bench-models/7.7M");
         if !model.join("model.safetensors").is_file() {
@@ -36,8 +37,13 @@ pub(crate) fn peers(checkout: &Checkout, args: &[&str]) -> Result<()> {
     process::run(compare.arg(program).args(args))
 }
 
+/// The Python with the peers.
+pub(crate) fn environment(checkout: &Checkout) -> Result<Python> {
+    environment::python(checkout, "peers-1", &PEERS)
+}
+
 /// A bench of the crate vr1, built.
-fn bench(checkout: &Checkout, name: &str) -> Result<PathBuf> {
+pub(crate) fn bench(checkout: &Checkout, name: &str) -> Result<PathBuf> {
     let built = build::programs(checkout, &["bench", "--no-run", "-p", "vr1", "--bench", name])?;
     built.into_iter().next().map(|(_, path)| path).with_context(|| format!("cargo built no bench {name}"))
 }
