@@ -12,6 +12,7 @@ model in f32 takes the place of the large one.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import tarfile
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -84,11 +86,11 @@ def spread(a, b):
     return statistics.fmean((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5
 
 
-def vr1(args, command, folder, *more):
+def vr1(args, folder, command, *more):
     question = json.loads((folder / "question.json").read_text())
     image = ["--image", folder / question["image"]] if question["image"] else []
     line = [BIN / "vr1", command, "--model", folder, "--prompt", question["prompt"], *image, "--json", "--device", args.device, *more]
-    done = subprocess.run(list(map(str, line)), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(list(map(str, line)), capture_output=True, text=True, timeout=100)
     if done.returncode:
         sys.exit(f"error: {' '.join(map(str, line))}: {done.stderr.strip()}")
     return json.loads(done.stdout)
@@ -118,32 +120,41 @@ def parity(args):
     print("f32: the most that a log-probability differs from transformers' on the CPU; bf16: the root mean square; ! beyond its bound\n")
     columns = ["f32", "their f32", "greedy", "cached f32", "bf16", "their bf16", "cached bf16", "their own"]
     print(f"| model | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for folder in sorted((HERE / "models").iterdir()):
-        said = json.loads((folder / "said.json").read_text())
-        question = json.loads((folder / "question.json").read_text())
-        truth, inputs, ids = asked(folder, "cpu", torch.float32)
-        right = logprobs(truth, inputs, ids)
-        assert ids == said["ids"] and widest(right, said["logprobs"]) < 1e-3, "transformers differs from the one that packed this"
-        wide, narrow = (asked(folder, args.device, dtype)[0] for dtype in (torch.float32, torch.bfloat16))
-        row = {"their f32": widest(logprobs(wide, inputs, ids), right), "their bf16": spread(logprobs(narrow, inputs, ids), right)}
-        for dtype, far in (("f32", widest), ("bf16", spread)):
-            scored = vr1(args, "logprobs", folder, "--completion", question["completion"], "--dtype", dtype)
-            assert scored["completion_ids"] == ids, "the completions differ"
-            row[dtype] = far(scored["logprobs"], right)
-            drawn = vr1(args, "generate", folder, "--max-new-tokens", 96, "--dtype", dtype)["completions"][0]
-            row[f"cached {dtype}"] = far(drawn["logprobs"], logprobs(truth, inputs, drawn["ids"]))
-            if dtype == "f32":
-                row["greedy"] = wrong_choices(truth, folder, inputs, drawn["ids"])
-            else:
-                row["their own"] = spread(logprobs(narrow, inputs, drawn["ids"]), logprobs(truth, inputs, drawn["ids"]))
-        # Two roundings of one sum: neither side's is the right one, and either may be lucky.
-        wrong = {name for name in ("f32", "cached f32", "greedy") if row[name] > F32}
-        wrong |= {"bf16"} if row["bf16"] > BF16 * row["their bf16"] else set()
-        wrong |= {"cached bf16"} if row["cached bf16"] > BF16 * row["their own"] else set()
-        failed |= bool(wrong)
-        cells = [f"{row[name]:.2g}{'!' if name in wrong else ''}" for name in columns]
-        print(f"| {folder.name} | {' | '.join(cells)} |", flush=True)
+    with ThreadPoolExecutor(max(1, os.cpu_count() // 2)) as pool:
+        # Most of what a program takes is its start.
+        folders = {folder: {name: pool.submit(vr1, args, folder, *line) for name, line in asks(folder).items()} for folder in sorted((HERE / "models").iterdir())}
+        for folder, ours in folders.items():
+            said, ours = json.loads((folder / "said.json").read_text()), {name: one.result() for name, one in ours.items()}
+            truth, inputs, ids = asked(folder, "cpu", torch.float32)
+            right = logprobs(truth, inputs, ids)
+            assert ids == said["ids"] and widest(right, said["logprobs"]) < 1e-3, "transformers differs from the one that packed this"
+            wide, narrow = (asked(folder, args.device, dtype)[0] for dtype in (torch.float32, torch.bfloat16))
+            row = {"their f32": widest(logprobs(wide, inputs, ids), right), "their bf16": spread(logprobs(narrow, inputs, ids), right)}
+            row["greedy"] = wrong_choices(truth, folder, inputs, ours["greedy"]["completions"][0]["ids"])
+            for dtype, far in (("f32", widest), ("bf16", spread)):
+                assert ours[f"scored {dtype}"]["completion_ids"] == ids, "the completions differ"
+                row[dtype] = far(ours[f"scored {dtype}"]["logprobs"], right)
+                drawn = ours[f"drawn {dtype}"]["completions"][0]
+                row[f"cached {dtype}"] = far(drawn["logprobs"], logprobs(truth, inputs, drawn["ids"]))
+            row["their own"] = spread(logprobs(narrow, inputs, drawn["ids"]), logprobs(truth, inputs, drawn["ids"]))
+            # Two roundings of one sum: neither side's is the right one, and either may be lucky.
+            wrong = {name for name in ("f32", "cached f32", "greedy") if row[name] > F32}
+            wrong |= {"bf16"} if row["bf16"] > BF16 * row["their bf16"] else set()
+            wrong |= {"cached bf16"} if row["cached bf16"] > BF16 * row["their own"] else set()
+            failed |= bool(wrong)
+            cells = [f"{row[name]:.2g}{'!' if name in wrong else ''}" for name in columns]
+            print(f"| {folder.name}, {len(drawn['ids'])} drawn | {' | '.join(cells)} |", flush=True)
     return failed
+
+
+def asks(folder):
+    """What vr1 is asked of a checkpoint."""
+    completion = json.loads((folder / "question.json").read_text())["completion"]
+    lines = {"greedy": ["generate", "--max-new-tokens", 64]}
+    for dtype in ("f32", "bf16"):
+        lines[f"scored {dtype}"] = ["logprobs", "--completion", completion, "--dtype", dtype]
+        lines[f"drawn {dtype}"] = ["generate", "--max-new-tokens", 96, "--temperature", 1, "--seed", 4, "--dtype", dtype]
+    return lines
 
 
 def wrong_choices(model, folder, inputs, ids):
