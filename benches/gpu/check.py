@@ -4,6 +4,7 @@ kernels  the tests of vr1-torch, every kernel against its reference
 parity   every family against transformers, in f32 and bf16: scored, and decoded with a cache
 decode   a decoding step of 8, 64 and 256 rows behind a prompt of 1,024 image tokens, Qwen2-VL-2B's shapes
 step     GRPO steps of 1 × 8 and 8 × 8 completions of 256 tokens, with the card's memory, and the update against the card's products
+parts    where the time goes: of a decoding step, and of an update
 peer     transformers' `generate` of a group on the same model
 
 The exit code is 1 where a check of correctness failed, 2 where a stage could not be finished. On a CPU (`--device cpu`) a small
@@ -28,7 +29,7 @@ BIN = HERE / "programs"
 # What vr1 never draws: tokens that stand for pixels.
 MEDIA = [f"<|{name}|>" for name in ("image_pad", "video_pad", "vision_start", "vision_end", "vision_pad")]
 # Seconds that a stage may take.
-STAGES = {"kernels": 120, "parity": 120, "decode": 150, "step": 150, "peer": 90}
+STAGES = {"kernels": 120, "parity": 120, "decode": 150, "step": 150, "parts": 100, "peer": 90}
 # How a stage ends in which a check of correctness failed; any other end but 0 left it unfinished.
 WRONG = 3
 # What is compared with what transformers says: its f32 on the CPU.
@@ -97,9 +98,11 @@ def vr1(args, folder, command, *more):
 
 
 def kernels(args):
-    failed = False
+    programs, failed = sorted((BIN / "tests").glob("*")), False
+    if not programs:
+        sys.exit("error: the pack has no tests")
     print("| test | result |\n|---|---|")
-    for program in sorted((BIN / "tests").iterdir()):
+    for program in programs:
         done = subprocess.run([program, "--test-threads=1", "--show-output"], capture_output=True, text=True)
         skipped = args.device != "cpu" and "no GPU" in done.stdout
         results = [line[5:].split(" ... ") for line in done.stdout.splitlines() if line.startswith("test ") and " ... " in line]
@@ -153,7 +156,7 @@ def asks(folder):
     lines = {"greedy": ["generate", "--max-new-tokens", 64]}
     for dtype in ("f32", "bf16"):
         lines[f"scored {dtype}"] = ["logprobs", "--completion", completion, "--dtype", dtype]
-        lines[f"drawn {dtype}"] = ["generate", "--max-new-tokens", 96, "--temperature", 1, "--seed", 4, "--dtype", dtype]
+        lines[f"drawn {dtype}"] = ["generate", "--max-new-tokens", 192, "--temperature", 1, "--seed", 4, "--dtype", dtype]
     return lines
 
 
@@ -171,11 +174,14 @@ def wrong_choices(model, folder, inputs, ids):
 class Large:
     """The model that is measured, a picture, and what is asked of it."""
 
-    def __init__(self, args):
+    def __init__(self, args, layers=None):
         import random_models
 
         card = args.device != "cpu"
         self.size, self.dtype = ("2B", "bf16") if card else ("7.7M", "f32")
+        self.layers = random_models.SIZES[self.size][3]
+        if layers:
+            self.size, self.layers = f"{self.size} of {layers} layers", layers
         self.image_tokens, self.tokens = (1024, 256) if card else (64, 32)
         self.folder = args.scratch / self.size
         if not (self.folder / "config.json").is_file():
@@ -186,30 +192,61 @@ class Large:
             print(f"made {self.folder} in {time.perf_counter() - begun:.0f} s", file=sys.stderr)
         import peers
 
-        self.image = peers.picture(args.scratch, self.image_tokens)
+        self.image, self.small_image = (peers.picture(args.scratch, tokens) for tokens in (self.image_tokens, 4))
         self.place = {"device": args.device, "dtype": self.dtype}
         self.rows = ((1, 8), (8, 8), (32, 8)) if card else ((1, 2), (2, 2))
 
-    def job(self, prompts, completions, tokens):
+    def job(self, prompts, completions, tokens, image=None):
         import peers
 
-        return json.dumps({"prompts": prompts, "completions": completions, "tokens": tokens, "image": str(self.image), "words": peers.WORDS})
+        image = str(image or self.image)
+        return json.dumps({"prompts": prompts, "completions": completions, "tokens": tokens, "image": image, "words": peers.WORDS})
+
+    def side(self, work, **more):
+        import peers
+
+        return peers.Side([BIN / "peers", json.dumps({"work": work, "model": str(self.folder), **self.place, **more})], 8)
+
+    def steps(self, side, prompts, group, image=None):
+        """Seconds of a decoding step, of what is before the first, and of all."""
+        short, long = self.tokens // 4, self.tokens
+        side.work(self.job(prompts, group, short, image))
+        seconds = [side.work(self.job(prompts, group, tokens, image))["seconds"] for tokens in (short, long)]
+        step = (seconds[1] - seconds[0]) / (long - short)
+        return step, seconds[0] - short * step, seconds[1]
 
 
 def decode(args):
-    import peers
-
     large = Large(args)
-    side = peers.Side([BIN / "peers", json.dumps({"work": "decode", "model": str(large.folder), **large.place})], 8)
-    short, long = large.tokens // 4, large.tokens
-    print(f"{large.size}, {large.dtype}, {large.image_tokens} image tokens; a step is the difference of {long} and {short} tokens\n")
+    side = large.side("decode")
+    print(f"{large.size}, {large.dtype}, {large.image_tokens} image tokens; a step is the difference of {large.tokens} and {large.tokens // 4} tokens\n")
     print("| rows | ms a step | tokens a second | s before the first step | s for all |\n|---|---|---|---|---|")
     for prompts, group in large.rows:
-        side.work(large.job(prompts, group, short))
-        seconds = [side.work(large.job(prompts, group, tokens))["seconds"] for tokens in (short, long)]
-        step = (seconds[1] - seconds[0]) / (long - short)
-        print(f"| {prompts} × {group} | {step * 1e3:.2f} | {prompts * group / step:.0f} | {seconds[0] - short * step:.3f} | {seconds[1]:.2f} |", flush=True)
+        step, before, whole = large.steps(side, prompts, group)
+        print(f"| {prompts} × {group} | {step * 1e3:.2f} | {prompts * group / step:.0f} | {before:.3f} | {whole:.2f} |", flush=True)
     side.end()
+
+
+def parts(args):
+    large, low = Large(args), Large(args, 4 if args.device != "cpu" else 2)
+    full, few = large.side("decode"), low.side("decode")
+    print(f"{large.size}, {large.dtype}: ms of a decoding step, by models of {large.layers} and {low.layers} layers and pictures of {large.image_tokens} and 4 tokens\n")
+    print("| rows | a step | its layers | attention over the picture | the rest: head, sampling |\n|---|---|---|---|---|")
+    for prompts, group in large.rows:
+        whole, shallow = (one.steps(side, prompts, group)[0] * 1e3 for one, side in ((large, full), (low, few)))
+        blind = large.steps(full, prompts, group, large.small_image)[0] * 1e3
+        layers = (whole - shallow) / (large.layers - low.layers) * large.layers
+        print(f"| {prompts} × {group} | {whole:.2f} | {layers:.2f} | {whole - blind:.2f} | {whole - layers:.2f} |", flush=True)
+    full.end()
+    few.end()
+    side, (prompts, group) = large.side("parts", tokens_per_micro_batch=args.micro_batch), large.rows[1]
+    said = [side.work(large.job(prompts, group, large.tokens))["said"] for _ in range(2)][1]
+    side.end()
+    rest = said["update"] - said["score"] - said["optimizer"]
+    print(f"\nAn update on {prompts} × {group} × {large.tokens}, without a reference: {said['update']:.3f} s\n\n| part | s |\n|---|---|")
+    rows = {"tower, forwards": said["score"] - said["score_words"], "language model and head, forwards": said["score_words"], "backwards": rest}
+    for name, seconds in {**rows, "optimizer": said["optimizer"]}.items():
+        print(f"| {name} | {seconds:.3f} |")
 
 
 class Memory(threading.Thread):
@@ -293,12 +330,9 @@ def peer(args):
 
     large = Large(args)
     side = peers.Side([sys.executable, HERE / "peer.py", json.dumps({"work": "decode", "model": str(large.folder), **large.place})], 8)
-    short, long = large.tokens // 8, large.tokens // 2
-    prompts, group = large.rows[0]
-    side.work(large.job(prompts, group, short))
-    seconds = [side.work(large.job(prompts, group, tokens))["seconds"] for tokens in (short, long)]
+    large.tokens //= 2
     print("| rows | transformers' ms a step |\n|---|---|")
-    print(f"| {prompts} × {group} | {(seconds[1] - seconds[0]) / (long - short) * 1e3:.1f} |")
+    print(f"| {large.rows[0][0]} × {large.rows[0][1]} | {large.steps(side, *large.rows[0])[0] * 1e3:.1f} |")
     side.end()
 
 
