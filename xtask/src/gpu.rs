@@ -1,10 +1,10 @@
 //! What a card makes of vr1: a folder that needs neither Rust nor a network there (`benches/gpu`), run here where a card is.
 
-use std::ffi::OsString;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
 use crate::{bench, build, process, setup};
@@ -32,14 +32,25 @@ pub(crate) fn check(checkout: &Checkout, args: &[&str]) -> Result<()> {
 }
 
 fn pack(checkout: &Checkout, out: &Path) -> Result<()> {
-    process::run(&mut process::cargo(checkout, ["build", "--release", "-p", "vr1"]))?;
-    let peers = bench::bench(checkout, "peers")?;
-    let tests = build::programs(checkout, &["test", "--release", "--no-run", "-p", "vr1-torch"])?;
+    let tests = tests(checkout)?;
+    // In one go: cargo builds what they share once.
+    let mut build = vec!["build", "--release", "-p", "vr1", "-p", "vr1-torch", "--bin", "vr1", "--bench", "peers"];
+    build.extend(tests.iter().flat_map(|test| ["--test", test]));
     let mut pack = bench::environment(checkout)?.command(["benches/gpu/pack.py"]);
     process::find_libtorch(&mut pack, checkout);
-    pack.arg(out).arg("--vr1").arg(process::target(checkout).join("release/vr1")).arg("--peers").arg(peers);
-    for (_, test) in tests {
-        pack.args([OsString::from("--test"), test.into()]);
+    pack.arg(out);
+    for (name, program) in build::programs(checkout, &build)? {
+        let option = if tests.contains(&name) { "--test".to_owned() } else { format!("--{name}") };
+        pack.arg(option).arg(program);
     }
     process::run(&mut pack)
+}
+
+/// The tests of vr1-torch.
+fn tests(checkout: &Checkout) -> Result<Vec<String>> {
+    let folder = checkout.root().join("crates/vr1-torch/tests");
+    let entries = fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let paths = entries.flatten().map(|entry| entry.path());
+    let tests = paths.filter(|path| path.extension().is_some_and(|end| end == "rs") || path.join("main.rs").is_file());
+    Ok(tests.filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned())).collect())
 }
