@@ -104,7 +104,7 @@ def kernels(args):
     print("| test | result |\n|---|---|")
     for program in programs:
         done = subprocess.run([program, "--test-threads=1", "--show-output"], capture_output=True, text=True)
-        skipped = args.device != "cpu" and "no GPU" in done.stdout
+        skipped = args.device != "cpu" and any(line.startswith(("skipped:", "no GPU")) for line in done.stdout.splitlines())
         results = [line[5:].split(" ... ") for line in done.stdout.splitlines() if line.startswith("test ") and " ... " in line]
         for name, result in results:
             print(f"| {program.name}: {name} | {result} |")
