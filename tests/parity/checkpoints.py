@@ -25,13 +25,13 @@ FAMILIES = ("llama", "qwen2", "qwen2_vl", "qwen2_5_vl")
 MEDIA = ("image_pad", "video_pad", "vision_start", "vision_end")
 
 
-def config(family, seed, tokenizer):
+def config(family, seed, tokenizer, head_dims=(8, 16)):
     """A config of shapes that follow from `seed`; every other seed ties the embeddings."""
     chance = random.Random(f"{family} {seed}")
     ids = {name: tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in MEDIA}
     key_value = chance.choice([1, 2])
     heads = key_value * chance.choice([1, 2, 3])
-    head_dim = chance.choice([8, 16])
+    head_dim = chance.choice(head_dims)
     text = {
         "vocab_size": len(tokenizer),
         "hidden_size": heads * head_dim,

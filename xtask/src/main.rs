@@ -3,9 +3,13 @@
 //! Nothing here needs libtorch: this program is what fetches it. So it depends on little and builds in seconds.
 
 mod arrows;
+mod bench;
+mod build;
 mod checkout;
 mod demo;
+mod environment;
 mod fetch;
+mod gpu;
 mod install;
 mod libtorch;
 mod lint;
@@ -28,6 +32,12 @@ usage: cargo xtask COMMAND
   parity [ARG…]     set up, then vr1 beside transformers and peft on fresh random checkpoints, Math-Verify on drawn
                     answers and Pillow on drawn pictures
                     (--seeds N a family, --seed N again, families: llama, qwen2, qwen2_vl, qwen2_5_vl; answers; pictures)
+  bench-peers [ARG…]
+                    set up, then vr1 beside TRL and transformers on the same work (step, decode; --sizes, --write …);
+                    `bench-peers growth`: how time and memory of a step grow
+  gpu-check [STAGE…]
+                    what a card makes of vr1: kernels, parity, decode, step, peer; packed into target/gpu-check and run
+                    where there is a card; `--pack DIR` packs alone, to be taken to one
   setup             libtorch 2.11.0 for plain cargo: from LIBTORCH, from python3, or installed by pip
   lint [STEP…]      what CI checks: fmt, arrows, package, clippy, doc, deny (default: all of them)
   fmt               format the code
@@ -51,6 +61,8 @@ fn dispatch(args: &[&str]) -> Result<()> {
         ["help" | "-h" | "--help"] => println!("{USAGE}"),
         ["demo", rest @ ..] => demo::demo(&checkout, rest)?,
         ["parity", rest @ ..] => parity::parity(&checkout, rest)?,
+        ["bench-peers", rest @ ..] => bench::peers(&checkout, rest)?,
+        ["gpu-check", rest @ ..] => gpu::check(&checkout, rest)?,
         ["test"] => test::test(&checkout)?,
         ["setup"] => setup::setup(&checkout)?,
         ["lint", steps @ ..] => lint::lint(&checkout, steps)?,

@@ -2,14 +2,13 @@
 //! (`tests/parity/parity.py`), Math-Verify of drawn answers, Pillow of drawn pictures.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 
 use crate::checkout::Checkout;
 use crate::python::Python;
-use crate::{install, pip, process, setup};
+use crate::{environment, process, setup};
 
 /// What it is compared with; torch is libtorch's own where pip installed that.
 const PEERS: [&str; 8] = [
@@ -32,7 +31,7 @@ const DRAWN: [(&str, &str, &str, &str); 2] = [
 /// Compares everything; with `args`, checkpoints alone as they say, or the one thing drawn that they name, with its seed.
 pub(crate) fn parity(checkout: &Checkout, args: &[&str]) -> Result<()> {
     setup::setup(checkout)?;
-    let python = environment(checkout)?;
+    let python = environment::python(checkout, "parity-2", &PEERS)?;
     let named = DRAWN.iter().find(|(name, ..)| args.first() == Some(name));
     if let Some(drawn) = named {
         let seed = args.get(1).map(|seed| seed.parse().with_context(|| format!("{seed:?} is no seed"))).transpose()?;
@@ -64,41 +63,4 @@ fn compare_drawn(checkout: &Checkout, python: &Python, drawn: &(&str, &str, &str
 fn fresh() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     now.subsec_micros()
-}
-
-/// A Python with the peers, in the user's cache directory; made if it is not there or not whole.
-fn environment(checkout: &Checkout) -> Result<Python> {
-    let home = install::cache()?.join("vr1");
-    let place = home.join("parity-2");
-    let (python, done) = (Python::at(place.join("bin/python"), checkout), place.join("done"));
-    let wanted = PEERS.join("\n");
-    if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
-        return Ok(python);
-    }
-    fs::create_dir_all(&home).with_context(|| format!("cannot write to {}", home.display()))?;
-    let _lock = install::lock(&home.join("parity-2.lock"))?;
-    if fs::read_to_string(&done).is_ok_and(|found| found == wanted) {
-        return Ok(python);
-    }
-    let base = Python::find(checkout).context("no python3 that starts, and transformers needs one: install Python")?;
-    install::remove(&place)?;
-    eprintln!("installing transformers, peft and Math-Verify into {} (once)", place.display());
-    base.venv(&place)?;
-    if let Some(torch) = python_torch(checkout) {
-        // The torch that is there already counts as installed.
-        let line = format!("{}\n", torch.display());
-        let site = python.site()?.join("libtorch.pth");
-        fs::write(&site, line).with_context(|| format!("cannot write {}", site.display()))?;
-    }
-    pip::into(&python, &PEERS, &place)?;
-    fs::write(&done, wanted).with_context(|| format!("cannot write {}", done.display()))?;
-    Ok(python)
-}
-
-/// The folder from which Python can import the torch that `.libtorch` is, if it is a Python package.
-fn python_torch(checkout: &Checkout) -> Option<PathBuf> {
-    let torch = checkout.link().canonicalize().ok()?;
-    let (name, site) = (torch.file_name()?, torch.parent()?);
-    let is_package = name == Path::new("torch") && torch.join("__init__.py").is_file();
-    is_package.then(|| site.to_owned())
 }

@@ -3,7 +3,7 @@
 use std::env;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +18,14 @@ const HIDE_RPATH: [&str; 5] =
 pub(crate) fn cargo<A: AsRef<OsStr>>(checkout: &Checkout, args: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(checkout.root()).args(args);
+    find_libtorch(&mut command, checkout);
+    command
+}
+
+/// A program that was built here, at the root of the checkout.
+pub(crate) fn command(program: &Path, checkout: &Checkout) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(checkout.root());
     find_libtorch(&mut command, checkout);
     command
 }
@@ -79,7 +87,7 @@ pub(crate) fn watched(command: &mut Command) -> Result<Result<(), String>> {
 }
 
 fn shown(command: &Command) -> String {
-    let program = std::path::Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
+    let program = Path::new(command.get_program()).file_name().unwrap_or(command.get_program());
     let words = std::iter::once(program).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
 }

@@ -37,6 +37,11 @@ impl Python {
         )
     }
 
+    /// The folder that it lies in, where it was made here.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.program.parent().map(Path::to_owned).unwrap_or_default()
+    }
+
     /// The folder that its packages are installed into.
     pub(crate) fn site(&self) -> Result<PathBuf> {
         let ask = "import sysconfig; print(sysconfig.get_path('purelib'))";
