@@ -71,6 +71,9 @@ impl Ground {
     }
 }
 
+/// Where a run is found, the signal that finds it there, and how that place is known.
+type Found<'a> = (&'a str, &'a str, &'a dyn Fn(&str) -> bool);
+
 /// Waits until `reached`, and sends the signal if the run is under way still.
 fn signal(run: &mut Child, name: &str, reached: impl Fn() -> bool) {
     while !reached() && run.try_wait().unwrap().is_none() {
@@ -85,7 +88,7 @@ fn a_run_that_is_killed_anywhere_is_gone_on_with_by_the_same_command() {
     assert_eq!(ground.train("whole", &[]).0, Some(0));
     let whole = ground.outcome("whole");
     let exists = |out: &str, name: &str| ground.path(out).join(name).exists();
-    let places: [(&str, &str, &dyn Fn(&str) -> bool); 6] = [
+    let places: [Found<'_>; 6] = [
         ("before the folder", "-KILL", &|_| true),
         ("in the first evaluation", "-KILL", &|out| exists(out, "config.yaml")),
         ("after the first checkpoint", "-KILL", &|out| exists(out, "checkpoints/step-1")),
