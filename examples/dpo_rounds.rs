@@ -9,6 +9,7 @@
 //! ```
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -23,11 +24,12 @@ struct Args {
     run: RunArgs,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     vr1::spin_briefly();
     let args = Args::parse().run;
     // The recipe says where pairs come from, how many rounds there are and what each is compared with.
     let trainer = args.trainer(Path::new(RECIPE), "dpo_rounds")?;
-    print!("{}", vr1::run(trainer, args.smoke)?);
-    Ok(())
+    let ended = vr1::run(trainer, args.smoke)?;
+    print!("{}", ended.told);
+    Ok(ended.exit_code())
 }

@@ -10,6 +10,7 @@
 //! ```
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
@@ -24,11 +25,12 @@ struct Args {
     run: RunArgs,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     vr1::spin_briefly();
     let args = Args::parse().run;
     // The recipe names model, data, prompt, reward, objective and optimizer; the trainer joins what they name.
     let trainer = args.trainer(Path::new(RECIPE), "visualthinker_sat")?;
-    print!("{}", vr1::run(trainer, args.smoke)?);
-    Ok(())
+    let ended = vr1::run(trainer, args.smoke)?;
+    print!("{}", ended.told);
+    Ok(ended.exit_code())
 }

@@ -1,4 +1,5 @@
-//! Ctrl-C. The first press asks the loop to stop after its step, with everything saved; the second leaves at once.
+//! Ctrl-C, and the signals of schedulers and closed terminals. The first asks the loop to stop after its step, with everything
+//! saved; the second leaves at once.
 
 use std::{
     io,
@@ -9,7 +10,7 @@ use std::{
 };
 
 use signal_hook::{
-    consts::{SIGINT, SIGTERM},
+    consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXCPU},
     flag,
     iterator::Signals,
 };
@@ -26,10 +27,10 @@ use signal_hook::{
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
-const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+const SIGNALS: [i32; 5] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGXCPU];
 
 impl Interrupt {
-    /// The process's own flag, which Ctrl-C (or a scheduler's SIGTERM) sets. The handlers are installed with the first
+    /// The process's own flag, which Ctrl-C sets, or a SIGTERM, SIGHUP, SIGUSR1 or SIGXCPU. The handlers are installed with the first
     /// call; a second press then ends the process at once with status 130.
     ///
     /// # Errors

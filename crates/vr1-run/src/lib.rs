@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod charts;
+mod checksums;
 mod disk;
 mod interrupt;
 mod metrics;
@@ -14,12 +15,13 @@ mod tensorboard;
 mod yaml;
 
 pub use charts::write_plots;
+pub use checksums::verify;
 pub use interrupt::Interrupt;
 pub use metrics::{StageScores, StepMetrics, Summary, read_metrics};
 pub use plot::{Series, Stroke, plot, plot_svg};
 pub use progress::{Progress, Show};
 pub use report::report;
-pub use run::RunFolder;
+pub use run::{RunFolder, WholeCheckpoint};
 pub use run_error::RunError;
 pub use table::{Row, Unit, before_after_table, stage_table, summary_rows};
 pub use tensorboard::EventWriter;

@@ -4,13 +4,14 @@
 use std::{
     error::Error,
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
+    io::{ErrorKind, Write},
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    checksums::{seal, verify},
     disk::{encode, entries, make, remove, rename, steps_in, sync, write_aside},
     metrics::{StepMetrics, Summary, read_metrics},
     run_error::RunError,
@@ -39,6 +40,9 @@ pub struct RunFolder {
     _lock: File,
 }
 
+/// The step and folder of a checkpoint, and what is wrong with each later one.
+pub type WholeCheckpoint = (Option<(u64, PathBuf)>, Vec<RunError>);
+
 impl RunFolder {
     /// Makes a folder for a new run.
     ///
@@ -57,6 +61,12 @@ impl RunFolder {
         Ok(run)
     }
 
+    /// Whether `dir` is the folder of a run that was begun.
+    #[must_use]
+    pub fn holds_run(dir: &Path) -> bool {
+        dir.join(CONFIG).is_file()
+    }
+
     /// Takes up a run again. What a kill left aside is cleared away first.
     ///
     /// # Errors
@@ -65,7 +75,7 @@ impl RunFolder {
         if dir.is_file() {
             return Err(RunError::NotAFolder(dir.to_owned()));
         }
-        if !dir.join(CONFIG).is_file() {
+        if !Self::holds_run(dir) {
             return Err(RunError::NoRun(dir.to_owned()));
         }
         let run = Self::hold(dir)?;
@@ -145,13 +155,52 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_summary(&self, summary: &Summary) -> Result<(), RunError> {
-        let path = self.dir.join(SUMMARY);
-        let text = serde_json::to_vec_pretty(summary).map_err(encode(&path))?;
+        self.write_json(SUMMARY, summary)
+    }
+
+    /// What `summary.json` says, where the run has come to one.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is no summary.
+    pub fn summary(&self) -> Result<Option<Summary>, RunError> {
+        self.read_json(SUMMARY)
+    }
+
+    /// Writes `begun.json`: what is known of a run before its first step.
+    ///
+    /// # Errors
+    /// The value has no JSON form, or the file cannot be written.
+    pub fn write_beginning(&self, beginning: &impl Serialize) -> Result<(), RunError> {
+        self.write_json(BEGUN, beginning)
+    }
+
+    /// What `begun.json` says, where it was written.
+    ///
+    /// # Errors
+    /// The file cannot be read, or does not say what is asked.
+    pub fn beginning<T: DeserializeOwned>(&self) -> Result<Option<T>, RunError> {
+        self.read_json(BEGUN)
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
+        let path = self.dir.join(name);
+        let text = serde_json::to_vec_pretty(value).map_err(encode(&path))?;
         write_aside(&path, &text)
     }
 
-    /// Makes `checkpoints/step-N`: `write` fills a folder aside, which is brought to disk and then takes its name. A
-    /// checkpoint of the same step is replaced; should `write` fail, everything is as it was.
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RunError> {
+        let path = self.dir.join(name);
+        let text = match fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            text => text.map_err(RunError::io("read", &path))?,
+        };
+        let read = serde_json::from_slice(&text);
+        read.map(Some).map_err(|error| RunError::Broken { path, line: error.line(), reason: error.to_string() })
+    }
+
+    /// Makes `checkpoints/step-N`: `write` fills a folder aside, which gets the [`checksums`](verify) of all its files, is
+    /// brought to disk and then takes its name. A checkpoint of the same step is replaced; should `write` fail, everything is
+    /// as it was.
     ///
     /// # Errors
     /// What `write` said, or the folder cannot be made or renamed.
@@ -170,6 +219,7 @@ impl RunFolder {
             remove(&aside)?;
             return Err(RunError::Checkpoint { path, source: error.into() });
         }
+        seal(&aside)?;
         sync(&aside).map_err(RunError::io("bring to disk", &aside))?;
         if path.exists() {
             remove(&old)?;
@@ -188,12 +238,37 @@ impl RunFolder {
         steps_in(&self.dir.join(CHECKPOINTS), "")
     }
 
-    /// The checkpoint to resume from.
+    /// The latest checkpoint.
     ///
     /// # Errors
     /// The folder cannot be read.
     pub fn latest_checkpoint(&self) -> Result<Option<(u64, PathBuf)>, RunError> {
         Ok(self.checkpoints()?.pop())
+    }
+
+    /// The checkpoint to resume from: the latest that is whole, or that of the step that is asked for. Beside it, what is
+    /// wrong with each later one.
+    ///
+    /// # Errors
+    /// The folder cannot be read, there are checkpoints and none is whole, or the one asked for is absent or not whole.
+    pub fn whole_checkpoint(&self, step: Option<u64>) -> Result<WholeCheckpoint, RunError> {
+        let mut checkpoints = self.checkpoints()?;
+        if let Some(step) = step {
+            let path = self.dir.join(CHECKPOINTS).join(format!("step-{step}"));
+            checkpoints.retain(|(found, _)| *found == step);
+            if checkpoints.is_empty() {
+                return Err(RunError::Damaged { path, reason: "there is no such checkpoint".to_owned() });
+            }
+        }
+        let mut damaged = Vec::new();
+        while let Some((step, path)) = checkpoints.pop() {
+            match verify(&path) {
+                Ok(()) => return Ok((Some((step, path)), damaged)),
+                Err(error @ RunError::Damaged { .. }) => damaged.push(error),
+                Err(error) => return Err(error),
+            }
+        }
+        if damaged.is_empty() { Ok((None, damaged)) } else { Err(damaged.swap_remove(0)) }
     }
 
     /// Removes all checkpoints but the latest `keep_last` and that of step `keep_best`; the last one is never removed,
@@ -257,6 +332,7 @@ impl RunFolder {
 
 pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const METRICS: &str = "metrics.jsonl";
+const BEGUN: &str = "begun.json";
 pub(crate) const SUMMARY: &str = "summary.json";
 pub(crate) const ROLLOUTS: &str = "rollouts";
 const CHECKPOINTS: &str = "checkpoints";

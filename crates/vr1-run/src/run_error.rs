@@ -46,6 +46,14 @@ pub enum RunError {
         /// What stood in the way.
         reason: String,
     },
+    /// A file of a checkpoint is not what was written, or the checkpoint is not there.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file, or the checkpoint's folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The contents of a checkpoint could not be written; the one before it is untouched.
     #[error("checkpoint {} was not written: {source}", path.display())]
     Checkpoint {

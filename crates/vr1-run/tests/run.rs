@@ -137,8 +137,31 @@ fn a_checkpoint_that_fails_leaves_the_one_before_it() {
     assert_eq!(fs::read_to_string(path.join("w")).unwrap(), "old");
     assert_eq!(names(&folder.path().join("checkpoints")), ["step-1"]);
     run.checkpoint(1, |dir| fs::write(dir.join("v"), "new")).unwrap();
-    assert_eq!(names(&path), ["v"], "the new one replaces the old, nothing is mixed");
+    assert_eq!(names(&path), ["checksums.json", "v"], "the new one replaces the old, nothing is mixed");
     assert_eq!(names(&folder.path().join("checkpoints")), ["step-1"]);
+}
+
+#[test]
+fn a_flipped_bit_or_a_file_that_is_gone_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = started(folder.path());
+    let write = |dir: &Path| {
+        fs::create_dir(dir.join("adapter"))?;
+        fs::write(dir.join("adapter/weights"), [7; 64])?;
+        fs::write(dir.join("state"), "one")
+    };
+    let paths = [1, 2].map(|step| run.checkpoint(step, write).unwrap());
+    paths.iter().for_each(|path| vr1_run::verify(path).unwrap());
+    fs::write(paths[1].join("adapter/weights"), [&[7; 63][..], &[6]].concat()).unwrap();
+    let error = vr1_run::verify(&paths[1]).unwrap_err().to_string();
+    assert!(error.contains("step-2/adapter/weights: it is not what was written"), "{error}");
+    let (whole, damaged) = run.whole_checkpoint(None).unwrap();
+    assert_eq!((whole, damaged.len()), (Some((1, paths[0].clone())), 1));
+    assert!(run.whole_checkpoint(Some(2)).is_err() && run.whole_checkpoint(Some(3)).is_err());
+    fs::remove_file(paths[0].join("state")).unwrap();
+    let error = vr1_run::verify(&paths[0]).unwrap_err().to_string();
+    assert!(error.contains("step-1/state: ") && error.contains("it is gone"), "{error}");
+    assert!(run.whole_checkpoint(None).is_err(), "not one is whole");
 }
 
 #[test]
@@ -237,8 +260,8 @@ fn a_kill_at_any_moment_leaves_a_whole_run() {
         assert!(summary.before.len() == 200 && summary.before.values().all(|&value| value == summary.steps as f64));
         let run = RunFolder::open(&dir).unwrap();
         for (_, path) in run.checkpoints().unwrap() {
-            let files: Vec<_> = names(&path).iter().map(|name| fs::read(path.join(name)).unwrap()).collect();
-            assert_eq!(files.len(), 4);
+            vr1_run::verify(&path).unwrap();
+            let files: Vec<_> = (0..4).map(|name| fs::read(path.join(name.to_string())).unwrap()).collect();
             assert!(files.iter().flatten().all(|byte| *byte == files[0][0]), "of one writing all through");
             assert!(files.iter().all(|file| file.len() == 100_000));
             seen += 1;

@@ -72,14 +72,14 @@ impl Evaluation {
 
     /// Scores of all sets as numbers by name: `in_domain/accuracy`, `in_domain/format`, `in_domain/completion_length`…;
     /// `accuracy` alone is that of the first set by name, which is the one in domain. Beside them, what the person who
-    /// waits should know.
-    pub(crate) fn run(&self, run: &mut Run, reward: &Program, interrupt: &Interrupt) -> Result<Evaluated> {
+    /// waits should know. Nothing where it was asked to stop before the last of them: a part of a set says nothing of it.
+    pub(crate) fn run(&self, run: &mut Run, reward: &Program, interrupt: &Interrupt) -> Result<Option<Evaluated>> {
         let (mut values, mut warnings) = (BTreeMap::new(), Vec::new());
         for (number, (name, samples)) in self.sets.iter().enumerate() {
             let mut tally = Tally::new(reward, &self.config.metric, self.config.threshold)?;
             for start in (0..self.count(samples.len())).step_by(BATCH) {
                 if interrupt.requested() {
-                    return Ok((values, warnings));
+                    return Ok(None);
                 }
                 let end = (start + BATCH).min(self.count(samples.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT + number as u32, epoch: 0, index: index as u64 };
@@ -107,7 +107,7 @@ impl Evaluation {
             let mut lists = Vec::new();
             for start in (0..self.count(pairs.len())).step_by(PAIRS) {
                 if interrupt.requested() {
-                    return Ok((values, warnings));
+                    return Ok(None);
                 }
                 let end = (start + PAIRS).min(self.count(pairs.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT, epoch: 0, index: index as u64 };
@@ -118,7 +118,7 @@ impl Evaluation {
             }
             values.extend(preference_metrics(&lists).into_iter().map(|(key, value)| (format!("{name}/{key}"), value)));
         }
-        Ok((values, warnings))
+        Ok(Some((values, warnings)))
     }
 
     fn count(&self, len: usize) -> usize {

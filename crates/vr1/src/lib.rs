@@ -4,6 +4,6 @@ mod run;
 mod run_args;
 mod spinning;
 
-pub use run::run;
+pub use run::{Ended, STOPPED_EARLY, run};
 pub use run_args::{RunArgs, kind, registry};
 pub use spinning::spin_briefly;

@@ -1,7 +1,7 @@
 //! The program `vr1`: training, sampling, scoring and reports from the command line.
 //!
 //! What a machine reads goes to stdout; everything else goes to stderr, faults as `error: …` with every cause. The exit
-//! status is 0 only where the command did what it was asked.
+//! status is 0 only where the command did what it was asked, 75 where a run was stopped early and can be gone on with.
 
 mod export;
 mod generate;
@@ -45,15 +45,16 @@ enum Command {
 }
 
 impl Command {
-    fn run(self) -> Result<()> {
+    fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Train(train) => train.run(),
+            Self::Train(train) => return train.run(),
             Self::Generate(generate) => generate.run(),
             Self::Logprobs(logprobs) => logprobs.run(),
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),
             Self::Report(report) => report.run(),
-        }
+        }?;
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -62,7 +63,7 @@ fn main() -> ExitCode {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::WARN.into()).from_env_lossy();
     tracing_subscriber::fmt().with_writer(io::stderr).with_env_filter(filter).init();
     match Cli::parse().command.run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             say(format_args!("error: {}", causes(&error)));
             ExitCode::FAILURE

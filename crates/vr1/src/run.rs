@@ -1,18 +1,39 @@
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use vr1_run::{before_after_table, read_metrics, stage_table, summary_rows};
 use vr1_train::{ObjectiveConfig, Trainer};
 
-/// Runs `trainer` to its end: what to tell the person who waits, a table of scores before and after, and one of what each
-/// stage brought where there are several.
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// What to tell the person who waits: a table of scores before and after, and one of what each stage brought where there
+    /// are several.
+    pub told: String,
+    /// Whether it was stopped before its last step.
+    pub early: bool,
+}
+
+impl Ended {
+    /// 0, and [`STOPPED_EARLY`] where it was stopped before its last step.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        if self.early { ExitCode::from(STOPPED_EARLY) } else { ExitCode::SUCCESS }
+    }
+}
+
+/// The exit status of a run that was stopped before its last step and can be gone on with (`EX_TEMPFAIL` of `sysexits.h`).
+pub const STOPPED_EARLY: u8 = 75;
+
+/// Runs `trainer` to its end.
 ///
 /// With `smoke` the run must have shown that it learns: in its last stage reward rose, or the loss fell, from the first
 /// quarter to the last.
 ///
 /// # Errors
 /// If a step fails, or a smoke run shows nothing.
-pub fn run(trainer: Trainer, smoke: bool) -> Result<String> {
+pub fn run(trainer: Trainer, smoke: bool) -> Result<Ended> {
     let (recipe, folder) = (trainer.recipe(), trainer.folder().to_owned());
     let (steps, title) = (recipe.all_steps(), format!("{}, seed {}", recipe.system, recipe.seed));
     let stages = recipe.all_stages();
@@ -27,17 +48,20 @@ pub fn run(trainer: Trainer, smoke: bool) -> Result<String> {
     if !summary.stages.is_empty() {
         told += &format!("\n{}\n", stage_table(&summary));
     }
-    if summary.steps < steps {
-        told += &format!("stopped after {} of {steps} steps\n", summary.steps);
+    let early = summary.steps < steps;
+    if early {
+        let out = folder.display();
+        told +=
+            &format!("stopped after {} of {steps} steps; the same command with `--out {out}` goes on\n", summary.steps);
     }
     let page = folder.join("report.html");
     told += &format!("{} steps in {:.0} s; see {}\n", summary.steps, summary.seconds, page.display());
-    if smoke {
+    if smoke && !early {
         let (first, last) = first_and_last(&folder, metric, stages.len())?;
         ensure!(sign * (last - first) > 0.0, "{metric} did not {wanted}: {first:.3} at first, {last:.3} at last");
         told += &format!("smoke: {metric} went from {first:.3} to {last:.3}\n");
     }
-    Ok(told)
+    Ok(Ended { told, early })
 }
 
 /// Mean of a metric over the first and over the last quarter of a run's last stage, of so many.

@@ -13,7 +13,7 @@ pub struct RunArgs {
     /// Everything random follows from it; the recipe's own where it is not given.
     #[arg(long)]
     pub seed: Option<u64>,
-    /// The run's folder; a new one under `runs/` where it is not given.
+    /// The run's folder; a new one under `runs/` where it is not given. A run of the same recipe in it is gone on with.
     #[arg(long)]
     pub out: Option<PathBuf>,
     /// `cpu`, `cuda` or `cuda:N`.
@@ -31,9 +31,12 @@ pub struct RunArgs {
     /// Another value for a key of the recipe: `steps=10`, `optimizer.learning_rate=1e-4`.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Go on with the run in `--out` from its last checkpoint.
+    /// Go on with the run in `--out`, which must not be a run of another recipe; where there is none, it begins.
     #[arg(long, requires = "out")]
     pub resume: bool,
+    /// Go on from this step's checkpoint, and not from the latest that is whole.
+    #[arg(long, requires = "out", value_name = "step-N")]
+    pub from: Option<String>,
     /// A run of under a minute that fails unless reward rose, or loss fell.
     #[arg(long)]
     pub smoke: bool,
@@ -59,13 +62,13 @@ impl RunArgs {
         Ok(recipe)
     }
 
-    /// The run of the recipe in `path`: a new one, or with `--resume` the one in `--out`, taken up again.
+    /// The run of the recipe in `path`: a new one, or the one in `--out`, taken up again.
     ///
     /// # Errors
-    /// As [`recipe`](Self::recipe), [`options`](Self::options), [`Trainer::new`] and [`Trainer::resume`].
+    /// As [`recipe`](Self::recipe), [`options`](Self::options) and [`Trainer::open`].
     pub fn trainer(&self, path: &Path, name: &str) -> Result<Trainer> {
         let (recipe, options) = (self.recipe(path)?, self.options(name)?);
-        Ok(if self.resume { Trainer::resume(recipe, options)? } else { Trainer::new(recipe, options)? })
+        Ok(Trainer::open(recipe, options)?)
     }
 
     /// Where and on what the run named `name` runs.
@@ -77,7 +80,8 @@ impl RunArgs {
         let device = vr1_torch::device(&self.device)?;
         let show = if self.quiet { Show::Quiet } else { Show::Auto };
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
-        Ok(RunOptions { device, kind, show, registry: registry()?, ..RunOptions::new(out) })
+        let from = self.from.as_deref().map(step).transpose()?;
+        Ok(RunOptions { from, device, kind, show, registry: registry()?, ..RunOptions::new(out) })
     }
 }
 
@@ -119,6 +123,12 @@ pub fn registry() -> Result<Registry> {
         _ => anyhow::bail!("a judge needs both VR1_JUDGE_URL and VR1_JUDGE_MODEL"),
     }
     Ok(registry)
+}
+
+/// The step of a checkpoint named `step-N`, or `N`.
+fn step(name: &str) -> Result<u64> {
+    let number = name.strip_prefix("step-").unwrap_or(name).parse().ok();
+    number.ok_or_else(|| anyhow::anyhow!("--from: {name:?} is no checkpoint: expected `step-N`"))
 }
 
 /// The kind of number that `name` says: `f32`, `bf16` or `f16`.

@@ -1,4 +1,5 @@
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
@@ -16,10 +17,11 @@ pub(crate) struct Train {
 }
 
 impl Train {
-    pub(crate) fn run(self) -> Result<()> {
+    pub(crate) fn run(self) -> Result<ExitCode> {
         let name = self.recipe.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
         let trainer = self.run.trainer(&self.recipe, &name)?;
-        say(vr1::run(trainer, self.run.smoke)?);
-        Ok(())
+        let ended = vr1::run(trainer, self.run.smoke)?;
+        say(&ended.told);
+        Ok(ended.exit_code())
     }
 }

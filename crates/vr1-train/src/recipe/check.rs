@@ -42,6 +42,9 @@ impl Recipe {
         if let Some(lora) = &self.lora {
             lora.config().validate().map_err(|e| ("lora".to_owned(), e.to_string()))?;
         }
+        if !(self.save_every_minutes >= 0.0 && self.save_every_minutes.is_finite()) {
+            return fault("save_every_minutes", "must be 0 or more");
+        }
         let evaluates = |stage: &StageConfig| stage.evaluation.as_ref().is_some_and(|e| e.every_steps > 0);
         if self.keep_best.is_some() && !stages.iter().any(evaluates) {
             return fault("keep_best", "needs evaluations during training: `evaluation.every_steps`");

@@ -76,11 +76,14 @@ pub struct Recipe {
     pub optimizer: OptimizerConfig,
     /// Held-out samples and how they are scored.
     pub evaluation: EvaluationConfig,
-    /// Steps between checkpoints; 0 keeps the last step's alone.
+    /// Steps between checkpoints; 0 goes by the clock alone.
     #[serde(default)]
     pub save_every_steps: u64,
+    /// Minutes between checkpoints; 0 goes by steps alone.
+    #[serde(default = "ten")]
+    pub save_every_minutes: f64,
     /// How many checkpoints are kept, the latest; 0 keeps all.
-    #[serde(default)]
+    #[serde(default = "two")]
     pub keep_checkpoints: usize,
     /// The score of evaluations during training whose best step is kept beside them, such as `in_domain/accuracy`; it has
     /// a checkpoint of its own.
@@ -90,6 +93,14 @@ pub struct Recipe {
 
 fn forty_two() -> u64 {
     42
+}
+
+fn ten() -> f64 {
+    10.0
+}
+
+fn two() -> usize {
+    2
 }
 
 /// How a sample becomes a prompt.

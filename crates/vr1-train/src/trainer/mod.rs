@@ -19,11 +19,11 @@ use vr1_processor::Processor;
 use vr1_reward::Program;
 use vr1_rollout::{Engine, Version};
 use vr1_run::{
-    EventWriter, Interrupt, Progress, RunFolder, Show, StageScores, StepMetrics, Summary, report, write_plots,
+    EventWriter, Interrupt, Progress, RunError, RunFolder, Show, StageScores, StepMetrics, Summary, report, write_plots,
 };
 use vr1_vlm::{Backbone, Model};
 
-use self::saved::Origin;
+use self::saved::{Begun, Origin};
 use self::stage::{evaluation, learner, objective, setting};
 use super::evaluate::Evaluation;
 use super::grpo::Setting;
@@ -61,6 +61,12 @@ pub struct Trainer {
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
     origin: Origin,
+    /// What was measured in the last step, whose evaluation was not taken yet.
+    pending: Option<StepMetrics>,
+    /// The step of the last checkpoint, and when it was written.
+    saved: (u64, Instant),
+    /// What the run came to, where it had ended before it was opened.
+    ended: Option<Summary>,
 }
 
 impl std::fmt::Debug for Trainer {
@@ -79,15 +85,13 @@ struct Beginning {
 }
 
 impl Trainer {
-    /// A run of `recipe` on the model that it names.
+    /// A new run of `recipe` on the model that it names, in a folder that holds none.
     ///
     /// # Errors
     /// If the model, the data, the reward or the run's folder cannot be had; nothing is written before all else is.
     pub fn new(recipe: Recipe, options: RunOptions) -> Result<Self> {
-        let dir = vr1_vlm::resolve(&recipe.model)?;
-        let model = Model::load(&dir, options.device, options.kind)?;
-        let processor = Processor::from_dir(&dir)?;
-        Self::begin(recipe, model, processor, options, Origin::Recipe)
+        let (model, processor) = named(&recipe, &options)?;
+        Self::begin(recipe, model, processor, &options, Origin::Recipe, RunFolder::create)
     }
 
     /// A run of `recipe` on a model made elsewhere.
@@ -95,18 +99,28 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_model(recipe: Recipe, model: Model, processor: Processor, options: RunOptions) -> Result<Self> {
-        Self::begin(recipe, model, processor, options, Origin::Elsewhere)
+        Self::begin(recipe, model, processor, &options, Origin::Elsewhere, RunFolder::create)
     }
 
-    fn begin(recipe: Recipe, model: Model, processor: Processor, options: RunOptions, origin: Origin) -> Result<Self> {
+    /// The first step of a run is ahead, in the folder that `folder` makes or empties.
+    fn begin(
+        recipe: Recipe,
+        model: Model,
+        processor: Processor,
+        options: &RunOptions,
+        origin: Origin,
+        folder: impl FnOnce(&Path) -> Result<RunFolder, RunError>,
+    ) -> Result<Self> {
         model.fits(&processor)?;
         let model = match &recipe.lora {
             Some(lora) => model.with_adapter(Adapter::random(lora.config(), recipe.seed)?)?,
             None => model,
         };
         let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, origin };
-        Self::assemble(recipe, beginning, &options, |recipe| {
-            let folder = RunFolder::create(&options.out)?;
+        Self::assemble(recipe, beginning, options, |recipe| {
+            let folder = folder(&options.out)?;
+            folder.write_beginning(&Begun { origin, ..Begun::default() })?;
+            // From here on the folder holds a run.
             folder.write_config(recipe)?;
             Ok(folder)
         })
@@ -161,6 +175,9 @@ impl Trainer {
             begun: Instant::now(),
             earlier: 0.0,
             origin,
+            pending: None,
+            saved: (0, Instant::now()),
+            ended: None,
         })
     }
 
@@ -211,13 +228,16 @@ impl Trainer {
     }
 
     /// Scores the model on the held-out sets: `in_domain/accuracy` and so on.
+    /// Nothing where it was asked to stop before the end.
     ///
     /// # Errors
     /// If a prompt cannot be made or the engine fails.
-    pub fn evaluate(&mut self) -> Result<BTreeMap<String, f64>> {
-        let (scores, warnings) = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt)?;
-        self.warn(&warnings);
-        Ok(scores)
+    pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
+        let evaluated = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt)?;
+        Ok(evaluated.map(|(scores, warnings)| {
+            self.warn(&warnings);
+            scores
+        }))
     }
 
     fn warn(&self, warnings: &[String]) {
@@ -226,21 +246,30 @@ impl Trainer {
         }
     }
 
-    /// Evaluates, trains, evaluates again, and leaves the folder with checkpoint, summary, plots and report.
+    /// Evaluates, trains, evaluates again, and leaves the folder with checkpoint, summary, plots and report. What a run that
+    /// was taken up again had done already is not done again; one that had ended gives its summary.
     ///
     /// After Ctrl-C the step under way is finished and the folder is left whole, with a summary of the steps that were
-    /// taken.
+    /// taken and of no scores after them; opened again, it goes on.
     ///
     /// # Errors
     /// If a step fails. What was learnt before it is saved first, and the folder can be resumed.
     pub fn run(mut self) -> Result<Summary> {
-        if self.done == 0 && self.before.is_empty() {
-            self.before = self.evaluate()?;
+        if let Some(summary) = self.ended.take() {
+            return self.told(summary);
         }
-        while self.done < self.recipe.all_steps() && !self.interrupt.requested() {
-            if let Err(error) = self.step() {
+        if self.done == 0
+            && self.before.is_empty()
+            && let Some(scores) = self.evaluate()?
+        {
+            self.before = scores;
+            self.folder.write_beginning(&Begun { origin: self.origin, before: self.before.clone() })?;
+        }
+        while (self.pending.is_some() || self.done < self.recipe.all_steps()) && !self.interrupt.requested() {
+            let stepped = if self.pending.is_some() { self.conclude().map(drop) } else { self.step().map(drop) };
+            if let Err(error) = stepped {
                 self.progress.finish();
-                if self.done > 0
+                if self.done > self.saved.0
                     && let Err(also) = self.checkpoint()
                 {
                     self.warn(&[format!("what was learnt before could not be saved: {also}")]);
@@ -249,21 +278,29 @@ impl Trainer {
             }
         }
         self.progress.finish();
-        self.checkpoint()?;
-        let after = self.evaluate()?;
-        let seconds = self.seconds();
-        let mut stages = self.over;
+        if self.done > self.saved.0 {
+            self.checkpoint()?;
+        }
+        let after = self.evaluate()?.unwrap_or_default();
+        let mut stages = self.over.clone();
         if self.stages.len() > 1 {
             stages.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, after.clone()));
         }
-        let summary = Summary { before: self.before, after, stages, steps: self.done, seconds };
+        let (before, seconds) = (self.before.clone(), self.seconds());
+        let summary = Summary { before, after, stages, steps: self.done, seconds };
         self.folder.write_summary(&summary)?;
+        self.told(summary)
+    }
+
+    /// Leaves plots and report.
+    fn told(&self, summary: Summary) -> Result<Summary> {
         write_plots(self.folder.path())?;
         report(self.folder.path())?;
         Ok(summary)
     }
 
-    /// Takes one step and records it: what was measured.
+    /// Takes one step and records it: what was measured. Where it is asked to stop in the evaluation that is due, the step is
+    /// recorded once that has been taken, by [`run`](Self::run) here or in the run taken up again.
     ///
     /// # Errors
     /// If the step fails; the parameters are then as they were. If what follows a step fails, an evaluation or a checkpoint,
@@ -273,9 +310,7 @@ impl Trainer {
             self.objective.restore(state)?;
             self.resumed = None;
         }
-        let stage = &self.stages[self.stage];
-        let at = Step { done: self.done - self.before_stage, of: stage.steps };
-        let every = stage.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
+        let at = Step { done: self.done - self.before_stage, of: self.stages[self.stage].steps };
         let Stepped { metrics, rollouts, warnings } = self.run.step(self.objective.as_mut(), at)?;
         self.done += 1;
         let mut metrics = StepMetrics { step: self.done, values: metrics };
@@ -286,26 +321,40 @@ impl Trainer {
         if !rollouts.is_empty() {
             self.folder.write_rollouts(self.done, &rollouts)?;
         }
+        self.pending = Some(metrics.clone());
+        Ok(self.conclude()?.unwrap_or(metrics))
+    }
+
+    /// Evaluates after the step that was taken, where that is due, and records both. What fails here, or is broken off, is done
+    /// again by the run taken up again.
+    fn conclude(&mut self) -> Result<Option<StepMetrics>> {
+        let stage = &self.stages[self.stage];
+        let every = stage.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
         let last = self.done == self.recipe.all_steps();
-        let stage_over = !last && at.done + 1 == at.of;
+        let stage_over = !last && self.done == self.before_stage + stage.steps;
         let due = !last && (stage_over || (every > 0 && self.done.is_multiple_of(every)));
-        let scores = if due { Some(self.evaluate()) } else { None };
-        if let Some(Ok(scores)) = &scores {
-            metrics.values.extend(scores.clone());
-        }
+        let scores = if due { self.evaluate()? } else { Some(BTreeMap::new()) };
+        let (Some(scores), Some(mut metrics)) = (scores, self.pending.clone()) else { return Ok(None) };
+        metrics.values.extend(scores.clone());
         self.folder.append_metrics(&metrics)?;
         self.events.write(&metrics)?;
         self.progress.step(&metrics);
-        let scores = scores.transpose()?;
-        let improved = scores.as_ref().is_some_and(|scores| self.compare(scores));
-        if let (Some(scores), true) = (scores, stage_over) {
+        let improved = due && self.compare(&scores);
+        if stage_over {
             self.next_stage(scores)?;
         }
-        let save = self.recipe.save_every_steps;
-        if improved || (!last && save > 0 && self.done.is_multiple_of(save)) {
+        self.pending = None;
+        if improved || (!last && self.save_is_due()) {
             self.checkpoint()?;
         }
-        Ok(metrics)
+        Ok(Some(metrics))
+    }
+
+    /// Whether a checkpoint is, by steps or by the clock.
+    fn save_is_due(&self) -> bool {
+        let (steps, minutes) = (self.recipe.save_every_steps, self.recipe.save_every_minutes);
+        let late = minutes > 0.0 && self.saved.1.elapsed().as_secs_f64() >= minutes * 60.0;
+        late || (steps > 0 && self.done.is_multiple_of(steps))
     }
 
     /// Whether an evaluation is the best so far by the score that the recipe keeps.
@@ -332,11 +381,17 @@ impl Trainer {
         self.over.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, scores));
         self.run.set_learner(learner);
         (self.stage, self.before_stage) = (self.stage + 1, self.done);
-        (self.objective, self.evaluation) = (objective, evaluation);
+        (self.objective, self.evaluation, self.resumed) = (objective, evaluation, None);
         Ok(())
     }
 
     fn seconds(&self) -> f64 {
         self.earlier + self.begun.elapsed().as_secs_f64()
     }
+}
+
+/// The model that the recipe names, and its processor.
+fn named(recipe: &Recipe, options: &RunOptions) -> Result<(Model, Processor)> {
+    let dir = vr1_vlm::resolve(&recipe.model)?;
+    Ok((Model::load(&dir, options.device, options.kind)?, Processor::from_dir(&dir)?))
 }

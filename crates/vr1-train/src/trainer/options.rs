@@ -7,8 +7,10 @@ use vr1_run::Show;
 /// What a run is told beside its recipe.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// The run's folder, which holds no run yet.
+    /// The run's folder.
     pub out: PathBuf,
+    /// The step whose checkpoint a run is taken up again from; the latest that is whole where none is named.
+    pub from: Option<u64>,
     /// Where tensors live.
     pub device: Device,
     /// The parameters' kind of number; optimizer states are f32 whatever it is.
@@ -23,6 +25,6 @@ impl RunOptions {
     /// A run in `out` on the CPU in f32, with the built-in verifiers.
     pub fn new(out: impl Into<PathBuf>) -> Self {
         let (device, kind, show) = (Device::Cpu, Kind::Float, Show::Auto);
-        Self { out: out.into(), device, kind, show, registry: Registry::default() }
+        Self { out: out.into(), from: None, device, kind, show, registry: Registry::default() }
     }
 }

@@ -8,45 +8,85 @@ use vr1_rollout::Version;
 use vr1_run::{EventWriter, Progress, RunFolder};
 use vr1_vlm::{Backbone, Model};
 
-use super::saved::{ADAPTER, Origin, Progressed, REFERENCE, Reference};
-use super::{Beginning, RunOptions, Trainer};
+use super::saved::{ADAPTER, Begun, Origin, Progressed, REFERENCE, Reference};
+use super::{Beginning, RunOptions, Trainer, named};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 
 impl Trainer {
-    /// The run in `options.out` taken up again at its last checkpoint: from there on it is what it would have been,
-    /// had it not stopped.
+    /// The run of `recipe` in `options.out`, wherever it stands: a new one where there is none, else as [`resume`](Self::resume).
     ///
     /// # Errors
-    /// If the folder holds no run, no checkpoint or a broken one, or a run of another recipe; the first key that differs
-    /// is named.
+    /// As [`new`](Self::new) and [`resume`](Self::resume).
+    pub fn open(recipe: Recipe, options: RunOptions) -> Result<Self> {
+        if RunFolder::holds_run(&options.out) { Self::resume(recipe, options) } else { Self::new(recipe, options) }
+    }
+
+    /// The run in `options.out` taken up again: from there on it is what it would have been, had it not stopped. It goes on
+    /// from the checkpoint that is asked for, else from the latest that is whole; what is wrong with a later one is told. A run
+    /// that has none begins again, and one that had ended gives its summary.
+    ///
+    /// # Errors
+    /// If the folder holds no run, a broken one, or a run of another recipe; the first key that differs is named.
     pub fn resume(recipe: Recipe, options: RunOptions) -> Result<Self> {
         let mut folder = RunFolder::open(&options.out)?;
         recipe.check_same(&folder.config_path())?;
-        let nothing = |what: &str| Error::Recipe(format!("{}: {what}", options.out.display()));
-        let Some((step, dir)) = folder.latest_checkpoint()? else {
-            return Err(nothing("the run was stopped before its first checkpoint; start it again in a new folder"));
+        let begun: Begun = folder.beginning()?.unwrap_or_default();
+        let (checkpoint, damaged) = folder.whole_checkpoint(options.from)?;
+        let mut trainer = match checkpoint {
+            Some((step, dir)) => Self::go_on(recipe, &options, (step, &dir), folder)?,
+            None if begun.origin == Origin::Elsewhere => {
+                return Err(Error::Recipe(format!(
+                    "{}: the run was stopped before its first checkpoint, and began with a model that no recipe names; start it \
+                     again in a new folder",
+                    options.out.display()
+                )));
+            }
+            None => {
+                let (model, processor) = named(&recipe, &options)?;
+                let mut trainer = Self::begin(recipe, model, processor, &options, Origin::Recipe, |_| {
+                    folder.rewind(0)?;
+                    Ok(folder)
+                })?;
+                trainer.folder.write_beginning(&begun)?;
+                trainer.before = begun.before;
+                trainer
+            }
         };
-        if step >= recipe.all_steps() {
-            return Err(nothing("the run has taken all its steps"));
+        let mut told: Vec<String> =
+            damaged.iter().map(|what| format!("a later checkpoint is not whole: {what}")).collect();
+        if trainer.done > 0 && !damaged.is_empty() {
+            told.push(format!("going on from step {}", trainer.done));
         }
-        let state = Progressed::read(&dir)?;
+        trainer.warn(&told);
+        if options.from.is_none() && trainer.done == trainer.recipe.all_steps() {
+            trainer.ended = trainer.folder.summary()?.filter(|summary| summary.steps == trainer.done);
+        }
+        Ok(trainer)
+    }
+
+    fn go_on(recipe: Recipe, options: &RunOptions, at: (u64, &Path), mut folder: RunFolder) -> Result<Self> {
+        let (step, dir) = at;
+        let state = Progressed::read(dir)?;
         if state.origin == Origin::Elsewhere && recipe.lora.is_some() {
-            return Err(nothing(
-                "it began with a model that no recipe names, and its adapter alone is not the whole of it",
-            ));
+            return Err(Error::Recipe(format!(
+                "{}: it began with a model that no recipe names, and its adapter alone is not the whole of it",
+                options.out.display()
+            )));
         }
-        let model = saved(&dir, &recipe, &options)?;
+        let model = saved(dir, &recipe, options)?;
         let reference = match state.reference {
             None => None,
-            Some(Reference::Moved) => Some(saved(&dir.join(REFERENCE), &recipe, &options)?),
-            Some(Reference::Start) => Some(start(&recipe, &options)?),
+            Some(Reference::Moved) => Some(saved(&dir.join(REFERENCE), &recipe, options)?),
+            Some(Reference::Start) => Some(start(&recipe, options)?),
         };
-        let processor = Processor::from_dir(&dir)?;
+        let processor = Processor::from_dir(dir)?;
         let (stage, before_stage, origin) = (state.stage, state.before_stage, state.origin);
         let beginning = Beginning { model, processor, stage, before_stage, origin };
-        let mut trainer = Self::assemble(recipe, beginning, &options, |_| {
-            folder.rewind(step)?;
+        // The row of a step whose evaluation is to come is written with it.
+        let recorded = step - u64::from(state.pending.is_some());
+        let mut trainer = Self::assemble(recipe, beginning, options, |_| {
+            folder.rewind(recorded)?;
             Ok(folder)
         })?;
         let learner = &mut trainer.run.learner;
@@ -55,18 +95,13 @@ impl Trainer {
             (Some(reference), _) => learner.set_reference(reference),
             (None, _) => {}
         }
-        learner.restore(&dir, Version(step))?;
+        learner.restore(dir, Version(step))?;
         trainer.resumed = Some(state.objective);
-        trainer.events = EventWriter::create(trainer.folder.path(), step + 1)?;
-        trainer.progress = Progress::new(trainer.recipe.all_steps(), step, options.show);
+        trainer.events = EventWriter::create(trainer.folder.path(), recorded + 1)?;
+        trainer.progress = Progress::new(trainer.recipe.all_steps(), recorded, options.show);
         (trainer.done, trainer.before, trainer.earlier) = (step, state.before, state.seconds);
-        (trainer.over, trainer.best) = (state.over, state.best);
-        if trainer.done == trainer.before_stage + trainer.stages[trainer.stage].steps {
-            // The stage was over, and the next one could not begin.
-            let scores = trainer.evaluate()?;
-            trainer.resumed = None;
-            trainer.next_stage(scores)?;
-        }
+        (trainer.over, trainer.best, trainer.pending) = (state.over, state.best, state.pending);
+        trainer.saved.0 = step;
         Ok(trainer)
     }
 }

@@ -1,8 +1,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use vr1_run::{RunError, StageScores};
+use vr1_run::{RunError, StageScores, StepMetrics};
 use vr1_vlm::Backbone;
 
 use super::Trainer;
@@ -24,6 +25,9 @@ pub(super) struct Progressed {
     pub(super) best: Option<(u64, f64)>,
     /// Where its first model came from.
     pub(super) origin: Origin,
+    /// What was measured in a step whose evaluation was not taken yet.
+    #[serde(default)]
+    pub(super) pending: Option<StepMetrics>,
     /// What the reference is, where there is one.
     pub(super) reference: Option<Reference>,
     pub(super) objective: serde_json::Value,
@@ -38,6 +42,15 @@ pub(super) enum Origin {
     Recipe,
     /// Nowhere: it was handed in.
     Elsewhere,
+}
+
+/// What a run's folder says before there is a checkpoint.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Begun {
+    pub(super) origin: Origin,
+    /// Scores before the first step, once they are known.
+    pub(super) before: BTreeMap<String, f64>,
 }
 
 /// What a reference is.
@@ -80,11 +93,12 @@ impl Trainer {
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
-    pub fn checkpoint(&self) -> Result<PathBuf> {
+    pub fn checkpoint(&mut self) -> Result<PathBuf> {
         let path = self.folder.checkpoint(self.done, |dir| self.write(dir))?;
         if self.recipe.keep_checkpoints > 0 {
             self.folder.prune_checkpoints(self.recipe.keep_checkpoints, self.best.map(|(step, _)| step))?;
         }
+        self.saved = (self.done, Instant::now());
         Ok(path)
     }
 
@@ -110,6 +124,7 @@ impl Trainer {
             before: self.before.clone(),
             over: self.over.clone(),
             best: self.best,
+            pending: self.pending.clone(),
             origin: self.origin,
             reference: learner.reference().map(|_| kind),
             objective: self.resumed.clone().unwrap_or_else(|| self.objective.state()),

@@ -55,10 +55,11 @@ fn engine(run: &Trainer, right: &'static [usize]) -> Box<dyn vr1_rollout::Engine
 const RIGHT: [usize; 7] = [4, 1, 3, 2, 1, 0, 4];
 
 #[test]
-fn all_checkpoints_are_kept_unless_it_is_said_how_many() {
+fn the_latest_two_are_kept_unless_it_is_said_how_many() {
     let dir = folder();
-    assert_eq!(run(dir.path(), &RIGHT, &[]), [1, 2, 3, 4, 5, 6]);
-    assert_eq!(run(dir.path(), &RIGHT, &["save_every_steps=2"]), [2, 4, 6]);
+    assert_eq!(run(dir.path(), &RIGHT, &[]), [5, 6]);
+    assert_eq!(run(dir.path(), &RIGHT, &["keep_checkpoints=0"]), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(run(dir.path(), &RIGHT, &["save_every_steps=2"]), [4, 6]);
     assert_eq!(run(dir.path(), &RIGHT, &["save_every_steps=0"]), [6]);
 }
 

@@ -52,7 +52,7 @@ fn an_evaluation_holds_no_more_samples_than_a_batch() {
     let mut run = trainer(&recipe, &dir.path().join("run"));
     let counted = Arc::new(Counted { given: Mutex::default(), most: AtomicUsize::new(0) });
     run.set_held_out("counted", counted.clone());
-    let scores = run.evaluate().unwrap();
+    let scores = run.evaluate().unwrap().unwrap();
     assert!(scores.contains_key("counted/completion_length") && scores.contains_key("held_out/completion_length"));
     let most = counted.most.load(Ordering::SeqCst);
     assert!((2..=64).contains(&most), "{most} of 150 at once");
@@ -67,7 +67,7 @@ fn a_set_of_ones_own_is_evaluated_in_every_stage() {
     let mut run = trainer(&recipe, &dir.path().join("run"));
     run.set_held_out("counted", Arc::new(Counted { given: Mutex::default(), most: AtomicUsize::new(0) }));
     steps(&mut run, 2);
-    assert!(run.evaluate().unwrap().contains_key("counted/accuracy"));
+    assert!(run.evaluate().unwrap().unwrap().contains_key("counted/accuracy"));
 }
 
 /// Scores of `count` held-out samples whose judge fails where it is told to.
@@ -81,7 +81,7 @@ fn scores(count: usize, fails: impl Fn(&str) -> bool + Send + Sync + 'static) ->
     let program = "reward={ terms: { accuracy: judge(solution), size: tokens }, total: accuracy + size }";
     let recipe = read(dir.path(), SFT, &[program, &format!("evaluation.samples={count}")]).unwrap();
     let options = RunOptions { registry, ..options(&dir.path().join("run")) };
-    Trainer::new(recipe, options).unwrap().evaluate().unwrap()
+    Trainer::new(recipe, options).unwrap().evaluate().unwrap().unwrap()
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn as_many_samples_are_used_as_asked_for_and_0_is_all() {
             Some("red".to_owned())
         });
         run.set_engine(Box::new(engine)).unwrap();
-        run.evaluate().unwrap();
+        run.evaluate().unwrap().unwrap();
         asked.load(Ordering::SeqCst)
     };
     assert_eq!([all(0), all(1), all(3), all(100)], [4, 1, 3, 4]);
@@ -135,7 +135,7 @@ fn held_out_pairs_say_how_often_the_better_answer_is_the_likelier() {
         SFT,
         &["evaluation.samples=0", "evaluation.preferences={ better: { kind: rows, path: pairs.jsonl } }"],
     );
-    let scores = trainer(&recipe.unwrap(), &dir.path().join("run")).evaluate().unwrap();
+    let scores = trainer(&recipe.unwrap(), &dir.path().join("run")).evaluate().unwrap().unwrap();
     assert_eq!(scores["better/preference_accuracy"], 0.75, "{scores:?}");
     assert!(scores["better/preference_margin"] > 0.0);
 }

@@ -167,7 +167,7 @@ fn samples() {
     steps(&mut run, 1);
     let text = std::fs::read_to_string(out.join("rollouts/step-1.jsonl")).unwrap();
     assert!(text.lines().all(|line| line.starts_with("{\"sample\":\"sum ")), "{text}");
-    assert!(run.evaluate().unwrap().contains_key("sums/accuracy"));
+    assert!(run.evaluate().unwrap().unwrap().contains_key("sums/accuracy"));
 }
 
 #[test]
@@ -217,8 +217,8 @@ fn an_engine_gets_new_weights_when_it_is_asked_and_not_before() {
     assert_eq!(loads.get(), 1);
     steps(&mut run, 3);
     assert_eq!(loads.get(), 3, "the first has them already");
-    run.evaluate().unwrap();
-    run.evaluate().unwrap();
+    run.evaluate().unwrap().unwrap();
+    run.evaluate().unwrap().unwrap();
     assert_eq!(loads.get(), 4);
     run.set_objective(Box::new(Parrot::new("Polly.")));
     assert_eq!(loads.get(), 4);

@@ -1,0 +1,174 @@
+//! The edges of a run, with real processes: wherever a kill or a signal finds it, the same command goes on.
+
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use super::*;
+
+const RECIPE: &str = "\
+system: edges
+model: nowhere
+steps: 3
+save_every_steps: 1
+keep_checkpoints: 0
+prompt: { layout: raw, text: '{{ question }}' }
+reward: { terms: { accuracy: 'length(completion) / 100' }, total: accuracy }
+optimizer: { learning_rate: 1.0e-3 }
+evaluation:
+  samples: 128
+  max_completion_tokens: 2
+  every_steps: 2
+  sets: { in_domain: { kind: scenes, task: spatial, split: in_domain } }
+objective:
+  kind: grpo
+  train: { kind: scenes, task: spatial, split: train }
+  prompts_per_step: 2
+  group_size: 2
+  sampling: { temperature: 1.0, max_completion_tokens: 4 }
+";
+
+/// A folder with the recipe.
+struct Ground(tempfile::TempDir);
+
+impl Ground {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("recipe.yaml"), RECIPE).unwrap();
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, out: &str, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_vr1"));
+        command.arg("train").arg(self.path("recipe.yaml")).args(["--model", TINY, "--quiet", "--out"]);
+        command.arg(self.path(out)).args(more).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+    }
+
+    /// The exit status and what was said.
+    fn train(&self, out: &str, more: &[&str]) -> (Option<i32>, String) {
+        let output = self.command(out, more).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    /// What a run came to, but for its times: rows, scores and the last weights.
+    fn outcome(&self, out: &str) -> (Vec<Value>, Value, Vec<u8>) {
+        let rows = fs::read_to_string(self.path(out).join("metrics.jsonl")).unwrap();
+        let timeless = |line: &str| {
+            let mut row: Value = serde_json::from_str(line).unwrap();
+            row.as_object_mut().unwrap().retain(|name, _| !name.contains("second"));
+            row
+        };
+        let summary = fs::read(self.path(out).join("summary.json")).unwrap();
+        let mut summary: Value = serde_json::from_slice(&summary).unwrap();
+        summary.as_object_mut().unwrap().remove("seconds");
+        let weights = fs::read(self.path(out).join("checkpoints/step-3/model.safetensors")).unwrap();
+        (rows.lines().map(timeless).collect(), summary, weights)
+    }
+}
+
+/// Where a run is found, the signal that finds it there, and how that place is known.
+type Found<'a> = (&'a str, &'a str, &'a dyn Fn(&str) -> bool);
+
+/// Waits until `reached`, and sends the signal if the run is under way still.
+fn signal(run: &mut Child, name: &str, reached: impl Fn() -> bool) {
+    while !reached() && run.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(5));
+    }
+    let _ = Command::new("kill").args([name, &run.id().to_string()]).stderr(Stdio::null()).status();
+}
+
+#[test]
+fn a_run_that_is_killed_anywhere_is_gone_on_with_by_the_same_command() {
+    let ground = Ground::new();
+    assert_eq!(ground.train("whole", &[]).0, Some(0));
+    let whole = ground.outcome("whole");
+    let exists = |out: &str, name: &str| ground.path(out).join(name).exists();
+    let places: [Found<'_>; 6] = [
+        ("before the folder", "-KILL", &|_| true),
+        ("in the first evaluation", "-KILL", &|out| exists(out, "config.yaml")),
+        ("after the first checkpoint", "-KILL", &|out| exists(out, "checkpoints/step-1")),
+        ("in the last evaluation", "-KILL", &|out| exists(out, "checkpoints/step-3")),
+        ("before plots and report", "-KILL", &|out| exists(out, "summary.json")),
+        ("in an evaluation on the way", "-TERM", &|out| exists(out, "rollouts/step-2.jsonl")),
+    ];
+    for (number, (place, name, reached)) in places.into_iter().enumerate() {
+        let out = format!("run-{number}");
+        let mut run = ground.command(&out, &[]).spawn().unwrap();
+        signal(&mut run, name, || reached(&out));
+        let ended = run.wait().unwrap();
+        assert!(ended.code().is_none_or(|code| code == 75 || code == 0), "{place}: {ended}");
+        let more: &[&str] = if number % 2 == 0 { &[] } else { &["--resume"] };
+        let (code, said) = ground.train(&out, more);
+        assert_eq!(code, Some(0), "{place}: {said}");
+        assert!(ground.outcome(&out) == whole, "{place}: the run that went on came to something else");
+        assert!(exists(&out, "report.html"), "{place}");
+    }
+}
+
+#[test]
+fn a_finished_run_is_told_and_not_done_again() {
+    let ground = Ground::new();
+    let (code, first) = ground.train("run", &[]);
+    assert_eq!(code, Some(0), "{first}");
+    let changed = || fs::metadata(ground.path("run").join("summary.json")).unwrap().modified().unwrap();
+    let (written, plots) = (changed(), ground.path("run").join("plots"));
+    fs::remove_dir_all(&plots).unwrap();
+    let (code, again) = ground.train("run", &[]);
+    assert_eq!((code, again), (Some(0), first));
+    assert_eq!(changed(), written);
+    assert!(plots.is_dir(), "what is missing is made");
+}
+
+#[test]
+fn a_run_that_is_asked_to_stop_says_so_and_how_to_go_on() {
+    let ground = Ground::new();
+    for name in ["-INT", "-HUP", "-USR1", "-XCPU"] {
+        let out = &name[1..];
+        let mut run = ground.command(out, &[]).spawn().unwrap();
+        signal(&mut run, name, || ground.path(out).join("config.yaml").exists());
+        let output = run.wait_with_output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(75), "{name}: {said}");
+        assert!(said.contains("of 3 steps; the same command with `--out"), "{name}: {said}");
+    }
+}
+
+#[test]
+fn a_checkpoint_that_was_damaged_is_named_and_the_one_before_it_taken() {
+    let ground = Ground::new();
+    assert_eq!(ground.train("run", &[]).0, Some(0));
+    let whole = ground.outcome("run");
+    let weights = ground.path("run").join("checkpoints/step-3/model.safetensors");
+    let mut bytes = fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&weights, &bytes).unwrap();
+
+    let (code, said) = ground.train("run", &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let (code, said) = ground.train("run", &["--from", "step-9"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("step-9: there is no such checkpoint"), "{said}");
+    assert!(ground.outcome("run") == whole, "the step is taken again");
+
+    fs::write(&weights, &bytes).unwrap();
+    let (code, said) = ground.train("run", &["--from", "step-3"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("model.safetensors: it is not what was written"), "{said}");
+    let loud = |more: &[&str]| {
+        let recipe = ground.path("recipe.yaml");
+        let out = ground.path("run");
+        let arguments = ["train", recipe.to_str().unwrap(), "--model", TINY, "--out", out.to_str().unwrap()];
+        String::from_utf8(vr1(&[&arguments[..], more].concat()).stderr).unwrap()
+    };
+    let said = loud(&[]);
+    assert!(said.contains("checkpoints/step-3/model.safetensors: it is not what was written"), "{said}");
+    assert!(said.contains("going on from step 2"), "{said}");
+    loud(&["--from", "step-1"]);
+    assert!(ground.outcome("run") == whole);
+}
