@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use crate::{Error, Result};
+use crate::listing::{self, is_listing};
+use crate::{Error, Result, Take};
 
 /// How a file holds rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,58 +13,76 @@ pub(crate) enum Kind {
     Text,
 }
 
+/// A file of rows, and how many of them are taken.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) path: PathBuf,
+    pub(crate) kind: Kind,
+    pub(crate) take: Take,
+}
+
 /// Words in the names of files that say which split of a data set they hold.
 const SPLITS: [&str; 8] = ["train", "training", "test", "testing", "validation", "valid", "val", "dev"];
 
 /// What says something of a data set and holds none of its rows.
 const ABOUT: [&str; 4] = ["dataset_infos.json", "dataset_info.json", "dataset_dict.json", "state.json"];
 
-/// The files of rows at a path: itself, or those in a folder, in the order of their names.
+/// The files of rows at a path: itself, those that it lists, or those in a folder, in the order of their names.
 ///
 /// # Errors
-/// When there are none, `files` is not given and they are of several splits, or a part of a numbered series is missing.
-pub(crate) fn find(path: &Path, files: Option<&str>) -> Result<Vec<(PathBuf, Kind)>> {
-    let fault = |reason: String| Err(Error::Rows { faults: vec![format!("{}: {reason}", path.display())] });
-    if !path.is_dir() {
-        return match files {
-            Some(files) if path.exists() => fault(format!("a file; files: {files:?} are looked for in a folder")),
-            _ => Ok(vec![(path.to_owned(), kind(path).unwrap_or(Kind::Text))]),
-        };
+/// As [`choose`] says, and when the folder cannot be read.
+pub(crate) fn find(path: &Path, files: Option<&str>) -> Result<Vec<Found>> {
+    let fault = |reason: String| Error::Rows { faults: vec![format!("{}: {reason}", path.display())] };
+    let found = |path: PathBuf, take| Found { kind: kind(&path).unwrap_or(Kind::Text), path, take };
+    if path.is_dir() {
+        let mut names = vec![];
+        walk(path, "", &mut names)?;
+        let chosen = choose(&names, files).map_err(fault)?;
+        return Ok(chosen.into_iter().map(|name| found(path.join(name), Take::All)).collect());
     }
-    let mut names = vec![];
-    walk(path, "", &mut names)?;
-    let holds = |name: &&String| kind(Path::new(name)).is_some() && !ABOUT.iter().any(|about| name.ends_with(about));
-    let chosen: Vec<String> = match files {
-        Some(pattern) => names.iter().filter(|name| matches(pattern, name)).filter(holds).cloned().collect(),
+    match files {
+        Some(files) if path.exists() => Err(fault(format!("a file; files: {files:?} are looked for in a folder"))),
+        _ if is_listing(path) => Ok(listing::read(path)?.into_iter().map(|(path, take)| found(path, take)).collect()),
+        _ => Ok(vec![found(path.to_owned(), Take::All)]),
+    }
+}
+
+/// Which of the files of a folder, by their names, hold the rows.
+///
+/// # Errors
+/// When none do, `files` is not given and they are of several splits, or a part of a numbered series is missing.
+pub(crate) fn choose<'a>(names: &'a [String], files: Option<&str>) -> Result<Vec<&'a str>, String> {
+    let holds = |name: &&str| kind(Path::new(name)).is_some() && !ABOUT.iter().any(|about| name.ends_with(about));
+    let holding = || names.iter().map(String::as_str).filter(holds);
+    let chosen: Vec<&str> = match files {
+        Some(pattern) => holding().filter(|name| matches(pattern, name)).collect(),
         None => {
             // A folder of parquet has its card and its settings as JSON beside it.
-            let of = |end: &str| names.iter().filter(holds).filter(|name| name.ends_with(end)).cloned().collect();
-            [".parquet", ".jsonl", ".json"].into_iter().map(of).find(|names: &Vec<_>| !names.is_empty())
+            let of = |end: &str| holding().filter(|name| name.ends_with(end)).collect();
+            [".parquet", ".jsonl", ".json"].into_iter().map(of).find(|n: &Vec<_>| !n.is_empty()).unwrap_or_default()
         }
-        .unwrap_or_default(),
     };
     if chosen.is_empty() {
         let arrow = names.iter().find(|name| name.ends_with(".arrow"));
-        return fault(match (files, arrow) {
-            (Some(files), _) => format!("no file of rows that is named {files:?}; it has {}", some(&names)),
+        return Err(match (files, arrow) {
+            (Some(files), _) => format!("no file of rows that is named {files:?}; it has {}", some(names)),
             (None, Some(arrow)) => format!("{arrow}: written by save_to_disk; write the set with to_parquet instead"),
-            (None, None) => format!("no .parquet, .jsonl or .json in this folder; it has {}", some(&names)),
+            (None, None) => format!("no .parquet, .jsonl or .json in this folder; it has {}", some(names)),
         });
     }
     let splits: BTreeSet<&str> = chosen.iter().filter_map(|name| split(name)).collect();
     if files.is_none() && splits.len() > 1 {
         let splits: Vec<_> = splits.into_iter().collect();
-        return fault(format!("files of several splits ({}); say which by `files`", splits.join(", ")));
+        return Err(format!("files of several splits ({}); say which by `files`", splits.join(", ")));
     }
-    if let Some(missing) = missing(&chosen) {
-        return fault(format!("{missing} is missing"));
+    match missing(&chosen) {
+        Some(missing) => Err(format!("{missing} is missing")),
+        None => Ok(chosen),
     }
-    let kind = |name: &str| kind(Path::new(name)).unwrap_or(Kind::Text);
-    Ok(chosen.iter().map(|name| (path.join(name), kind(name))).collect())
 }
 
 /// The files below a folder, by their names from there on, in order; what begins with a dot is none.
-fn walk(folder: &Path, before: &str, into: &mut Vec<String>) -> Result<()> {
+pub(crate) fn walk(folder: &Path, before: &str, into: &mut Vec<String>) -> Result<()> {
     let io = |e| Error::io(folder, e);
     let mut entries = std::fs::read_dir(folder).map_err(io)?.collect::<std::io::Result<Vec<_>>>().map_err(io)?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
@@ -111,7 +130,7 @@ fn split(name: &str) -> Option<&'static str> {
 }
 
 /// The first part that a numbered series, `NAME-00001-of-00005.ENDING`, lacks.
-fn missing(names: &[String]) -> Option<String> {
+fn missing(names: &[&str]) -> Option<String> {
     let mut series: BTreeMap<(&str, &str, &str), BTreeSet<usize>> = BTreeMap::new();
     for name in names {
         let Some((head, rest)) = name.split_once("-of-") else { continue };

@@ -16,8 +16,11 @@ mod files;
 mod filter;
 mod folder;
 mod gif;
+#[cfg(feature = "hub")]
+mod hub;
 mod jpeg;
 mod judged;
+mod listing;
 mod local;
 mod mixture;
 #[cfg(feature = "parquet")]
@@ -46,6 +49,8 @@ pub use dataset::Dataset;
 pub use easy_vqa::{EasyVqa, EasyVqaSplit};
 pub use error::{Error, Result};
 pub use filter::Filter;
+#[cfg(feature = "hub")]
+pub use hub::{Hub, Network, Repository};
 pub use judged::{Judged, JudgedSet};
 pub use mixture::{Mixture, Part};
 pub use picture::{MAX_PIXELS, Picture};

@@ -18,8 +18,9 @@ pub struct RowSet<T> {
 impl<T> RowSet<T> {
     /// Finds the rows and checks the first of them.
     pub(crate) fn checked(source: &RowSource, parse: fn(Row, &Path) -> Result<T, String>) -> Result<Self> {
-        let images = source.folder(&source.path);
-        let rows = Rows::open(source, |row| parse(row, &images).map(drop))?;
+        let found = source.resolved()?;
+        let images = found.folder();
+        let rows = Rows::open(&found, source.name(), |row| parse(row, &images).map(drop))?;
         Ok(Self { rows, images, parse })
     }
 

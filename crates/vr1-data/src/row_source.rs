@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Columns, Filter, Portion, Take};
+use crate::{Columns, Filter, Portion, Result, Take};
 
 /// Rows: where they are, what their columns are called, and which of them are taken.
 ///
@@ -22,7 +22,7 @@ use crate::{Columns, Filter, Portion, Take};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowSource {
-    /// A file of rows, or a folder of such.
+    /// A file of rows, a folder of such, a YAML file that lists some as VLM-R1's do, or a Hub id, `OWNER/NAME` or `OWNER/NAME@REVISION`.
     pub path: PathBuf,
     /// Which files of a folder: a name below it in which `*` stands for anything but `/`, as in `train-*.parquet` or
     /// `*/*.jsonl`. Without it, all that hold rows, in its own folders too.
@@ -56,9 +56,52 @@ impl RowSource {
         Self { path: path.into(), ..Self::default() }
     }
 
-    /// What paths of media are relative to, the rows being found at `path`.
-    pub(crate) fn folder(&self, path: &Path) -> PathBuf {
+    /// The source with its path on this machine: where there is none like it, and it may be a Hub id, its snapshot in the
+    /// cache, whose files of rows are fetched if they are not there.
+    ///
+    /// # Errors
+    /// When the data set cannot be had.
+    #[cfg(feature = "hub")]
+    pub fn resolve_from(&self, hub: &crate::Hub) -> Result<Self> {
+        use crate::folder::{choose, walk};
+        let Some(id) = self.path.to_str().filter(|_| !self.path.exists()) else { return Ok(self.clone()) };
+        // A file that is not there is one that is missing, and no data set.
+        if self.path.extension().is_some_and(|end| ["parquet", "jsonl", "json"].iter().any(|known| end == *known)) {
+            return Ok(self.clone());
+        }
+        let chosen = |names: Vec<String>| -> Result<Vec<String>, String> {
+            Ok(choose(&names, self.files.as_deref())?.into_iter().map(str::to_owned).collect())
+        };
+        let lacks = |snapshot: &Path| {
+            let mut names = vec![];
+            match walk(snapshot, "", &mut names).map_err(|e| e.to_string()).and_then(|()| chosen(names)) {
+                Ok(_) => vec![],
+                Err(reason) => vec![format!("its rows: {reason}")],
+            }
+        };
+        let wanted = |files: &std::collections::BTreeSet<String>| chosen(files.iter().cloned().collect());
+        let snapshot = hub.snapshot(crate::Repository::Dataset, id, wanted, lacks)?;
+        Ok(Self { path: snapshot.unwrap_or_else(|| self.path.clone()), ..self.clone() })
+    }
+
+    /// The name of the file, without its ending, or of the folder.
+    pub(crate) fn name(&self) -> String {
+        let name = if self.path.is_file() { self.path.file_stem() } else { self.path.file_name() };
+        name.map_or_else(String::new, |name| name.to_string_lossy().into_owned())
+    }
+
+    /// What paths of media are relative to.
+    pub(crate) fn folder(&self) -> PathBuf {
+        let path = &self.path;
         let own = || if path.is_dir() { path.to_owned() } else { path.parent().unwrap_or(Path::new(".")).to_owned() };
         self.images.clone().unwrap_or_else(own)
+    }
+
+    /// As the environment has the Hub.
+    pub(crate) fn resolved(&self) -> Result<Self> {
+        #[cfg(feature = "hub")]
+        return self.resolve_from(&crate::Hub::from_env());
+        #[cfg(not(feature = "hub"))]
+        Ok(self.clone())
     }
 }

@@ -1,6 +1,6 @@
 //! The rows of one file or of several, each read when it is asked for.
 
-use crate::folder::{self, Kind};
+use crate::folder::{self, Found, Kind};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
 use crate::survey::Survey;
@@ -49,11 +49,15 @@ impl Rows {
     /// # Errors
     /// When a file is missing or cannot be read, or there are no rows; rows that are no objects, and what `check` says of
     /// them, are listed together.
-    pub(crate) fn open(source: &RowSource, mut check: impl FnMut(Row) -> Result<(), String>) -> Result<Self> {
+    pub(crate) fn open(
+        source: &RowSource,
+        name: String,
+        mut check: impl FnMut(Row) -> Result<(), String>,
+    ) -> Result<Self> {
         let found = folder::find(&source.path, source.files.as_deref())?;
         let mut survey = Survey::new(source, &mut check)?;
         let (mut files, mut starts, mut total) = (vec![], vec![], 0);
-        for (path, kind) in found {
+        for Found { path, kind, take } in found {
             let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
             let table = match kind {
                 Kind::Text => Table::Text(TextRows::open(&path, name, &mut survey)?),
@@ -65,13 +69,13 @@ impl Rows {
                     return Err(Error::Rows { faults: vec![format!("{}: {reason}", path.display())] });
                 }
             };
+            survey.take(take);
             starts.push(total);
             total += table.len();
             files.push(table);
         }
         let kept = survey.into_kept(source)?;
         let len = kept.len();
-        let name = source.path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
         let kept = (len < total).then_some(kept);
         Ok(Self { name, files, starts, kept, columns: source.columns.clone(), len })
     }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::faults::{Faults, cut, keys};
 use crate::filter::Sieve;
 use crate::rows::Row;
-use crate::{Columns, Error, Portion, Result, RowSource};
+use crate::{Columns, Error, Portion, Result, RowSource, Take};
 
 /// How many bytes of rows are read and checked when they are opened; those behind are checked when they are asked for.
 pub(crate) const CHECKED_BYTES: u64 = 256 << 20;
@@ -19,6 +19,8 @@ pub(crate) struct Survey<'a> {
     budget: u64,
     /// Which of all rows are kept.
     kept: Vec<u32>,
+    /// How many were kept before this file.
+    before: usize,
     seen: usize,
     pub(crate) faults: Faults,
 }
@@ -46,7 +48,7 @@ impl<'a> Survey<'a> {
         let columns = columns.into_iter().map(|column| (column, false)).collect();
         let choice = Choice { filters, split, columns, some_keys: None };
         let (columns, faults) = (&source.columns, Faults::default());
-        Ok(Self { choice, columns, check, budget: CHECKED_BYTES, kept: vec![], seen: 0, faults })
+        Ok(Self { choice, columns, check, budget: CHECKED_BYTES, kept: vec![], before: 0, seen: 0, faults })
     }
 
     /// Whether the next row is to be read.
@@ -115,6 +117,14 @@ impl<'a> Survey<'a> {
     fn number(&mut self) -> Result<u32, String> {
         self.seen += 1;
         u32::try_from(self.seen - 1).map_err(|_| "more than 4,294,967,296 rows in one set".to_owned())
+    }
+
+    /// Leaves of the file that was gone through last what is taken of it.
+    pub(crate) fn take(&mut self, take: Take) {
+        let mut last = self.kept.split_off(self.before);
+        take.of(&mut last);
+        self.kept.append(&mut last);
+        self.before = self.kept.len();
     }
 
     /// The rows that are kept, by number.
