@@ -5,7 +5,6 @@ use serde_json::Value;
 use crate::asked::{self, has};
 use crate::faults::{keys, shortened};
 use crate::files::Root;
-use crate::shown;
 use crate::spoken::{Piece, Spoken, messages, present, spaced, turns};
 use crate::{Fields, Speaker};
 
@@ -65,7 +64,10 @@ impl Answered {
                 return Err(format!("{}: said by the {who}, should be by the {should}", turn.at));
             }
         }
-        shown::check(&asked)?;
+        let shows = |turn: &&Spoken| turn.pieces.iter().any(|piece| !matches!(piece, Piece::Words(_)));
+        if let Some(turn) = asked.iter().filter(|turn| turn.speaker != Speaker::User).find(shows) {
+            return Err(format!("{}: only the user shows images and videos", turn.at));
+        }
         let (solution, response) = solved(&at, &answer)?;
         let said = asked.iter().filter(|turn| turn.speaker == Speaker::Assistant);
         let mut answers: Vec<String> = said.map(words).collect();

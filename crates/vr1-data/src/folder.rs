@@ -94,9 +94,10 @@ pub(crate) fn walk(folder: &Path, before: &str, into: &mut Vec<String>) -> Resul
         }
         let name = format!("{before}{name}");
         // A link to a folder may lead round in a circle; a link to a file is what a cache of the Hub is made of.
-        if entry.file_type().map_err(io)?.is_dir() {
+        let kind = entry.file_type().map_err(io)?;
+        if kind.is_dir() {
             walk(&path, &format!("{name}/"), into)?;
-        } else if path.is_file() {
+        } else if kind.is_file() || path.is_file() {
             into.push(name);
         }
     }

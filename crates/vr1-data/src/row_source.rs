@@ -66,7 +66,11 @@ impl RowSource {
         use crate::folder::{choose, walk};
         let Some(id) = self.path.to_str().filter(|_| !self.path.exists()) else { return Ok(self.clone()) };
         // A file that is not there is one that is missing, and no data set.
-        if self.path.extension().is_some_and(|end| ["parquet", "jsonl", "json"].iter().any(|known| end == *known)) {
+        if self
+            .path
+            .extension()
+            .is_some_and(|end| ["parquet", "jsonl", "json", "yaml", "yml"].iter().any(|known| end == *known))
+        {
             return Ok(self.clone());
         }
         let chosen = |names: Vec<String>| -> Result<Vec<String>, String> {

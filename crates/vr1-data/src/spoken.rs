@@ -50,7 +50,10 @@ pub(crate) fn turns(key: &str, value: Value, speaker: Speaker, root: Root<'_>) -
 
 /// A list of messages.
 pub(crate) fn messages(key: &str, value: Value, root: Root<'_>) -> Result<Vec<Spoken>, String> {
-    let Value::Array(list) = listed(value) else { return Err(format!("{key}: no list of messages")) };
+    let list = match listed(value) {
+        Value::Array(list) => list,
+        other => return Err(format!("{key}: {} is no list of messages", shortened(&other))),
+    };
     if list.is_empty() {
         return Err(format!("{key}: an empty list"));
     }
@@ -66,18 +69,18 @@ fn message(at: String, mut fields: Fields, root: Root<'_>) -> Result<Spoken, Str
     let (who, what) = if openai { ("role", "content") } else { ("from", "value") };
     let missing =
         |what: &str, fields: &Fields| format!("{at}.{what}: missing; the message has the keys {}", keys(fields));
-    let role = present(&mut fields, who).ok_or_else(|| missing(who, &fields))?;
-    let speaker = Speaker::deserialize(&role)
-        .map_err(|_| format!("{at}.{who}: {}, should be system, user (human) or assistant (gpt)", shortened(&role)))?;
+    let role = fields.get(who).filter(|role| !role.is_null()).ok_or_else(|| missing(who, &fields))?;
+    let speaker = Speaker::deserialize(role)
+        .map_err(|_| format!("{at}.{who}: {}, should be system, user (human) or assistant (gpt)", shortened(role)))?;
     if present(&mut fields, "tool_calls").is_some() {
         return Err(format!("{at}.tool_calls: calls of tools are not read"));
     }
-    let content = fields.shift_remove(what).ok_or_else(|| missing(what, &fields))?;
+    let Some(content) = fields.shift_remove(what) else { return Err(missing(what, &fields)) };
     let mut stray = stray(&format!("{at}."), &fields);
     let pieces = match content {
         Value::String(text) => pieces(speaker, text),
         Value::Number(number) if speaker == Speaker::Assistant => pieces(speaker, number.to_string()),
-        Value::Array(list) if speaker == Speaker::Assistant && !list.iter().all(is_part) => {
+        Value::Array(list) if speaker == Speaker::Assistant && (list.is_empty() || !list.iter().all(is_part)) => {
             pieces(speaker, spaced(&Value::Array(list)))
         }
         Value::Array(parts) => {
