@@ -56,10 +56,17 @@ impl ParquetRows {
         let options = options.with_offset_index_policy(PageIndexPolicy::Optional);
         let metadata = guarded(|| ArrowReaderMetadata::load(&file, options));
         let metadata = metadata.map_err(|reason| unreadable(&format!("not a readable parquet file: {reason}")))?;
-        let (mut starts, mut rows) = (vec![], 0);
+        let many = || unreadable("more than 4,294,967,295 rows");
+        let (mut starts, mut rows) = (vec![], 0u32);
         for group in metadata.metadata().row_groups() {
-            starts.push(rows);
-            rows += usize::try_from(group.num_rows()).map_err(|_| unreadable("a row group of less than no rows"))?;
+            starts.push(rows as usize);
+            if group.num_rows() < 0 || group.columns().iter().any(|column| column.num_values() < group.num_rows()) {
+                return Err(unreadable(&format!("damaged: row group {} has fewer values than rows", starts.len() - 1)));
+            }
+            rows = u32::try_from(group.num_rows())
+                .ok()
+                .and_then(|count| u32::checked_add(count, rows))
+                .ok_or_else(many)?;
         }
         let schema = metadata.schema();
         let mut unread = vec![];
@@ -80,7 +87,7 @@ impl ParquetRows {
             let column = cut(column, 60);
             return Err(unreadable(&format!("filters, split: there is no column {column:?}; there are {has}")));
         }
-        let table = Self { path: path.to_owned(), name, metadata, starts, rows, unread };
+        let table = Self { path: path.to_owned(), name, metadata, starts, rows: rows as usize, unread };
         table.survey(survey)?;
         Ok(table)
     }
@@ -110,20 +117,22 @@ impl ParquetRows {
         for (group, &start) in self.starts.iter().enumerate() {
             let rows = self.metadata.metadata().row_group(group);
             let (count, bytes) = (rows.num_rows() as usize, rows.total_byte_size().max(0) as u64);
-            let mut kept = Vec::with_capacity(count);
+            let (mut kept, mut faults) = (vec![], vec![]);
             if chosen_by.is_empty() {
-                (start..start + count).for_each(|index| kept.push(survey.unread(&self.name, index)));
+                for index in start..start + count {
+                    let kept_one = survey.unread(&self.name, index);
+                    kept.push(kept_one.map_err(|reason| Error::Rows { faults: vec![self.fault(index, &reason)] })?);
+                }
             } else {
                 self.scan(group, 0, count, Some(&chosen_by), &mut |index, row| {
-                    kept.push(row.and_then(|row| survey.choose(&self.name, index, &row)));
+                    let chosen = row.and_then(|row| survey.choose(&self.name, index, &row));
+                    kept.push(chosen.unwrap_or_else(|reason| {
+                        faults.push((index, reason));
+                        false
+                    }));
                     Ok(())
                 })?;
             }
-            let mut faults = vec![];
-            for (index, kept) in (start..).zip(&kept) {
-                faults.extend(kept.as_ref().err().map(|reason| (index, reason.clone())));
-            }
-            let kept: Vec<bool> = kept.into_iter().map(|kept| kept.unwrap_or(false)).collect();
             if survey.checks() && kept.contains(&true) {
                 let size = bytes / count.max(1) as u64;
                 self.scan(group, 0, count, None, &mut |index, row| {
