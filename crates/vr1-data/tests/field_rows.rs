@@ -1,12 +1,13 @@
 //! Rows as people bring them, each the case of a rule: read rightly, or refused in words that say what is wrong.
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it should be")]
 
+use std::borrow::Borrow;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vr1_data::{Dataset, JudgedSet, Media, Place, PreferenceSet, Said, SaidPart, Sample, SampleSet};
+use vr1_data::{JudgedSet, Media, Place, PreferenceSet, Said, SaidPart, Sample, SampleSet};
 
 enum Right<'a> {
     /// An error of at most so many bytes with each of these in it.
@@ -21,8 +22,8 @@ fn fixtures() -> PathBuf {
 }
 
 /// What is wrong with what came of a file, if anything is.
-fn wrong(read: vr1_data::Result<SampleSet>, right: &Right<'_>) -> Option<String> {
-    match (read, right) {
+fn wrong<S: Borrow<SampleSet>>(read: vr1_data::Result<S>, right: &Right<'_>) -> Option<String> {
+    match (read.as_ref().map(Borrow::borrow), right) {
         (Err(error), Error(needles, most)) => {
             let message = error.to_string().replace(&format!("{}/", fixtures().display()), "");
             let fits = message.len() <= *most && needles.iter().all(|needle| message.contains(needle));
@@ -89,11 +90,29 @@ fn row(question: &str, more: Value) -> Value {
     row
 }
 
-fn opened(content: &[u8]) -> vr1_data::Result<SampleSet> {
+/// Rows, whose file is there as long as they are.
+#[derive(Debug)]
+struct Opened(SampleSet, #[expect(dead_code, reason = "held until the rows are read")] TempDir);
+
+impl std::ops::Deref for Opened {
+    type Target = SampleSet;
+
+    fn deref(&self) -> &SampleSet {
+        &self.0
+    }
+}
+
+impl Borrow<SampleSet> for Opened {
+    fn borrow(&self) -> &SampleSet {
+        self
+    }
+}
+
+fn opened(content: &[u8]) -> vr1_data::Result<Opened> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("rows.jsonl");
     std::fs::write(&path, content).unwrap();
-    SampleSet::open(path, fixtures())
+    Ok(Opened(SampleSet::open(path, fixtures())?, dir))
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use image::{Rgb, RgbImage};
-use vr1_data::{Clip, Dataset, MAX_VIDEO_PIXELS, Media, Picture, SampleSet, Video};
+use vr1_data::{Clip, MAX_VIDEO_PIXELS, Media, Picture, SampleSet, Video};
 
 fn frame(shade: u8) -> RgbImage {
     RgbImage::from_fn(32, 16, |x, y| Rgb([shade, x as u8, y as u8]))

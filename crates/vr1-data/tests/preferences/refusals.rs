@@ -42,7 +42,7 @@ fn every_bad_preference_is_named_with_its_reason() {
         (row(json!({"prompt": [{"from": "bing", "value": "x"}]})), "prompt[0].from: \"bing\", should be"),
         (row(json!({"prompt": [{"content": "x"}]})), "prompt[0].role: missing"),
         (row(json!({"prompt": [{"from": "human"}]})), "prompt[0].value: missing"),
-        (row(json!({"prompt": [said("user", json!(null))]})), "prompt[0].content: missing"),
+        (row(json!({"prompt": [said("user", json!(null))]})), "prompt[0].content: null is no text or list"),
         (row(json!({"prompt": [said("user", json!(3))]})), "prompt[0].content: 3 is no text or list"),
         (row(json!({"prompt": [said("user", json!(["x"]))]})), "prompt[0].content[0]: \"x\" is no object"),
         (row(json!({"prompt": [said("user", json!([{"text": "x"}]))]})), "prompt[0].content[0].type: missing"),
