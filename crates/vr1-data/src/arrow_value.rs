@@ -55,8 +55,12 @@ pub(crate) fn value(column: &ArrayRef, row: usize) -> Result<Value, String> {
         T::Map(..) => items(&(std::sync::Arc::new(column.as_map().value(row)) as ArrayRef))?,
         T::Struct(fields) => {
             let columns = fields.iter().zip(column.as_struct().columns());
-            let read =
-                |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| Ok((field.name().clone(), value(column, row)?));
+            let read = |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| {
+                let stored = field.name() == "bytes" && *field.data_type() == T::Binary && column.is_valid(row);
+                let read =
+                    if stored { data_uri(column.as_binary::<i32>().value(row)).into() } else { value(column, row)? };
+                Ok((field.name().clone(), read))
+            };
             Value::Object(columns.map(read).collect::<Result<_, String>>()?)
         }
         other => return Err(format!("{other} is not read")),
@@ -80,7 +84,7 @@ fn shortest(number: f32) -> Value {
     number.map_or(Value::Null, Value::Number)
 }
 
-/// Bytes that are text are text: not every writer says so.
+/// Bytes that are text are text, for not every writer says so; but under `bytes` stands what `datasets` takes for a file.
 fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) if !crate::encoded::begins_as_picture(bytes) => text.into(),

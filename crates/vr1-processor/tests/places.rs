@@ -7,7 +7,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
-use vr1_data::{Dataset, SampleSet, PreferenceSet, Said};
+use vr1_data::{PreferenceSet, Said, SampleSet};
 use vr1_processor::{Layout, Message, Processor, Prompt, PromptRequest};
 
 fn fixtures() -> std::path::PathBuf {
