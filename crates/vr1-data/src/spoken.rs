@@ -133,7 +133,7 @@ fn part(at: &str, value: Value, speaker: Speaker, root: Root<'_>) -> Result<(Vec
             None => Piece::Place(Kind::Video),
         }],
         Some("image_url") => {
-            let url = present(&mut fields, "image_url").unwrap_or_default();
+            let url = present(&mut fields, "image_url").ok_or_else(|| format!("{at}.image_url: missing"))?;
             let url = url.get("url").cloned().unwrap_or(url);
             vec![Piece::Own(Media::Image(picture(&format!("{at}.image_url"), url, root)?))]
         }

@@ -53,7 +53,7 @@ fn every_bad_preference_is_named_with_its_reason() {
         ),
         (
             row(json!({"prompt": [said("user", json!([{"type": "image_url"}]))]})),
-            "prompt[0].content[0].type: \"image_url\", should be text, image or video",
+            "prompt[0].content[0].image_url: missing",
         ),
         (
             row(json!({"prompt": [said("user", json!([{"type": "image", "image": "gone.png"}]))]})),
