@@ -76,10 +76,7 @@ fn every_bad_preference_is_named_with_its_reason() {
         (row(json!({"image": "gone.png"})), "image: no file gone.png"),
         (row(json!({"images": "gone.png"})), "images: no file gone.png"),
         (row(json!({"image_path": 3})), "image_path: 3 is no path"),
-        (
-            row(json!({"image": {"bytes": "x".repeat(999)}})),
-            &format!("image: {{\"bytes\":\"{}… is no path", "x".repeat(50)),
-        ),
+        (row(json!({"image": {"bytes": "x".repeat(999)}})), "image.bytes: not base64: "),
         (row(json!({"image": "0.png", "images": ["0.png"]})), "images, image: the row has both"),
         (row(json!({"video": "gone.mp4"})), "video: gone.mp4: No such file"),
         (row(json!({"prompt": "<image>Sky?"})), "images: the row has 0, the prompt has places for 1"),
