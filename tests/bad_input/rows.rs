@@ -23,13 +23,17 @@ fn a_file_of_rows_is_refused_in_words_that_say_what_is_wrong() {
             &["is an address: nothing is fetched"],
         ),
         ("empty_path", row("\"image\": \"\",", "q").into(), &["image: \"\" is an empty path"]),
+        ("layout", "{\"messages\": [], \"images\": []}".into(), &["messages: an empty list"]),
         (
-            "layout",
-            "{\"messages\": [], \"images\": []}".into(),
-            &["conversations: missing; the row has the keys messages, images"],
+            "system",
+            row("", "q").replacen("human", "system", 1).into(),
+            &["conversations: an answer without a question"],
         ),
-        ("system", row("", "q").replacen("human", "system", 1).into(), &["a \"system\" message is not read here"]),
-        ("long", row(&format!("\"image\": {{\"bytes\": \"{}\"}},", "x".repeat(20_000)), "q").into(), &["… is no path"]),
+        (
+            "long",
+            row(&format!("\"image\": {{\"bytes\": \"{}\"}},", "x".repeat(20_000)), "q").into(),
+            &["image.bytes: 15000 bytes that do not begin as a picture does"],
+        ),
         ("lines", row("", "q").replace(':', ":\n").into(), &[":1: one JSON object over many lines"]),
         ("utf16", row("", "q").encode_utf16().flat_map(u16::to_le_bytes).collect(), &["UTF-16, not UTF-8"]),
     ];

@@ -12,7 +12,7 @@ pub(crate) fn no_text(beginning: &[u8]) -> Option<&'static str> {
         [0x1f, 0x8b, ..] => "compressed by gzip, not UTF-8 text: unpack it",
         [0x28, 0xb5, 0x2f, 0xfd, ..] => "compressed by zstd, not UTF-8 text: unpack it",
         [b'P', b'K', 3, 4, ..] => "a zip archive, not UTF-8 text: unpack it",
-        [b'P', b'A', b'R', b'1', ..] => "a parquet file, not UTF-8 text: write its rows as JSONL",
+        [b'P', b'A', b'R', b'1', ..] => "a parquet file, whose name should end in .parquet",
         [_, 0, 0, 0, ..] => UTF_32,
         [_, 0, ..] | [0, _, ..] => UTF_16,
         _ => return None,
