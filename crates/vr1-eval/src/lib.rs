@@ -1,11 +1,38 @@
 #![doc = include_str!("../README.md")]
 
+mod ask;
+mod benchmark;
+mod benchmarks;
+mod choices;
+mod detection;
+mod edits;
 mod error;
+mod evaluate;
+mod extraction;
+mod gold;
+mod interval;
+mod item;
 #[cfg(feature = "judge")]
 mod judge;
+mod judging;
+mod mark;
+mod record;
+mod row;
+mod rows;
 mod score;
+mod summary;
 
+pub use ask::{Ask, Asking};
+pub use benchmark::Benchmark;
 pub use error::{Error, Result};
+pub use evaluate::{Answering, BoxUnits, EvalConfig, Turns, evaluate};
+pub use extraction::{Extraction, How};
+pub use gold::Gold;
+pub use interval::{Estimate, Interval};
+pub use item::Item;
 #[cfg(feature = "judge")]
 pub use judge::{Judge, JudgeError};
+pub use mark::Mark;
+pub use record::Record;
 pub use score::{Answer, Score, Scored, Tally};
+pub use summary::{Metrics, Summary};

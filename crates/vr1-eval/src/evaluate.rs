@@ -1,0 +1,378 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use vr1_data::Media;
+use vr1_processor::{Layout, Processor, Prompt};
+use vr1_reward::{Program, Rollout};
+use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Search, answer_in_stages, uniform};
+
+use crate::benchmark::{Benchmark, Judged, Judging};
+use crate::extraction::{Extraction, How};
+use crate::gold::ToPixels;
+use crate::item::Item;
+use crate::judging;
+use crate::mark::Mark;
+use crate::record::{Folder, Record};
+use crate::summary::Summary;
+use crate::{Ask, Error, Gold, Result};
+
+/// What the numbers of a box count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BoxUnits {
+    /// Pixels of the picture as the model saw it, resized: Qwen2.5-VL.
+    #[default]
+    Seen,
+    /// Pixels of the picture as it is.
+    Original,
+    /// Thousandths of its width and height: Qwen2-VL, Qwen3-VL, InternVL.
+    Thousandths,
+}
+
+/// Whether a question is asked at once, or in the turns of its stages.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turns {
+    /// At once.
+    #[default]
+    One,
+    /// In LlamaV-o1's four turns; the answer is what is said in the third and the fourth. Benchmarks whose questions have no
+    /// turns are asked at once.
+    Staged,
+}
+
+/// How a benchmark is asked, read and counted.
+#[derive(Debug, Clone)]
+pub struct EvalConfig {
+    /// How answers are found.
+    pub extraction: Extraction,
+    /// What the model is told instead of the benchmark's own words: `{question}` stands for the question, with its options.
+    pub prompt: Option<String>,
+    /// Whether words are put into the chat template.
+    pub layout: Layout,
+    /// One turn or several.
+    pub turns: Turns,
+    /// What boxes are written in.
+    pub boxes: BoxUnits,
+    /// How many questions are asked; 0 asks all. Fewer are drawn by a fixed seed, and are the same every time.
+    pub samples: usize,
+    /// How tokens are picked.
+    pub sampling: Sampling,
+    /// Whether answers are drawn or searched for.
+    pub search: Search,
+    /// How many questions are handed to the engine together.
+    pub batch: usize,
+}
+
+impl Default for EvalConfig {
+    /// Robust reading of greedy answers of up to 1024 tokens, to all questions as the benchmark asks them.
+    fn default() -> Self {
+        Self {
+            extraction: Extraction::Robust,
+            prompt: None,
+            layout: Layout::Chat,
+            turns: Turns::One,
+            boxes: BoxUnits::Seen,
+            samples: 0,
+            sampling: Sampling::greedy(1024),
+            search: Search::Draw,
+            batch: 64,
+        }
+    }
+}
+
+/// Who answers and who judges.
+pub struct Answering<'a> {
+    /// Answers.
+    pub engine: &'a mut dyn Engine,
+    /// Makes prompts for the engine.
+    pub processor: &'a Processor,
+    /// The engine's model, as the folder of an evaluation names it.
+    pub model: &'a str,
+    /// Judges, where the benchmark asks a language model; without one, answers are marked by rules.
+    pub judge: Option<&'a dyn Ask>,
+    /// Marks answers by its term `accuracy`, or else its total, instead of the benchmark's rules: a system's own reward.
+    pub reward: Option<&'a Program>,
+}
+
+impl std::fmt::Debug for Answering<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Answering").field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+/// Asks the questions of a benchmark, and says how well they were answered. `told` hears after each batch how many of how
+/// many are answered.
+///
+/// With a folder `out`, every answer is a line of its `samples.jsonl` as soon as it is there. An evaluation that was interrupted
+/// goes on where it was; one that is whole is marked again without asking the model, so that answers can be read by another
+/// rule. `summary.json` is there when all questions of the evaluation are answered, and not before.
+///
+/// # Errors
+/// If a prompt cannot be made, the engine fails, a benchmark that only a judge can score has none, or the folder holds
+/// something else. A judge that fails is no error: the answer has no verdict then, and is judged when the evaluation is
+/// taken up again.
+pub fn evaluate(
+    benchmark: Benchmark,
+    items: &[Item],
+    who: &mut Answering<'_>,
+    config: &EvalConfig,
+    out: Option<&Path>,
+    told: &mut dyn FnMut(usize, usize),
+) -> Result<Summary> {
+    let judging = benchmark.0.judging;
+    if judging == Judging::Steps && who.judge.is_none() && who.reward.is_none() {
+        return Err(Error::NoJudge { benchmark: benchmark.name() });
+    }
+    let chosen = chosen(items.len(), config.samples);
+    let opened = out.map(|path| Folder::open(path, &settings(benchmark, items, who, config), items)).transpose()?;
+    let (mut folder, there) = opened.map_or((None, Vec::new()), |(folder, there)| (Some(folder), there));
+    let mut records: Vec<Option<Record>> = vec![None; items.len()];
+    for record in there {
+        let index = record.index;
+        records[index] = Some(record);
+    }
+    let left: Vec<usize> = chosen.iter().copied().filter(|index| records[*index].is_none()).collect();
+    if let Some(folder) = folder.as_ref().filter(|_| !left.is_empty()) {
+        folder.unfinished()?;
+    }
+    let marker = Marker { benchmark, config, judge: who.judge, reward: who.reward };
+    let mut done = chosen.len() - left.len();
+    for batch in left.chunks(config.batch.max(1)) {
+        let mut answered = match config.turns {
+            Turns::One => at_once(items, batch, who, config)?,
+            Turns::Staged => staged(items, batch, who, config)?,
+        };
+        for record in &mut answered {
+            let item = &items[record.index];
+            let mark = marker.mark(item, record)?;
+            record.marked(item, &mark);
+        }
+        folder.as_mut().map_or(Ok(()), |folder| folder.append(&answered))?;
+        done += answered.len();
+        answered.into_iter().for_each(|record| {
+            let index = record.index;
+            records[index] = Some(record);
+        });
+        told(done, chosen.len());
+    }
+    let mut kept: Vec<Record> = chosen.iter().filter_map(|index| records[*index].take()).collect();
+    let marks = kept.iter_mut().map(|record| {
+        let mark = marker.mark(&items[record.index], record)?;
+        record.marked(&items[record.index], &mark);
+        Ok(mark)
+    });
+    let marks: Vec<Mark> = marks.collect::<Result<_>>()?;
+    let judged: Vec<Judged<'_>> =
+        kept.iter().zip(&marks).map(|(record, mark)| Judged { item: &items[record.index], mark }).collect();
+    let mut summary = Summary::of(benchmark, &judged, items.len());
+    summary.truncated = kept.iter().filter(|record| !record.finished).count();
+    summary.completion_length =
+        kept.iter().map(|record| record.tokens).sum::<usize>() as f64 / kept.len().max(1) as f64;
+    folder.map_or(Ok(()), |folder| folder.finish(&kept, &summary))?;
+    Ok(summary)
+}
+
+/// Which questions are asked: all, or so many of them by a fixed seed, in their order.
+fn chosen(all: usize, samples: usize) -> Vec<usize> {
+    let mut chosen: Vec<usize> = (0..all).collect();
+    if samples > 0 && samples < all {
+        let drawn = |index: &usize| uniform(0, SampleKey { index: *index as u64, ..SampleKey::default() }, 0, 0);
+        chosen.sort_by(|a, b| drawn(a).total_cmp(&drawn(b)));
+        chosen.truncate(samples);
+        chosen.sort_unstable();
+    }
+    chosen
+}
+
+/// What answers depend on; how they are read does not matter here.
+fn settings(benchmark: Benchmark, items: &[Item], who: &Answering<'_>, config: &EvalConfig) -> Map<String, Value> {
+    let search = match config.search {
+        Search::Draw => json!(1),
+        Search::Beam { beams, .. } => json!(beams),
+    };
+    Map::from_iter([
+        ("benchmark".to_owned(), json!(benchmark.name())),
+        ("model".to_owned(), json!(who.model)),
+        ("questions".to_owned(), json!(items.len())),
+        ("samples".to_owned(), json!(config.samples)),
+        ("prompt".to_owned(), json!(config.prompt)),
+        ("layout".to_owned(), json!(if config.layout == Layout::Raw { "raw" } else { "chat" })),
+        ("turns".to_owned(), json!(config.turns)),
+        ("sampling".to_owned(), json!(config.sampling)),
+        ("beams".to_owned(), search),
+    ])
+}
+
+fn key(index: usize) -> SampleKey {
+    SampleKey { index: index as u64, ..SampleKey::default() }
+}
+
+fn at_once(items: &[Item], batch: &[usize], who: &mut Answering<'_>, config: &EvalConfig) -> Result<Vec<Record>> {
+    let processor = who.processor;
+    let prompt = |index: &usize| -> Result<Prompt> {
+        let item = &items[*index];
+        let said = item.said(config.prompt.as_deref().unwrap_or(&item.template));
+        let prompt = processor.said(&item.sample, &said, config.layout, "");
+        prompt.map_err(|source| Error::Prompt { at: item.at.clone(), source })
+    };
+    let prompts: Vec<Prompt> = batch.par_iter().map(prompt).collect::<Result<_>>()?;
+    let request = |(index, prompt): (&usize, Prompt)| Request {
+        search: config.search,
+        ..Request::new(Arc::new(prompt), 1, config.sampling.clone(), key(*index))
+    };
+    let groups = who.engine.generate(batch.iter().zip(prompts).map(request).collect())?;
+    batch.iter().zip(&groups).map(|(index, group)| record(&items[*index], *index, group, processor)).collect()
+}
+
+fn record(item: &Item, index: usize, group: &Group, processor: &Processor) -> Result<Record> {
+    let said = &group.sequences()[0]; // a group has one
+    Ok(Record {
+        prompt: group.prompt().text().to_owned(),
+        completion: said.text().to_owned(),
+        tokens: said.ids().len(),
+        finished: said.finished(),
+        ..blank(item, index, processor)?
+    })
+}
+
+fn blank(item: &Item, index: usize, processor: &Processor) -> Result<Record> {
+    let boxed = matches!(item.gold, Gold::Box(_) | Gold::Boxes(_));
+    let picture =
+        item.sample.media.iter().find_map(|media| if let Media::Image(picture) = media { Some(picture) } else { None });
+    let seen = match (picture.filter(|_| boxed), processor.images()) {
+        (Some(picture), Some(images)) => {
+            let (width, height) = picture.dimensions()?;
+            let resized = images.resized(height, width);
+            let (height, width) = resized.map_err(|source| Error::Prompt { at: item.at.clone(), source })?;
+            Some([width, height])
+        }
+        _ => None,
+    };
+    Ok(Record {
+        index,
+        id: item.sample.id.clone(),
+        groups: Default::default(),
+        prompt: String::new(),
+        completion: String::new(),
+        tokens: 0,
+        finished: false,
+        seen,
+        solution: String::new(),
+        answer: None,
+        how: None,
+        marks: Default::default(),
+        missing: None,
+        judged: None,
+    })
+}
+
+fn staged(items: &[Item], batch: &[usize], who: &mut Answering<'_>, config: &EvalConfig) -> Result<Vec<Record>> {
+    if batch.iter().all(|index| items[*index].sample.turns.is_empty()) {
+        return at_once(items, batch, who, config);
+    }
+    let one = |index: &usize| {
+        let item = &items[*index];
+        let search = (&config.sampling, config.search);
+        let stages = answer_in_stages(who.engine, who.processor, &item.sample, key(*index), search)?;
+        // LlamaV-o1's program judges the reasoning and the conclusion.
+        let last: Vec<&str> = stages.iter().rev().take(2).map(|stage| stage.answer.text()).collect();
+        Ok(Record {
+            prompt: item.sample.question.clone(),
+            completion: last.into_iter().rev().collect::<Vec<_>>().join("\n\n\n"),
+            tokens: stages.iter().map(|stage| stage.answer.ids().len()).sum(),
+            finished: stages.iter().all(|stage| stage.answer.finished()),
+            ..blank(item, *index, who.processor)?
+        })
+    };
+    batch.iter().map(one).collect()
+}
+
+/// Marks answers.
+struct Marker<'a> {
+    benchmark: Benchmark,
+    config: &'a EvalConfig,
+    judge: Option<&'a dyn Ask>,
+    reward: Option<&'a Program>,
+}
+
+impl Marker<'_> {
+    fn mark(&self, item: &Item, record: &mut Record) -> Result<Mark> {
+        if let Some(reward) = self.reward {
+            return Ok(by_reward(reward, item, record));
+        }
+        let extraction = self.config.extraction;
+        let judged = match &item.gold {
+            Gold::Judged(_) => true,
+            _ => self.benchmark.0.judging != Judging::None,
+        };
+        match self.judge.filter(|_| judged) {
+            Some(judge) => {
+                let said =
+                    judging::ask(self.benchmark, item, &record.completion, (extraction, judge), record.judged.as_ref());
+                Ok(match said {
+                    Ok(said) => {
+                        let mark = judging::mark(self.benchmark, item, &said, extraction);
+                        record.judged = Some(said);
+                        mark.unwrap_or_else(missing)
+                    }
+                    Err(why) => missing(why),
+                })
+            }
+            None if matches!(item.gold, Gold::Judged(_)) => {
+                Ok(missing("its metric is `judge`, and no judge is given".to_owned()))
+            }
+            None => Ok(self.benchmark.mark(item, &record.completion, extraction, self.scale(item, record)?)),
+        }
+    }
+
+    /// From what boxes are written in to pixels of the picture.
+    fn scale(&self, item: &Item, record: &Record) -> Result<ToPixels> {
+        let boxed = matches!(item.gold, Gold::Box(_) | Gold::Boxes(_));
+        let picture = item
+            .sample
+            .media
+            .iter()
+            .find_map(|media| if let Media::Image(picture) = media { Some(picture) } else { None });
+        let (Some(picture), true) = (picture, boxed) else { return Ok([1.0, 1.0]) };
+        let unit = match (self.config.boxes, record.seen) {
+            (BoxUnits::Thousandths, _) => [1000.0, 1000.0],
+            (BoxUnits::Seen, Some(seen)) => seen.map(f64::from),
+            _ => return Ok([1.0, 1.0]),
+        };
+        let (width, height) = picture.dimensions()?;
+        Ok([f64::from(width) / unit[0], f64::from(height) / unit[1]])
+    }
+}
+
+fn missing(why: String) -> Mark {
+    Mark { missing: Some(why), ..Mark::default() }
+}
+
+/// The verdict of a reward program.
+fn by_reward(reward: &Program, item: &Item, record: &Record) -> Mark {
+    let rollout = Rollout {
+        prompt: &record.prompt,
+        completion: &record.completion,
+        solution: &item.sample.solution,
+        tokens: record.tokens,
+        finished: record.finished,
+        fields: &item.sample.fields,
+    };
+    let outcome = match reward.outcome(&rollout) {
+        Ok(outcome) => outcome,
+        Err(error) => return missing(error.to_string()),
+    };
+    let mut marks: std::collections::BTreeMap<String, f64> =
+        outcome.terms.iter().filter_map(|(name, value)| Some((name.clone(), f64::from((*value)?)))).collect();
+    match marks.get("accuracy").copied().or(outcome.total.map(f64::from)) {
+        Some(accuracy) => {
+            marks.insert("accuracy".to_owned(), accuracy);
+            Mark { marks, how: Some(How::Program), ..Mark::default() }
+        }
+        None => missing("the reward has no value for it".to_owned()),
+    }
+}
