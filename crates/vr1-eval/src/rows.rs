@@ -176,7 +176,7 @@ fn row(
     let number = at.rsplit([':', ' ']).next().unwrap_or_default().to_owned();
     let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     let id =
-        first(columns.id).and_then(|name| text_of(&fields[name])).or(id).unwrap_or_else(|| format!("{stem}-{number}"));
+        first(columns.id).and_then(|name| text_of(&fields[name])).or(id).unwrap_or_else(|| format!("{stem}:{number}"));
     let question = text(columns.question)?;
     let solution = if columns.answer.is_empty() { String::new() } else { text(columns.answer)? };
     let beside = file.parent().unwrap_or(Path::new("."));
