@@ -1,10 +1,9 @@
 //! What a row asks, by the key it asks it under.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::faults::{keys, shortened};
+use crate::files::Root;
 use crate::spoken::{Spoken, messages, present, turns};
 use crate::{Fields, Speaker};
 
@@ -22,7 +21,7 @@ pub(crate) fn has(fields: &Fields, key: &str) -> bool {
 }
 
 /// Takes the prompt under `key`, one of [`KEYS`].
-pub(crate) fn take(fields: &mut Fields, key: &str, root: &Path) -> Result<Vec<Spoken>, String> {
+pub(crate) fn take(fields: &mut Fields, key: &str, root: Root<'_>) -> Result<Vec<Spoken>, String> {
     match key {
         "prompt" => turns(key, present(fields, key).unwrap_or_default(), Speaker::User, root),
         "question" => Ok(vec![Spoken::text(key, Speaker::User, text(fields, key)?)]),

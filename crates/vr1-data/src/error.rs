@@ -57,6 +57,14 @@ pub enum Error {
         /// `file:line: reason`, in file order.
         faults: Vec<String>,
     },
+    /// A repository of the Hub that cannot be had.
+    #[error("{id}: {reason}")]
+    Hub {
+        /// What was asked for.
+        id: String,
+        /// What is missing and where it was looked for.
+        reason: String,
+    },
     /// A sample was asked for that the dataset does not have.
     #[error("{dataset}: no sample {index}, it has {len}")]
     Index {

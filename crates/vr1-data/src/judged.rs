@@ -4,12 +4,13 @@ use serde_json::Value;
 
 use crate::asked::{self, has};
 use crate::faults::shortened;
-use crate::row_set::RowSet;
+use crate::files::Root;
+use crate::row_set::{RowSet, beside};
 use crate::rows::Row;
 use crate::said::{last_places, last_words};
 use crate::shown::{Shown, check};
 use crate::spoken::{answer, present, turns};
-use crate::{Fields, Result, Said, Sample, Speaker};
+use crate::{Fields, Result, RowSource, Said, Sample, Speaker};
 
 /// The keys of a row by which its layout is known, each with `label` or `kto_tag`.
 const LAYOUTS: [&str; 5] = [
@@ -59,18 +60,28 @@ pub struct Judged {
 pub type JudgedSet = RowSet<Judged>;
 
 impl JudgedSet {
-    /// Reads and checks every row, and keeps where it stands; media are only looked for.
+    /// The rows of a file, or of the files of a folder, the paths of whose media are relative to `images`.
     ///
     /// # Errors
-    /// When the file cannot be read or has no row, or any row is malformed, of no layout, has an empty answer or no
-    /// verdict, or names a file that is not there; bad rows are listed together, as `file:line: reason`.
+    /// As [`of`](Self::of).
     pub fn open(path: &Path, images: &Path) -> Result<Self> {
-        Self::checked(path, images, parse)
+        Self::of(&beside(path, images))
+    }
+
+    /// Finds the rows of a source, and reads and checks the first; media are only looked for.
+    ///
+    /// # Errors
+    /// When a file cannot be read or there is no row, or a row that is checked is malformed, of no layout, has an empty answer or no
+    /// verdict, or names a file that is not there;
+    /// bad rows are listed together, as `file:line: reason`.
+    pub fn of(source: &RowSource) -> Result<Self> {
+        Self::checked(source, parse)
     }
 }
 
-fn parse(row: Row, root: &Path) -> Result<Judged, String> {
-    let Row { id, mut fields } = row;
+fn parse(row: Row, folder: &Path) -> Result<Judged, String> {
+    let Row { id, at, mut fields } = row;
+    let root = Root { folder, at: &at };
     let judged = has(&fields, "label") || has(&fields, "kto_tag");
     let complete = |key: &&str| has(&fields, key) && answer_key(key).is_none_or(|key| has(&fields, key));
     let Some(key) = asked::KEYS.into_iter().find(complete).filter(|_| judged) else {

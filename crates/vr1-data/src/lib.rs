@@ -1,43 +1,66 @@
 #![doc = include_str!("../README.md")]
 
+mod answered;
+#[cfg(feature = "parquet")]
+mod arrow_value;
 mod asked;
 mod bmp;
-mod conversation;
+mod columns;
 mod dataset;
 mod easy_vqa;
+mod encoded;
 mod error;
 mod faults;
 mod ffmpeg;
 mod files;
+mod filter;
+mod folder;
 mod gif;
+#[cfg(feature = "hub")]
+mod hub;
 mod jpeg;
-mod jsonl;
 mod judged;
+mod listing;
 mod local;
 mod mixture;
+#[cfg(feature = "parquet")]
+mod parquet_rows;
 mod picture;
+mod portion;
 mod preference;
 mod row_set;
+mod row_source;
 mod rows;
 mod said;
 mod sample;
+mod sample_set;
 mod scenes;
 mod shown;
 mod spoken;
+mod survey;
+mod take;
+mod text_rows;
 mod tiff;
 mod unreadable;
 mod video;
 
+pub use columns::{Column, Columns};
 pub use dataset::Dataset;
 pub use easy_vqa::{EasyVqa, EasyVqaSplit};
 pub use error::{Error, Result};
-pub use jsonl::JsonlDataset;
+pub use filter::Filter;
+#[cfg(feature = "hub")]
+pub use hub::{Hub, Network, Repository};
 pub use judged::{Judged, JudgedSet};
 pub use mixture::{Mixture, Part};
 pub use picture::{MAX_PIXELS, Picture};
+pub use portion::{Portion, Side};
 pub use preference::{Preference, PreferenceSet};
 pub use row_set::RowSet;
+pub use row_source::RowSource;
 pub use said::{Said, SaidPart, Speaker};
 pub use sample::{Fields, Media, Place, Sample, Turn};
+pub use sample_set::SampleSet;
 pub use scenes::{Scenes, Split, Task};
+pub use take::{Amount, Take};
 pub use video::{Clip, MAX_VIDEO_PIXELS, Video};

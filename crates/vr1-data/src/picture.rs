@@ -15,11 +15,18 @@ use crate::{Error, Result, bmp, gif, jpeg, tiff};
 /// It is checked on the header, before memory is taken for the pixels, so a decompression bomb costs nothing.
 pub const MAX_PIXELS: u64 = 89_478_485;
 
-/// An image: still in its file, or already pixels.
+/// An image: still in its file, still encoded, or already pixels.
 #[derive(Debug, Clone)]
 pub enum Picture {
     /// A file, decoded when it is needed.
     File(PathBuf),
+    /// A file's bytes that stood in a row.
+    Encoded {
+        /// PNG, JPEG or whatever else a file may hold.
+        bytes: Arc<[u8]>,
+        /// Where they stood, for errors.
+        at: Arc<Path>,
+    },
     /// Pixels, shared between the samples that show them.
     Pixels(Arc<RgbImage>),
 }
@@ -36,7 +43,11 @@ impl Picture {
     pub fn load(&self) -> Result<Cow<'_, RgbImage>> {
         match self {
             Self::Pixels(pixels) => Ok(Cow::Borrowed(pixels)),
-            Self::File(path) => decode(path).map(Cow::Owned),
+            Self::File(path) => {
+                let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
+                decode(path, &bytes).map(Cow::Owned)
+            }
+            Self::Encoded { bytes, at } => decode(at, bytes).map(Cow::Owned),
         }
     }
 
@@ -49,14 +60,9 @@ impl Picture {
             Self::Pixels(pixels) => Ok(pixels.dimensions()),
             Self::File(path) => {
                 let file = File::open(path).map_err(|e| Error::io(path, e))?;
-                let (mut decoder, format) = open(path, BufReader::new(file))?;
-                let (width, height) = decoder.dimensions();
-                Ok(if swaps_sides(orientation(path, &mut decoder, format)?) {
-                    (height, width)
-                } else {
-                    (width, height)
-                })
+                dimensions(path, BufReader::new(file))
             }
+            Self::Encoded { bytes, at } => dimensions(at, Cursor::new(bytes)),
         }
     }
 }
@@ -65,6 +71,13 @@ impl From<RgbImage> for Picture {
     fn from(pixels: RgbImage) -> Self {
         Self::Pixels(Arc::new(pixels))
     }
+}
+
+fn dimensions(path: &Path, bytes: impl BufRead + Seek) -> Result<(u32, u32)> {
+    let (mut decoder, format) = open(path, bytes)?;
+    let (width, height) = decoder.dimensions();
+    let turned = swaps_sides(orientation(path, &mut decoder, format)?);
+    Ok(if turned { (height, width) } else { (width, height) })
 }
 
 fn open<'a, R: BufRead + Seek + 'a>(path: &Path, bytes: R) -> Result<(impl ImageDecoder + use<'a, R>, ImageFormat)> {
@@ -120,17 +133,16 @@ fn swaps_sides(orientation: Orientation) -> bool {
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }
 
-fn decode(path: &Path) -> Result<RgbImage> {
+fn decode(path: &Path, bytes: &[u8]) -> Result<RgbImage> {
     let undecodable = |source| Error::Image { path: path.to_owned(), source };
-    let bytes = std::fs::read(path).map_err(|e| Error::io(path, e))?;
-    let (mut decoder, format) = open(path, Cursor::new(&bytes))?;
-    if format == ImageFormat::Jpeg && jpeg::is_cut_short(&bytes) {
+    let (mut decoder, format) = open(path, Cursor::new(bytes))?;
+    if format == ImageFormat::Jpeg && jpeg::is_cut_short(bytes) {
         let end = std::io::Error::new(ErrorKind::UnexpectedEof, "the file ends before the picture does");
         return Err(undecodable(end.into()));
     }
     let orientation = orientation(path, &mut decoder, format)?;
     let decoded = DynamicImage::from_decoder(decoder).map_err(undecodable)?;
-    let rgb = as_pillow(format, &bytes, decoded).map_err(|reason| {
+    let rgb = as_pillow(format, bytes, decoded).map_err(|reason| {
         let hint = image::error::ImageFormatHint::Exact(format);
         let kind = image::error::UnsupportedErrorKind::GenericFeature(reason.to_owned());
         undecodable(image::ImageError::Unsupported(image::error::UnsupportedError::from_format_and_kind(hint, kind)))

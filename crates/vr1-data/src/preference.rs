@@ -3,12 +3,13 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::asked::{self, has};
-use crate::row_set::RowSet;
+use crate::files::Root;
+use crate::row_set::{RowSet, beside};
 use crate::rows::Row;
 use crate::said::{last_places, last_words};
 use crate::shown::{Shown, check};
 use crate::spoken::{Spoken, answer, messages, present, turns};
-use crate::{Fields, Result, Said, Sample, Speaker};
+use crate::{Fields, Result, RowSource, Said, Sample, Speaker};
 
 /// The keys of a row by which its layout is known.
 const LAYOUTS: [&str; 7] = [
@@ -78,18 +79,28 @@ pub struct Preference {
 pub type PreferenceSet = RowSet<Preference>;
 
 impl PreferenceSet {
-    /// Reads and checks every row, and keeps where it stands; media are only looked for.
+    /// The rows of a file, or of the files of a folder, the paths of whose media are relative to `images`.
     ///
     /// # Errors
-    /// When the file cannot be read or has no row, or any row is malformed, of no layout, has an empty answer or two that
-    /// are the same, or names a file that is not there; bad rows are listed together, as `file:line: reason`.
+    /// As [`of`](Self::of).
     pub fn open(path: &Path, images: &Path) -> Result<Self> {
-        Self::checked(path, images, parse)
+        Self::of(&beside(path, images))
+    }
+
+    /// Finds the rows of a source, and reads and checks the first; media are only looked for.
+    ///
+    /// # Errors
+    /// When a file cannot be read or there is no row, or a row that is checked is malformed, of no layout, has an empty answer or two that
+    /// are the same, or names a file that is not there;
+    /// bad rows are listed together, as `file:line: reason`.
+    pub fn of(source: &RowSource) -> Result<Self> {
+        Self::checked(source, parse)
     }
 }
 
-fn parse(row: Row, root: &Path) -> Result<Preference, String> {
-    let Row { id, mut fields } = row;
+fn parse(row: Row, folder: &Path) -> Result<Preference, String> {
+    let Row { id, at, mut fields } = row;
+    let root = Root { folder, at: &at };
     unfold_text(&mut fields);
     if !(has(&fields, "chosen") && has(&fields, "rejected")) {
         return Err(asked::unknown(&fields, &LAYOUTS));
@@ -143,7 +154,7 @@ fn begin_alike(answers: &[Value; 2]) -> bool {
 }
 
 /// Prompt and answers of two that contain their prompt.
-fn implicit(answers: [Value; 2], root: &Path) -> Result<[Vec<Spoken>; 3], String> {
+fn implicit(answers: [Value; 2], root: Root<'_>) -> Result<[Vec<Spoken>; 3], String> {
     let nothing = || "chosen, rejected: the row has no prompt, and they do not begin alike".to_owned();
     match answers {
         [Value::String(chosen), Value::String(rejected)] => {

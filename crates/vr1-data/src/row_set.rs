@@ -1,10 +1,13 @@
 use std::path::{Path, PathBuf};
 
-use crate::Result;
 use crate::rows::{Row, Rows};
+use crate::{Result, RowSource};
 
-/// What the rows of a file become, each read when it is asked for: of a [`PreferenceSet`](crate::PreferenceSet) or a
-/// [`JudgedSet`](crate::JudgedSet).
+/// What the rows of files become, each read when it is asked for: of a [`SampleSet`](crate::SampleSet), a
+/// [`PreferenceSet`](crate::PreferenceSet) or a [`JudgedSet`](crate::JudgedSet).
+///
+/// Of the rows only where they begin is held in memory. The first 256 MiB are read and checked when the set is opened, so
+/// that every bad row in them is named at once; one behind them is an error when it is asked for.
 #[derive(Debug, Clone)]
 pub struct RowSet<T> {
     rows: Rows,
@@ -13,13 +16,15 @@ pub struct RowSet<T> {
 }
 
 impl<T> RowSet<T> {
-    /// Reads and checks every row, and keeps where it stands.
-    pub(crate) fn checked(path: &Path, images: &Path, parse: fn(Row, &Path) -> Result<T, String>) -> Result<Self> {
-        let rows = Rows::open(path, |row| parse(row, images).map(drop))?;
-        Ok(Self { rows, images: images.to_owned(), parse })
+    /// Finds the rows and checks the first of them.
+    pub(crate) fn checked(source: &RowSource, parse: fn(Row, &Path) -> Result<T, String>) -> Result<Self> {
+        let found = source.resolved()?;
+        let images = found.folder();
+        let rows = Rows::open(&found, source.name(), |row| parse(row, &images).map(drop))?;
+        Ok(Self { rows, images, parse })
     }
 
-    /// The file's name without its ending.
+    /// The name of the file, without its ending, or of the folder.
     #[must_use]
     pub fn name(&self) -> &str {
         self.rows.name()
@@ -27,16 +32,21 @@ impl<T> RowSet<T> {
 
     /// The number of rows.
     #[must_use]
-    #[expect(clippy::len_without_is_empty, reason = "a file without rows does not open")]
+    #[expect(clippy::len_without_is_empty, reason = "a set without rows does not open")]
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// The row at `index`, read from the file.
+    /// The row at `index`, read from its file.
     ///
     /// # Errors
-    /// When there is no such row, or the file is no longer what it was when it was opened.
+    /// When there is no such row, it is malformed, or its file is no longer what it was when it was opened.
     pub fn get(&self, index: usize) -> Result<T> {
         self.rows.read(index, |row| (self.parse)(row, &self.images))
     }
+}
+
+/// The rows of a file, the paths of whose media are relative to `images`.
+pub(crate) fn beside(path: &Path, images: &Path) -> RowSource {
+    RowSource { images: Some(images.to_owned()), ..RowSource::all(path) }
 }

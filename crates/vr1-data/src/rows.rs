@@ -1,22 +1,23 @@
-//! The rows of a file, JSON objects one a line or in one list, found again by where they begin.
+//! The rows of one file or of several, each read when it is asked for.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use crate::folder::{self, Found, Kind};
+#[cfg(feature = "parquet")]
+use crate::parquet_rows::ParquetRows;
+use crate::survey::Survey;
+use crate::text_rows::TextRows;
+use crate::{Columns, Error, Fields, Result, RowSource};
 
-use serde_json::Value;
-
-use crate::faults::{Faults, cut, fault};
-use crate::unreadable::{is_begun, no_text, over_lines};
-use crate::{Error, Fields, Result};
-
-/// Where the rows of a file are; what they say stays in the file.
+/// Where rows are; what they say stays in their files.
 #[derive(Debug, Clone)]
 pub(crate) struct Rows {
-    path: PathBuf,
     name: String,
-    form: Form,
-    spans: Vec<Span>,
+    files: Vec<Table>,
+    /// How many rows are in the files before each.
+    starts: Vec<usize>,
+    /// Which of all rows there are, where it is not all.
+    kept: Option<Vec<u32>>,
+    columns: Columns,
+    len: usize,
 }
 
 /// One row, read.
@@ -24,216 +25,95 @@ pub(crate) struct Rows {
 pub(crate) struct Row {
     /// The row's own `id`, or the file's name and the row's line or number.
     pub(crate) id: String,
+    /// File and place, for errors.
+    pub(crate) at: String,
     pub(crate) fields: Fields,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum Form {
-    Lines,
-    List,
+impl Row {
+    pub(crate) fn renamed(self, columns: &Columns) -> Result<Self, String> {
+        Ok(Self { fields: columns.rename(self.fields)?, ..self })
+    }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    offset: u64,
-    length: usize,
-    line: usize,   // of its beginning, from 1
-    column: usize, // bytes of that line before it
+#[derive(Debug, Clone)]
+enum Table {
+    Text(TextRows),
+    #[cfg(feature = "parquet")]
+    Parquet(ParquetRows),
 }
 
 impl Rows {
-    /// Reads a file once, row by row, and hands each row to `check`.
+    /// Opens the files, goes through what has to be looked at, and hands rows to `check`.
     ///
     /// # Errors
-    /// When the file cannot be read or has no rows; rows that are no objects, and what `check` says of them, are listed
-    /// together.
-    pub(crate) fn open(path: &Path, mut check: impl FnMut(Row) -> Result<(), String>) -> Result<Self> {
-        let io = |e| Error::io(path, e);
-        let mut text = Text::open(path).map_err(io)?;
-        if let Some(what) = no_text(text.bytes.fill_buf().map_err(io)?) {
-            return Err(Error::Rows { faults: vec![format!("{}: {what}", path.display())] });
-        }
-        let list = text.skip_blank().map_err(io)? == Some(b'[');
-        if list {
-            text.next().map_err(io)?;
-        }
-        let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
-        let form = if list { Form::List } else { Form::Lines };
-        let mut rows = Self { path: path.to_owned(), name, form, spans: vec![] };
-        let (mut faults, mut bytes) = (Faults::default(), vec![]);
-        loop {
-            match text.skip_blank().map_err(io)? {
-                None if !list => break,
-                Some(b']') if list && rows.spans.is_empty() => {
-                    text.next().map_err(io)?;
-                    break;
+    /// When a file is missing or cannot be read, or there are no rows; rows that are no objects, and what `check` says of
+    /// them, are listed together.
+    pub(crate) fn open(
+        source: &RowSource,
+        name: String,
+        mut check: impl FnMut(Row) -> Result<(), String>,
+    ) -> Result<Self> {
+        let found = folder::find(&source.path, source.files.as_deref())?;
+        let mut survey = Survey::new(source, &mut check)?;
+        let (mut files, mut starts, mut total) = (vec![], vec![], 0);
+        for Found { path, kind, take } in found {
+            let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+            let table = match kind {
+                Kind::Text => Table::Text(TextRows::open(&path, name, &mut survey)?),
+                #[cfg(feature = "parquet")]
+                Kind::Parquet => Table::Parquet(ParquetRows::open(&path, name, &mut survey)?),
+                #[cfg(not(feature = "parquet"))]
+                Kind::Parquet => {
+                    let reason = "a parquet file, which this build does not read (feature `parquet`)";
+                    return Err(Error::Rows { faults: vec![format!("{}: {reason}", path.display())] });
                 }
-                _ => {}
-            }
-            let mut span = Span { offset: text.offset, length: 0, line: text.line, column: text.column };
-            let end = if list { text.element(&mut bytes) } else { text.line(&mut bytes) }.map_err(io)?;
-            span.length = bytes.len();
-            rows.spans.push(span);
-            let index = rows.spans.len() - 1;
-            match rows.parse(index, &bytes).and_then(&mut check) {
-                Err(reason) => {
-                    let whole = rows.no_rows(span, &bytes)?;
-                    faults.note(path, span.line, &rows.named(index, whole.as_ref().unwrap_or(&reason)));
-                    if whole.is_some() {
-                        return Err(faults.into_error());
-                    }
-                }
-                Ok(()) if list && end.is_none() => faults.note(path, text.line, "the list has no end"),
-                Ok(()) => {}
-            }
-            if list && end != Some(b',') {
-                break;
-            }
+            };
+            survey.take(take);
+            starts.push(total);
+            total += table.len();
+            files.push(table);
         }
-        if text.skip_blank().map_err(io)?.is_some() {
-            faults.note(path, text.line, "text after the end of the list");
-        }
-        faults.into_result()?;
-        if rows.spans.is_empty() {
-            return Err(Error::Rows { faults: vec![format!("{}: no rows", path.display())] });
-        }
-        Ok(rows)
+        let kept = survey.into_kept(source)?;
+        let len = kept.len();
+        let kept = (len < total).then_some(kept);
+        Ok(Self { name, files, starts, kept, columns: source.columns.clone(), len })
     }
 
-    /// The file's name without its ending.
+    /// The name of the file, without its ending, or of the folder.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.spans.len()
+        self.len
     }
 
     /// Reads the row at `index` and makes of it what `parse` says.
     ///
     /// # Errors
-    /// When there is no such row, the file cannot be read any more, or `parse` refuses it.
+    /// When there is no such row, its file cannot be read any more, or `parse` refuses it.
     pub(crate) fn read<T>(&self, index: usize, parse: impl FnOnce(Row) -> Result<T, String>) -> Result<T> {
-        let Some(span) = self.spans.get(index) else {
-            return Err(Error::Index { dataset: self.name.clone(), index, len: self.len() });
-        };
-        let mut bytes = vec![0; span.length];
-        File::open(&self.path)
-            .and_then(|mut file| file.seek(SeekFrom::Start(span.offset)).and_then(|_| file.read_exact(&mut bytes)))
-            .map_err(|e| Error::io(&self.path, e))?;
-        let row = self.parse(index, &bytes).and_then(parse);
-        row.map_err(|reason| Error::Rows { faults: vec![fault(&self.path, span.line, &self.named(index, &reason))] })
-    }
-
-    /// What is wrong with the whole file, if it is not the row alone.
-    fn no_rows(&self, span: Span, bytes: &[u8]) -> Result<Option<String>> {
-        if let Err(e) = std::str::from_utf8(bytes) {
-            let at = e.valid_up_to() + 1;
-            return Ok(Some(format!("not a JSON object: not UTF-8 from byte {at} of it on; save the file as UTF-8")));
+        if index >= self.len {
+            return Err(Error::Index { dataset: self.name.clone(), index, len: self.len });
         }
-        if matches!(self.form, Form::List) || !is_begun(bytes) {
-            return Ok(None);
+        let number = self.kept.as_ref().map_or(index, |kept| kept[index] as usize);
+        let file = self.starts.partition_point(|&start| start <= number) - 1;
+        let (within, parse) = (number - self.starts[file], |row: Row| parse(row.renamed(&self.columns)?));
+        match &self.files[file] {
+            Table::Text(rows) => rows.read(within, parse),
+            #[cfg(feature = "parquet")]
+            Table::Parquet(rows) => rows.read(within, parse),
         }
-        let file = File::open(&self.path).and_then(|mut file| file.seek(SeekFrom::Start(span.offset)).map(|_| file));
-        Ok(over_lines(BufReader::new(file.map_err(|e| Error::io(&self.path, e))?)).map(str::to_owned))
-    }
-
-    /// In a list the line may hold every row, so that a fault gives the row's number too.
-    fn named(&self, index: usize, reason: &str) -> String {
-        match self.form {
-            Form::Lines => reason.to_owned(),
-            Form::List => format!("row {}: {reason}", index + 1),
-        }
-    }
-
-    fn parse(&self, index: usize, bytes: &[u8]) -> Result<Row, String> {
-        let span = self.spans[index];
-        let fields: Fields = serde_json::from_slice(bytes).map_err(|e| {
-            let (said, own) = (e.to_string(), format!(" at line {} column {}", e.line(), e.column()));
-            let said = cut(said.strip_suffix(&own).unwrap_or(&said), 160);
-            let (line, before) = (e.line().saturating_sub(1), if e.line() > 1 { 0 } else { span.column });
-            format!("not a JSON object: {said} at line {} column {}", span.line + line, before + e.column())
-        })?;
-        let id = match (fields.get("id"), self.form) {
-            (Some(Value::String(id)), _) => id.clone(),
-            (Some(Value::Number(id)), _) => id.to_string(),
-            (_, Form::Lines) => format!("{}:{}", self.name, span.line),
-            (_, Form::List) => format!("{}:{}", self.name, index + 1),
-        };
-        Ok(Row { id, fields })
     }
 }
 
-/// A file's bytes in order, and where they stand.
-struct Text {
-    bytes: BufReader<File>,
-    offset: u64,
-    line: usize,
-    column: usize,
-}
-
-impl Text {
-    /// Behind a byte-order mark, if there is one.
-    fn open(path: &Path) -> std::io::Result<Self> {
-        let mut text = Self { bytes: BufReader::new(File::open(path)?), offset: 0, line: 1, column: 0 };
-        if text.bytes.fill_buf()?.starts_with(b"\xef\xbb\xbf") {
-            text.bytes.consume(3);
-            text.offset = 3;
-        }
-        Ok(text)
-    }
-
-    fn peek(&mut self) -> std::io::Result<Option<u8>> {
-        Ok(self.bytes.fill_buf()?.first().copied())
-    }
-
-    fn next(&mut self) -> std::io::Result<Option<u8>> {
-        let byte = self.peek()?;
-        if let Some(byte) = byte {
-            self.bytes.consume(1);
-            self.offset += 1;
-            (self.line, self.column) = if byte == b'\n' { (self.line + 1, 0) } else { (self.line, self.column + 1) };
-        }
-        Ok(byte)
-    }
-
-    /// Passes over white space and looks at what follows.
-    fn skip_blank(&mut self) -> std::io::Result<Option<u8>> {
-        while self.peek()?.is_some_and(|byte| byte.is_ascii_whitespace()) {
-            self.next()?;
-        }
-        self.peek()
-    }
-
-    /// The rest of the line, and the byte that ended it.
-    fn line(&mut self, into: &mut Vec<u8>) -> std::io::Result<Option<u8>> {
-        into.clear();
-        loop {
-            match self.next()? {
-                Some(byte) if byte != b'\n' => into.push(byte),
-                end => return Ok(end),
-            }
-        }
-    }
-
-    /// An element of a list, and the comma or the bracket that ended it.
-    fn element(&mut self, into: &mut Vec<u8>) -> std::io::Result<Option<u8>> {
-        into.clear();
-        let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-        loop {
-            let next = self.next()?;
-            let Some(byte) = next else { return Ok(None) };
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' if quoted => escaped = true,
-                b'"' => quoted = !quoted,
-                _ if quoted => {}
-                b',' | b']' if depth == 0 => return Ok(next),
-                b'{' | b'[' => depth += 1,
-                b'}' | b']' => depth = depth.saturating_sub(1),
-                _ => {}
-            }
-            into.push(byte);
+impl Table {
+    fn len(&self) -> usize {
+        match self {
+            Self::Text(rows) => rows.len(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(rows) => rows.len(),
         }
     }
 }

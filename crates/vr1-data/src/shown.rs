@@ -1,8 +1,6 @@
 //! The images and videos of a row, and their places in its prompt.
 
-use std::path::Path;
-
-use crate::files::{IMAGE_MARKER, VIDEO_MARKER, images, videos};
+use crate::files::{IMAGE_MARKER, Root, VIDEO_MARKER, images, videos};
 use crate::spoken::{Kind, Piece, Spoken, present, stray};
 use crate::{Fields, Media, Said, SaidPart, Speaker};
 
@@ -20,7 +18,7 @@ pub(crate) struct Shown {
 
 impl Shown {
     /// Takes `images` or `image`, or else `image_path`, and `video` and `videos`.
-    pub(crate) fn take(fields: &mut Fields, root: &Path) -> Result<Self, String> {
+    pub(crate) fn take(fields: &mut Fields, root: Root<'_>) -> Result<Self, String> {
         let (several, one) = (present(fields, "images"), present(fields, "image"));
         let images = match (several, one) {
             (Some(_), Some(_)) => return Err("images, image: the row has both".to_owned()),

@@ -1,12 +1,10 @@
 //! Turns as a row spells them: as text, as `{role, content}` or as `{from, value}`, media not yet in their places.
 
-use std::path::Path;
-
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::faults::{cut, shortened};
-use crate::files::{IMAGE_MARKER, VIDEO_MARKER, picture, video};
+use crate::faults::{cut, keys, shortened};
+use crate::files::{IMAGE_MARKER, Root, VIDEO_MARKER, picture, video};
 use crate::{Fields, Media, Said, SaidPart, Speaker};
 
 /// A turn, and where in its row it stands.
@@ -42,7 +40,7 @@ impl Spoken {
 }
 
 /// The turns under `key`: a text said by `speaker`, a message, or a list of messages.
-pub(crate) fn turns(key: &str, value: Value, speaker: Speaker, root: &Path) -> Result<Vec<Spoken>, String> {
+pub(crate) fn turns(key: &str, value: Value, speaker: Speaker, root: Root<'_>) -> Result<Vec<Spoken>, String> {
     match value {
         Value::String(text) => Ok(vec![Spoken::text(key, speaker, text)]),
         Value::Object(fields) => Ok(vec![message(key.to_owned(), fields, root)?]),
@@ -51,8 +49,8 @@ pub(crate) fn turns(key: &str, value: Value, speaker: Speaker, root: &Path) -> R
 }
 
 /// A list of messages.
-pub(crate) fn messages(key: &str, value: Value, root: &Path) -> Result<Vec<Spoken>, String> {
-    let Value::Array(list) = value else { return Err(format!("{key}: {} is no list of messages", shortened(&value))) };
+pub(crate) fn messages(key: &str, value: Value, root: Root<'_>) -> Result<Vec<Spoken>, String> {
+    let Value::Array(list) = listed(value) else { return Err(format!("{key}: no list of messages")) };
     if list.is_empty() {
         return Err(format!("{key}: an empty list"));
     }
@@ -63,21 +61,26 @@ pub(crate) fn messages(key: &str, value: Value, root: &Path) -> Result<Vec<Spoke
     list.into_iter().enumerate().map(one).collect()
 }
 
-fn message(at: String, mut fields: Fields, root: &Path) -> Result<Spoken, String> {
+fn message(at: String, mut fields: Fields, root: Root<'_>) -> Result<Spoken, String> {
     let openai = fields.contains_key("role") || fields.contains_key("content");
     let (who, what) = if openai { ("role", "content") } else { ("from", "value") };
-    let role = present(&mut fields, who).ok_or_else(|| format!("{at}.{who}: missing"))?;
+    let missing =
+        |what: &str, fields: &Fields| format!("{at}.{what}: missing; the message has the keys {}", keys(fields));
+    let role = present(&mut fields, who).ok_or_else(|| missing(who, &fields))?;
     let speaker = Speaker::deserialize(&role)
         .map_err(|_| format!("{at}.{who}: {}, should be system, user (human) or assistant (gpt)", shortened(&role)))?;
     if present(&mut fields, "tool_calls").is_some() {
         return Err(format!("{at}.tool_calls: calls of tools are not read"));
     }
-    let content = present(&mut fields, what);
+    let content = fields.shift_remove(what).ok_or_else(|| missing(what, &fields))?;
     let mut stray = stray(&format!("{at}."), &fields);
     let pieces = match content {
-        None => return Err(format!("{at}.{what}: missing")),
-        Some(Value::String(text)) => pieces(speaker, text),
-        Some(Value::Array(parts)) => {
+        Value::String(text) => pieces(speaker, text),
+        Value::Number(number) if speaker == Speaker::Assistant => pieces(speaker, number.to_string()),
+        Value::Array(list) if speaker == Speaker::Assistant && !list.iter().all(is_part) => {
+            pieces(speaker, spaced(&Value::Array(list)))
+        }
+        Value::Array(parts) => {
             let mut all = vec![];
             for (i, value) in parts.into_iter().enumerate() {
                 let (pieces, unread) = part(&format!("{at}.{what}[{i}]"), value, speaker, root)?;
@@ -86,13 +89,29 @@ fn message(at: String, mut fields: Fields, root: &Path) -> Result<Spoken, String
             }
             all
         }
-        Some(other) => return Err(format!("{at}.{what}: {} is no text or list", shortened(&other))),
+        other => return Err(format!("{at}.{what}: {} is no text or list", shortened(&other))),
     };
     Ok(Spoken { at, speaker, pieces, stray })
 }
 
+/// A list of messages, which `datasets` may keep as one message of lists.
+fn listed(value: Value) -> Value {
+    let Value::Object(fields) = value else { return value };
+    let lists: Vec<_> = fields.iter().filter_map(|(key, list)| Some((key, list.as_array()?))).collect();
+    let count = lists.first().map_or(0, |(_, list)| list.len());
+    if lists.len() < fields.len() || lists.iter().any(|(_, list)| list.len() != count) {
+        return Value::Object(fields);
+    }
+    let message = |i: usize| lists.iter().map(|(key, list)| ((*key).clone(), list[i].clone())).collect();
+    (0..count).map(|i| Value::Object(message(i))).collect()
+}
+
+fn is_part(value: &Value) -> bool {
+    value.get("type").is_some_and(Value::is_string)
+}
+
 /// The pieces of a part of a content, and a key of it that seems to name media and is not read.
-fn part(at: &str, value: Value, speaker: Speaker, root: &Path) -> Result<(Vec<Piece>, Option<String>), String> {
+fn part(at: &str, value: Value, speaker: Speaker, root: Root<'_>) -> Result<(Vec<Piece>, Option<String>), String> {
     let Value::Object(mut fields) = value else { return Err(format!("{at}: {} is no object", shortened(&value))) };
     let kind = present(&mut fields, "type").ok_or_else(|| format!("{at}.type: missing"))?;
     let mut own = |key: &str| present(&mut fields, key).or_else(|| present(&mut fields, "path"));
@@ -110,6 +129,11 @@ fn part(at: &str, value: Value, speaker: Speaker, root: &Path) -> Result<(Vec<Pi
             Some(path) => Piece::Own(video(&format!("{at}.video"), path, root)?),
             None => Piece::Place(Kind::Video),
         }],
+        Some("image_url") => {
+            let url = present(&mut fields, "image_url").unwrap_or_default();
+            let url = url.get("url").cloned().unwrap_or(url);
+            vec![Piece::Own(Media::Image(picture(&format!("{at}.image_url"), url, root)?))]
+        }
         _ => return Err(format!("{at}.type: {}, should be text, image or video", shortened(&kind))),
     };
     Ok((pieces, stray(&format!("{at}."), &fields)))
@@ -172,4 +196,16 @@ pub(crate) fn answer(turns: Vec<Spoken>) -> Result<Vec<Said>, String> {
         if said.words().trim().is_empty() { Err(format!("{}: empty", turn.at)) } else { Ok(said) }
     };
     turns.into_iter().map(said).collect()
+}
+
+/// JSON with a space after each comma and colon.
+pub(crate) fn spaced(value: &Value) -> String {
+    match value {
+        Value::Array(items) => format!("[{}]", items.iter().map(spaced).collect::<Vec<_>>().join(", ")),
+        Value::Object(items) => {
+            let item = |(key, value): (&String, &Value)| format!("{}: {}", Value::from(key.as_str()), spaced(value));
+            format!("{{{}}}", items.iter().map(item).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use vr1_data::{Dataset, JsonlDataset, JudgedSet, Media, Place, PreferenceSet, Said, SaidPart, Sample};
+use vr1_data::{Dataset, JudgedSet, Media, Place, PreferenceSet, Said, SaidPart, Sample, SampleSet};
 
 enum Right<'a> {
     /// An error of at most so many bytes with each of these in it.
@@ -21,7 +21,7 @@ fn fixtures() -> PathBuf {
 }
 
 /// What is wrong with what came of a file, if anything is.
-fn wrong(read: vr1_data::Result<JsonlDataset>, right: &Right<'_>) -> Option<String> {
+fn wrong(read: vr1_data::Result<SampleSet>, right: &Right<'_>) -> Option<String> {
     match (read, right) {
         (Err(error), Error(needles, most)) => {
             let message = error.to_string().replace(&format!("{}/", fixtures().display()), "");
@@ -69,7 +69,7 @@ fn every_reported_file_is_read_rightly_or_refused_in_words() {
     ];
     let folder = fixtures();
     let found = cases.iter().filter_map(|(id, right)| {
-        let read = JsonlDataset::open(folder.join(format!("{id}.jsonl")), &folder);
+        let read = SampleSet::open(folder.join(format!("{id}.jsonl")), &folder);
         Some(format!("{id}: {}", wrong(read, right)?))
     });
     let found: Vec<_> = found.collect();
@@ -83,11 +83,11 @@ fn row(question: &str, more: Value) -> Value {
     row
 }
 
-fn opened(content: &[u8]) -> vr1_data::Result<JsonlDataset> {
+fn opened(content: &[u8]) -> vr1_data::Result<SampleSet> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("rows.jsonl");
     std::fs::write(&path, content).unwrap();
-    JsonlDataset::open(path, fixtures())
+    SampleSet::open(path, fixtures())
 }
 
 #[test]
@@ -223,7 +223,7 @@ fn a_file_of_rows_that_is_an_address_or_nothing_is_called_so() {
     for (path, expected) in [("https://example.org/rows.jsonl", "is an address"), ("", "is an empty path")] {
         let path = Path::new(path);
         let read = [
-            JsonlDataset::open(path, ".").map(drop),
+            SampleSet::open(path, ".").map(drop),
             PreferenceSet::open(path, path).map(drop),
             JudgedSet::open(path, path).map(drop),
         ];

@@ -6,17 +6,17 @@ use std::path::Path;
 use image::{Rgb, RgbImage};
 use serde_json::json;
 use tempfile::TempDir;
-use vr1_data::{Dataset, EasyVqa, EasyVqaSplit, JsonlDataset, Media, Picture};
+use vr1_data::{Dataset, EasyVqa, EasyVqaSplit, Media, Picture, SampleSet};
 
 fn picture(path: &Path) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     RgbImage::from_pixel(4, 3, Rgb([9, 8, 7])).save(path).unwrap();
 }
 
-fn open(dir: &TempDir, rows: &str) -> vr1_data::Result<JsonlDataset> {
+fn open(dir: &TempDir, rows: &str) -> vr1_data::Result<SampleSet> {
     let path = dir.path().join("rows.jsonl");
     std::fs::write(&path, rows).unwrap();
-    JsonlDataset::open(path, dir.path())
+    SampleSet::open(path, dir.path())
 }
 
 /// The message without the folder, which differs from run to run.
@@ -176,7 +176,7 @@ fn many_bad_rows_are_counted() {
 fn an_empty_or_missing_file_is_an_error() {
     let dir = TempDir::new().unwrap();
     assert_eq!(message(&dir, open(&dir, "\n\n")), "rows.jsonl: no rows");
-    let missing = JsonlDataset::open(dir.path().join("no.jsonl"), dir.path());
+    let missing = SampleSet::open(dir.path().join("no.jsonl"), dir.path());
     assert!(message(&dir, missing).starts_with("no.jsonl: No such file"));
 }
 
@@ -185,7 +185,7 @@ fn bytes_that_are_no_text_are_a_bad_row() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("rows.jsonl");
     std::fs::write(&path, b"{\"a\": \"\xff\"}\n").unwrap();
-    let message = message(&dir, JsonlDataset::open(path, dir.path()));
+    let message = message(&dir, SampleSet::open(path, dir.path()));
     assert!(message.starts_with("rows.jsonl:1: not a JSON object"), "{message}");
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use image::{Rgb, RgbImage};
-use vr1_data::{Clip, Dataset, JsonlDataset, MAX_VIDEO_PIXELS, Media, Picture, Video};
+use vr1_data::{Clip, Dataset, MAX_VIDEO_PIXELS, Media, Picture, SampleSet, Video};
 
 fn frame(shade: u8) -> RgbImage {
     RgbImage::from_fn(32, 16, |x, y| Rgb([shade, x as u8, y as u8]))
@@ -119,7 +119,7 @@ fn rows_name_videos_as_files_folders_and_lists_of_frames() {
     let shown = r#""image": "a.png", "video": ["a.png", "b.png"], "videos": ["clip", "film.mp4"]"#;
     let good = asked("<image><video><video><video>", shown);
     std::fs::write(&rows, good).unwrap();
-    let sample = JsonlDataset::open(&rows, dir.path()).unwrap().get(0).unwrap();
+    let sample = SampleSet::open(&rows, dir.path()).unwrap().get(0).unwrap();
     assert_eq!(sample.question, "How many?");
     let [Media::Image(_), Media::Video(listed), Media::Video(folder), Media::Video(Video::File(film))] =
         &sample.media[..]
@@ -132,7 +132,7 @@ fn rows_name_videos_as_files_folders_and_lists_of_frames() {
 
     let bad = [r#""image": "a.png""#, r#""image": "a.png", "video": "none.mp4""#, r#""image": "a.png", "video": []"#];
     std::fs::write(&rows, bad.map(row).join("\n")).unwrap();
-    let error = JsonlDataset::open(&rows, dir.path()).unwrap_err().to_string();
+    let error = SampleSet::open(&rows, dir.path()).unwrap_err().to_string();
     assert!(error.contains("rows.jsonl:1: videos: the row has 0, the prompt has places for 1 (<video>)"), "{error}");
     assert!(error.contains("rows.jsonl:2: video: ") && error.contains("none.mp4: No such file"), "{error}");
     assert!(error.contains("rows.jsonl:3: video: a list without frames"), "{error}");

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use image::{Rgb, RgbImage};
 use serde_json::{Value, json};
-use vr1_data::{Dataset, JsonlDataset, PreferenceSet, Said};
+use vr1_data::{Dataset, SampleSet, PreferenceSet, Said};
 use vr1_processor::{Layout, Message, Processor, Prompt, PromptRequest};
 
 fn fixtures() -> std::path::PathBuf {
@@ -53,7 +53,7 @@ fn media_stand_where_the_markers_of_a_row_were() {
             dir.path().join(name)
         });
 
-        let sample = JsonlDataset::open(&row, dir.path()).unwrap().get(0).unwrap();
+        let sample = SampleSet::open(&row, dir.path()).unwrap().get(0).unwrap();
         let wrap = case["wrap"].as_str().unwrap();
         let Ok(said) = Said::asking::<Infallible>(&sample, |question| Ok(wrap.replace("{}", question)));
         for (layout, name) in [(Layout::Chat, "chat"), (Layout::Raw, "raw")] {

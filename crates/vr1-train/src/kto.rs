@@ -3,13 +3,13 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 use serde_json::Value;
-use vr1_data::JudgedSet;
+use vr1_data::{JudgedSet, RowSource};
 use vr1_learn::{JudgedLoss, Loss, Signals, Step};
 use vr1_processor::{Layout, Processor, PromptRequest};
 use vr1_rollout::{Group, SampleKey};
 
 use super::draw::{Deck, Draw};
-use super::pairs::{Numbered, answered, beside, messages};
+use super::pairs::{Numbered, answered, messages};
 use crate::recipe::KtoObjective;
 use crate::{Collected, Error, Objective, Result, Run};
 
@@ -33,7 +33,8 @@ impl Kto {
     /// # Errors
     /// If the rows cannot be read.
     pub fn new(config: &KtoObjective, seed: u64) -> Result<Self> {
-        let rows = Arc::new(JudgedSet::open(&config.path, &beside(&config.path, &config.images))?);
+        let source = RowSource { images: config.images.clone(), ..RowSource::all(&config.path) };
+        let rows = Arc::new(JudgedSet::of(&source)?);
         let samples = Arc::new(Numbered { name: rows.name().to_owned(), len: rows.len() });
         let draw = Draw::new(vec![Deck { samples, weight: 1.0, stage: 0 }], seed)?;
         Ok(Self { rows, draw, answers_per_step: config.answers_per_step, loss: JudgedLoss { config: config.loss } })

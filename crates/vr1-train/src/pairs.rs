@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 
 use vr1_data::{Dataset, PreferenceSet, Said, Sample};
@@ -18,9 +17,7 @@ impl Pairs {
     /// The pairs of a source; none where the model itself writes them.
     pub(crate) fn open(source: &PairSource, prompt: &PromptConfig, seed: u64) -> Result<Option<Self>> {
         Ok(match source {
-            PairSource::Rows { path, images } => {
-                Some(Self::Rows(Arc::new(PreferenceSet::open(path, &beside(path, images))?)))
-            }
+            PairSource::Rows(rows) => Some(Self::Rows(Arc::new(PreferenceSet::of(rows)?))),
             PairSource::Written { source, chosen, rejected } => {
                 let words = [Template::new(&prompt.text)?, Template::new(chosen)?, Template::new(rejected)?];
                 Some(Self::Written { samples: source.open(seed)?, prompt: prompt.clone(), words: Box::new(words) })
@@ -98,11 +95,6 @@ pub(crate) fn answered(
 /// What is said in a row as messages, media in their places.
 pub(crate) fn messages(said: &[Said], sample: &Sample) -> Vec<Message> {
     said.iter().map(|said| Message::said(said, sample)).collect()
-}
-
-/// The folder that picture paths are relative to.
-pub(crate) fn beside(path: &Path, images: &Option<std::path::PathBuf>) -> std::path::PathBuf {
-    images.clone().unwrap_or_else(|| path.parent().unwrap_or(Path::new(".")).to_owned())
 }
 
 /// Rows that are drawn by their number and read elsewhere.

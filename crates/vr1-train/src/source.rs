@@ -1,8 +1,8 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vr1_data::{Dataset, EasyVqa, EasyVqaSplit, JsonlDataset, Scenes, Split, Task};
+use vr1_data::{Dataset, EasyVqa, EasyVqaSplit, RowSource, SampleSet, Scenes, Split, Task};
 
 use crate::Result;
 
@@ -23,14 +23,9 @@ pub enum Source {
         #[serde(default = "scene_size")]
         size: u32,
     },
-    /// Rows as VLM-R1 writes them.
-    Jsonl {
-        /// The file.
-        path: PathBuf,
-        /// The folder that image paths are relative to; the file's own where none is given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        images: Option<PathBuf>,
-    },
+    /// Rows of a file or a folder; `jsonl` means the same.
+    #[serde(alias = "jsonl")]
+    Rows(RowSource),
     /// The published easy-VQA set, as `cargo xtask fetch easy-vqa` unpacks it.
     EasyVqa {
         /// Its folder.
@@ -63,10 +58,7 @@ impl Source {
             Self::Scenes { task, split, samples, size } => {
                 Arc::new(Scenes { size: *size, ..Scenes::new(*task, *split, seed, *samples) })
             }
-            Self::Jsonl { path, images } => {
-                let folder = path.parent().unwrap_or(Path::new("."));
-                Arc::new(JsonlDataset::open(path, images.as_deref().unwrap_or(folder))?)
-            }
+            Self::Rows(rows) => Arc::new(SampleSet::of(rows)?),
             Self::EasyVqa { path, split } => Arc::new(EasyVqa::open(path, *split)?),
         })
     }

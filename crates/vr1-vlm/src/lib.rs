@@ -15,6 +15,6 @@ pub use backbone::{Backbone, Features};
 pub use batch::{Batch, BatchMedia, Piece};
 pub use config::ModelConfig;
 pub use error::{Error, Result};
-pub use hub::{Hub, Network, resolve};
+pub use hub::{resolve, resolve_from};
 pub use model::Model;
 pub use snapshot::Snapshot;

@@ -7,7 +7,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use vr1_vlm::{Hub, Network};
+use vr1_data::{Hub, Network};
+use vr1_vlm::resolve_from;
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
@@ -38,7 +39,7 @@ const WHOLE: [(&str, &str); 3] = [("config.json", "{}"), ("tokenizer.json", "{}"
 fn a_directory_is_itself() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().to_str().unwrap();
-    assert_eq!(hub(Path::new("/nowhere"), Network::Offline).resolve(path).unwrap(), dir.path());
+    assert_eq!(resolve_from(&hub(Path::new("/nowhere"), Network::Offline), path).unwrap(), dir.path());
 }
 
 #[test]
@@ -46,8 +47,8 @@ fn a_whole_snapshot_is_taken_without_asking_the_hub() {
     let cache = tempfile::tempdir().unwrap();
     let snapshot = cached(cache.path(), &WHOLE);
     for network in [Network::Offline, Network::Allowed] {
-        assert_eq!(hub(cache.path(), network).resolve("owner/tiny").unwrap(), snapshot);
-        assert_eq!(hub(cache.path(), network).resolve(&format!("owner/tiny@{COMMIT}")).unwrap(), snapshot);
+        assert_eq!(resolve_from(&hub(cache.path(), network), "owner/tiny").unwrap(), snapshot);
+        assert_eq!(resolve_from(&hub(cache.path(), network), &format!("owner/tiny@{COMMIT}")).unwrap(), snapshot);
     }
 }
 
@@ -55,7 +56,7 @@ fn a_whole_snapshot_is_taken_without_asking_the_hub() {
 fn what_the_cache_lacks_is_named_with_its_place() {
     let cache = tempfile::tempdir().unwrap();
     let offline = hub(cache.path(), Network::Offline);
-    let error = offline.resolve("owner/tiny").unwrap_err().to_string();
+    let error = resolve_from(&offline, "owner/tiny").unwrap_err().to_string();
     assert!(error.contains("model `owner/tiny`: nothing of it in the cache"), "{error}");
     assert!(error.contains(&format!("{}/models--owner--tiny", cache.path().display())), "{error}");
     assert!(error.ends_with("HF_HUB_OFFLINE forbids fetching it"), "{error}");
@@ -70,11 +71,11 @@ fn what_the_cache_lacks_is_named_with_its_place() {
             ("model-1.safetensors", "x"),
         ],
     );
-    let error = offline.resolve("owner/tiny").unwrap_err().to_string();
+    let error = resolve_from(&offline, "owner/tiny").unwrap_err().to_string();
     let lacks = "lacks tokenizer.json, preprocessor_config.json or processor_config.json, model-2.safetensors";
     assert!(error.contains(&format!("{} {lacks}", snapshot.display())), "{error}");
 
-    let error = hub(cache.path(), Network::Allowed).resolve("owner/tiny").unwrap_err().to_string();
+    let error = resolve_from(&hub(cache.path(), Network::Allowed), "owner/tiny").unwrap_err().to_string();
     assert!(error.contains(lacks) && error.contains("fetching it failed: "), "{error}");
 }
 
@@ -82,7 +83,7 @@ fn what_the_cache_lacks_is_named_with_its_place() {
 fn a_revision_that_is_not_there_is_not_another() {
     let cache = tempfile::tempdir().unwrap();
     cached(cache.path(), &WHOLE);
-    let error = hub(cache.path(), Network::Offline).resolve("owner/tiny@v2").unwrap_err().to_string();
+    let error = resolve_from(&hub(cache.path(), Network::Offline), "owner/tiny@v2").unwrap_err().to_string();
     assert!(error.contains("model `owner/tiny@v2`: nothing of it in the cache"), "{error}");
 }
 
@@ -91,12 +92,12 @@ fn what_can_be_neither_says_so() {
     let dir = tempfile::tempdir().unwrap();
     let offline = hub(dir.path(), Network::Offline);
     for name in ["./runs/last", "/nowhere/at/all", "a/b/c", "", "owner/na me", "../up", "owner/..", "@main"] {
-        let error = offline.resolve(name).unwrap_err().to_string();
+        let error = resolve_from(&offline, name).unwrap_err().to_string();
         assert!(error.ends_with("there is no such directory, and it is not a Hub id (OWNER/NAME)"), "{error}");
     }
     let file = dir.path().join("model.safetensors");
     fs::write(&file, "x").unwrap();
-    let error = offline.resolve(file.to_str().unwrap()).unwrap_err().to_string();
+    let error = resolve_from(&offline, file.to_str().unwrap()).unwrap_err().to_string();
     assert!(error.ends_with("it is a file; a model is a directory or a Hub id"), "{error}");
 }
 
@@ -159,14 +160,14 @@ fn a_model_comes_from_the_hub_once_and_then_from_the_cache() {
         ("tokenizer.json", "{\"version\": \"1.0\"}"),
     ]);
     let online = Hub { endpoint: Some(address), ..hub(cache.path(), Network::Allowed) };
-    let snapshot = online.resolve("owner/tiny").unwrap();
+    let snapshot = resolve_from(&online, "owner/tiny").unwrap();
     assert_eq!(fs::read_to_string(snapshot.join("model.safetensors")).unwrap(), "weights");
     assert_eq!(fs::read_to_string(snapshot.join("tokenizer.json")).unwrap(), "{\"version\": \"1.0\"}");
     let mut names: Vec<_> =
         fs::read_dir(&snapshot).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     assert_eq!(names, ["chat_template.jinja", "config.json", "model.safetensors", "tokenizer.json"]);
-    assert_eq!(hub(cache.path(), Network::Offline).resolve("owner/tiny").unwrap(), snapshot);
+    assert_eq!(resolve_from(&hub(cache.path(), Network::Offline), "owner/tiny").unwrap(), snapshot);
 }
 
 #[test]
@@ -174,7 +175,7 @@ fn a_model_without_safetensors_says_what_is_missing() {
     let cache = tempfile::tempdir().unwrap();
     let address = serve(&[("config.json", "{}"), ("tokenizer.json", "{}"), ("pytorch_model.bin", "never")]);
     let online = Hub { endpoint: Some(address), ..hub(cache.path(), Network::Allowed) };
-    let error = online.resolve("owner/tiny").unwrap_err().to_string();
+    let error = resolve_from(&online, "owner/tiny").unwrap_err().to_string();
     assert!(
         error.contains("lacks model.safetensors or model.safetensors.index.json after fetching what the Hub has"),
         "{error}"

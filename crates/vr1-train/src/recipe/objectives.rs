@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use vr1_curriculum::Schedule as CurriculumSchedule;
+use vr1_data::RowSource;
 use vr1_dpo::{Divergence, DpoConfig, DpoLoss, KtoConfig, PairRule, ReferenceFreeConfig};
 use vr1_grpo::{AdvantageConfig, GrpoConfig, ReinforceConfig};
 use vr1_learn::{PairLoss, PreferenceLoss, WeightedLoss};
@@ -204,13 +205,7 @@ pub struct DpoObjective {
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PairSource {
     /// Rows with a chosen and a rejected answer: [`vr1_data::PreferenceSet`].
-    Rows {
-        /// The file.
-        path: PathBuf,
-        /// The folder that picture paths are relative to; the file's own where none is given.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        images: Option<PathBuf>,
-    },
+    Rows(RowSource),
     /// Answers written by templates of a sample's fields.
     Written {
         /// The samples.

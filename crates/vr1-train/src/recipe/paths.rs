@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use vr1_data::EasyVqaSplit;
+use vr1_data::{EasyVqaSplit, RowSource};
 
 use super::{EvaluationConfig, ObjectiveConfig, PairSource, Recipe};
 use crate::{Error, Result, Source};
@@ -33,8 +33,8 @@ impl Recipe {
         paths
     }
 
-    /// Trains and evaluates on real data instead: a folder of easy-VQA with its own splits, or a JSONL file of VLM-R1's
-    /// rows with a held-out file `test.jsonl` beside it. Every document of an SFT recipe is made from it, so rows must hold
+    /// Trains and evaluates on real data instead: a folder of easy-VQA with its own splits, or a file of rows with a
+    /// held-out file `test` of the same ending beside it. Every document of an SFT recipe is made from it, so rows must hold
     /// what the documents ask for: staged conversations where these have `turns`.
     ///
     /// # Errors
@@ -51,8 +51,9 @@ impl Recipe {
             let set = |split| Source::EasyVqa { path: path.to_owned(), split };
             (set(EasyVqaSplit::Train), set(EasyVqaSplit::Test))
         } else {
-            let set = |path: PathBuf| Source::Jsonl { path, images: None };
-            (set(path.to_owned()), set(path.with_file_name("test.jsonl")))
+            let test = Path::new("test").with_extension(path.extension().unwrap_or_default());
+            let set = |path: PathBuf| Source::Rows(RowSource::all(path));
+            (set(path.to_owned()), set(path.with_file_name(test)))
         };
         for objective in self.objective.iter_mut().chain(self.stages.iter_mut().map(|stage| &mut stage.objective)) {
             match objective {
@@ -62,7 +63,7 @@ impl Recipe {
                     PairSource::Sampled { train: samples, .. } | PairSource::Written { source: samples, .. } => {
                         *samples = train.clone();
                     }
-                    PairSource::Rows { .. } => return Err(own_files("pairs")),
+                    PairSource::Rows(_) => return Err(own_files("pairs")),
                 },
                 ObjectiveConfig::Kto(_) => return Err(own_files("judged answers")),
             }
@@ -79,9 +80,13 @@ fn own_files(what: &str) -> Error {
     Error::Recipe(format!("--data: the recipe learns from {what}, which its own keys name"))
 }
 
+fn of_rows(rows: &mut RowSource) -> Vec<&mut PathBuf> {
+    std::iter::once(&mut rows.path).chain(&mut rows.images).collect()
+}
+
 fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
     match source {
-        Source::Jsonl { path, images } => std::iter::once(path).chain(images).collect(),
+        Source::Rows(rows) => of_rows(rows),
         Source::EasyVqa { path, .. } => vec![path],
         Source::Scenes { .. } => vec![],
     }
@@ -89,7 +94,7 @@ fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
 
 fn of_pairs(pairs: &mut PairSource) -> Vec<&mut PathBuf> {
     match pairs {
-        PairSource::Rows { path, images } => std::iter::once(path).chain(images).collect(),
+        PairSource::Rows(rows) => of_rows(rows),
         PairSource::Written { source, .. } | PairSource::Sampled { train: source, .. } => of_source(source),
     }
 }
