@@ -5,8 +5,9 @@ use crate::extraction::Extraction;
 use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::mark::Mark;
-use crate::row::{Fault, Row};
-use crate::rows::{Columns, read};
+use crate::questions::Questions;
+use crate::row::ToItem;
+use crate::rows::{Files, Rows};
 use crate::summary::Summary;
 use crate::{Error, Result};
 
@@ -30,8 +31,8 @@ pub(crate) struct Spec {
 
 /// Where a benchmark's questions come from.
 pub(crate) enum Layout {
-    /// Rows of files, of which these are looked for in a folder.
-    Rows { files: &'static [&'static str], columns: Columns, item: fn(Row) -> Result<Item, Fault> },
+    /// Rows of files; of several layouts the first of which there are files counts.
+    Rows { files: &'static [Files], item: ToItem },
     /// Files of a kind of their own; pictures may be in another folder.
     Own(fn(&Path, Option<&Path>) -> Result<Vec<Item>>),
 }
@@ -121,21 +122,11 @@ impl Benchmark {
     ///
     /// # Errors
     /// Where files cannot be read, or rows are not as they are published: each by its file, row and column.
-    pub fn open(self, path: &Path, images: Option<&Path>) -> Result<Vec<Item>> {
-        let (files, columns, item) = match &self.0.layout {
-            Layout::Own(open) => return open(path, images),
-            Layout::Rows { files, columns, item } => (files, columns, item),
-        };
-        let (mut items, mut faults) = (Vec::new(), Vec::new());
-        for row in read(path, files, columns, images)? {
-            let at = row.at.clone();
-            match item(row) {
-                Ok(item) => items.push(item),
-                Err(fault) => faults.push(format!("{at}: {fault}")),
-            }
+    pub fn open(self, path: &Path, images: Option<&Path>) -> Result<Questions> {
+        match &self.0.layout {
+            Layout::Own(open) => Questions::of(self, open(path, images)?),
+            Layout::Rows { files, item } => Questions::read(self, Rows::open(path, files, images)?, *item),
         }
-        Error::rows(faults)?;
-        Ok(items)
     }
 
     /// Reads a completion and marks it; `scale` makes pixels of the picture of what boxes are written in.

@@ -49,9 +49,3 @@ pub(crate) fn numbered(answer: &str, options: usize) -> Option<usize> {
     let at = (first.to_ascii_uppercase() as usize).checked_sub('A' as usize)?;
     (more.is_none() && first.is_ascii_alphabetic() && at < options).then_some(at)
 }
-
-/// As [`numbered`], or the reason why not, for a column of answers.
-pub(crate) fn right_of(column: &str, answer: &str, options: &[String]) -> Result<usize, String> {
-    let none = || format!("{column}: {answer:?} names none of {} options", options.len());
-    numbered(answer, options.len()).ok_or_else(none)
-}

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use vr1_data::Media;
 use vr1_processor::{Layout, Processor, Prompt};
 use vr1_reward::{Program, Rollout};
 use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Search, answer_in_stages, uniform};
@@ -15,6 +14,7 @@ use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::judging;
 use crate::mark::Mark;
+use crate::questions::Questions;
 use crate::record::{Folder, Record};
 use crate::summary::Summary;
 use crate::{Ask, Error, Gold, Result};
@@ -116,13 +116,13 @@ impl std::fmt::Debug for Answering<'_> {
 /// something else. A judge that fails is no error: the answer has no verdict then, and is judged when the evaluation is
 /// taken up again.
 pub fn evaluate(
-    benchmark: Benchmark,
-    items: &[Item],
+    questions: &Questions,
     who: &mut Answering<'_>,
     config: &EvalConfig,
     out: Option<&Path>,
     told: &mut dyn FnMut(usize, usize),
 ) -> Result<Summary> {
+    let (benchmark, items) = (questions.benchmark(), questions.items());
     let judging = benchmark.0.judging;
     if judging == Judging::Steps && who.judge.is_none() && who.reward.is_none() {
         return Err(Error::NoJudge { benchmark: benchmark.name() });
@@ -143,8 +143,8 @@ pub fn evaluate(
     let mut done = chosen.len() - left.len();
     for batch in left.chunks(config.batch.max(1)) {
         let mut answered = match config.turns {
-            Turns::One => at_once(items, batch, who, config)?,
-            Turns::Staged => staged(items, batch, who, config)?,
+            Turns::One => at_once(questions, batch, who, config)?,
+            Turns::Staged => staged(questions, batch, who, config)?,
         };
         for record in &mut answered {
             let item = &items[record.index];
@@ -211,10 +211,15 @@ fn key(index: usize) -> SampleKey {
     SampleKey { index: index as u64, ..SampleKey::default() }
 }
 
-fn at_once(items: &[Item], batch: &[usize], who: &mut Answering<'_>, config: &EvalConfig) -> Result<Vec<Record>> {
+fn at_once(
+    questions: &Questions,
+    batch: &[usize],
+    who: &mut Answering<'_>,
+    config: &EvalConfig,
+) -> Result<Vec<Record>> {
     let processor = who.processor;
     let prompt = |index: &usize| -> Result<Prompt> {
-        let item = &items[*index];
+        let item = questions.get(*index)?;
         let said = item.said(config.prompt.as_deref().unwrap_or(&item.template));
         let prompt = processor.said(&item.sample, &said, config.layout, "");
         prompt.map_err(|source| Error::Prompt { at: item.at.clone(), source })
@@ -225,7 +230,11 @@ fn at_once(items: &[Item], batch: &[usize], who: &mut Answering<'_>, config: &Ev
         ..Request::new(Arc::new(prompt), 1, config.sampling.clone(), key(*index))
     };
     let groups = who.engine.generate(batch.iter().zip(prompts).map(request).collect())?;
-    batch.iter().zip(&groups).map(|(index, group)| record(&items[*index], *index, group, processor)).collect()
+    batch
+        .iter()
+        .zip(&groups)
+        .map(|(index, group)| record(&questions.items()[*index], *index, group, processor))
+        .collect()
 }
 
 fn record(item: &Item, index: usize, group: &Group, processor: &Processor) -> Result<Record> {
@@ -240,12 +249,8 @@ fn record(item: &Item, index: usize, group: &Group, processor: &Processor) -> Re
 }
 
 fn blank(item: &Item, index: usize, processor: &Processor) -> Result<Record> {
-    let boxed = matches!(item.gold, Gold::Box(_) | Gold::Boxes(_));
-    let picture =
-        item.sample.media.iter().find_map(|media| if let Media::Image(picture) = media { Some(picture) } else { None });
-    let seen = match (picture.filter(|_| boxed), processor.images()) {
-        (Some(picture), Some(images)) => {
-            let (width, height) = picture.dimensions()?;
+    let seen = match (item.size, processor.images()) {
+        (Some([width, height]), Some(images)) => {
             let resized = images.resized(height, width);
             let (height, width) = resized.map_err(|source| Error::Prompt { at: item.at.clone(), source })?;
             Some([width, height])
@@ -270,12 +275,12 @@ fn blank(item: &Item, index: usize, processor: &Processor) -> Result<Record> {
     })
 }
 
-fn staged(items: &[Item], batch: &[usize], who: &mut Answering<'_>, config: &EvalConfig) -> Result<Vec<Record>> {
-    if batch.iter().all(|index| items[*index].sample.turns.is_empty()) {
-        return at_once(items, batch, who, config);
+fn staged(questions: &Questions, batch: &[usize], who: &mut Answering<'_>, config: &EvalConfig) -> Result<Vec<Record>> {
+    if batch.iter().all(|index| questions.items()[*index].sample.turns.is_empty()) {
+        return at_once(questions, batch, who, config);
     }
     let one = |index: &usize| {
-        let item = &items[*index];
+        let item = questions.get(*index)?;
         let search = (&config.sampling, config.search);
         let stages = answer_in_stages(who.engine, who.processor, &item.sample, key(*index), search)?;
         // LlamaV-o1's program judges the reasoning and the conclusion.
@@ -285,7 +290,7 @@ fn staged(items: &[Item], batch: &[usize], who: &mut Answering<'_>, config: &Eva
             completion: last.into_iter().rev().collect::<Vec<_>>().join("\n\n\n"),
             tokens: stages.iter().map(|stage| stage.answer.ids().len()).sum(),
             finished: stages.iter().all(|stage| stage.answer.finished()),
-            ..blank(item, *index, who.processor)?
+            ..blank(&item, *index, who.processor)?
         })
     };
     batch.iter().map(one).collect()
@@ -325,26 +330,19 @@ impl Marker<'_> {
             None if matches!(item.gold, Gold::Judged(_)) => {
                 Ok(missing("its metric is `judge`, and no judge is given".to_owned()))
             }
-            None => Ok(self.benchmark.mark(item, &record.completion, extraction, self.scale(item, record)?)),
+            None => Ok(self.benchmark.mark(item, &record.completion, extraction, self.scale(item, record))),
         }
     }
 
     /// From what boxes are written in to pixels of the picture.
-    fn scale(&self, item: &Item, record: &Record) -> Result<ToPixels> {
-        let boxed = matches!(item.gold, Gold::Box(_) | Gold::Boxes(_));
-        let picture = item
-            .sample
-            .media
-            .iter()
-            .find_map(|media| if let Media::Image(picture) = media { Some(picture) } else { None });
-        let (Some(picture), true) = (picture, boxed) else { return Ok([1.0, 1.0]) };
+    fn scale(&self, item: &Item, record: &Record) -> ToPixels {
+        let Some(size) = item.size else { return [1.0, 1.0] };
         let unit = match (self.config.boxes, record.seen) {
             (BoxUnits::Thousandths, _) => [1000.0, 1000.0],
             (BoxUnits::Seen, Some(seen)) => seen.map(f64::from),
-            _ => return Ok([1.0, 1.0]),
+            _ => return [1.0, 1.0],
         };
-        let (width, height) = picture.dimensions()?;
-        Ok([f64::from(width) / unit[0], f64::from(height) / unit[1]])
+        std::array::from_fn(|side| f64::from(size[side]) / unit[side])
     }
 }
 

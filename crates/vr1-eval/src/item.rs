@@ -1,6 +1,6 @@
-use vr1_data::{Said, Sample};
+use vr1_data::{Media, Picture, Said, Sample};
 
-use crate::Gold;
+use crate::{Gold, Result};
 
 /// A question of a benchmark.
 #[derive(Debug, Clone)]
@@ -15,9 +15,30 @@ pub struct Item {
     pub gold: Gold,
     /// What it is counted under: `("task", "Count")`. A name may come several times.
     pub groups: Vec<(String, String)>,
+    /// Width and height of its first picture, where the answer is boxes in it.
+    pub size: Option<[u32; 2]>,
 }
 
 impl Item {
+    /// The same without pictures that are held in memory, and with the size of the first where boxes need it.
+    pub(crate) fn light(mut self) -> Result<Self> {
+        let first = self
+            .sample
+            .media
+            .iter()
+            .find_map(|media| if let Media::Image(picture) = media { Some(picture) } else { None });
+        if let (Some(picture), Gold::Box(_) | Gold::Boxes(_)) = (first, &self.gold) {
+            let (width, height) = picture.dimensions()?;
+            self.size = Some([width, height]);
+        }
+        let held = |media: &Media| matches!(media, Media::Image(Picture::Encoded { .. } | Picture::Pixels(_)));
+        if self.sample.media.iter().any(held) {
+            self.sample.media.clear();
+            self.sample.places.clear();
+        }
+        Ok(self)
+    }
+
     /// The user's turn that asks the question as `template` says.
     pub(crate) fn said(&self, template: &str) -> Said {
         let words = |question: &str| Ok::<_, std::convert::Infallible>(self.filled(template, question));

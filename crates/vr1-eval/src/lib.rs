@@ -16,11 +16,13 @@ mod item;
 mod judge;
 mod judging;
 mod mark;
+mod questions;
 mod record;
 mod row;
 mod rows;
 mod score;
 mod summary;
+mod tables;
 
 pub use ask::{Ask, Asking};
 pub use benchmark::Benchmark;
@@ -33,6 +35,7 @@ pub use item::Item;
 #[cfg(feature = "judge")]
 pub use judge::{Judge, JudgeError};
 pub use mark::Mark;
+pub use questions::Questions;
 pub use record::Record;
 pub use score::{Answer, Score, Scored, Tally};
 pub use summary::{Metrics, Summary};

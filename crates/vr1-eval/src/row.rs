@@ -1,44 +1,46 @@
 //! A row of a benchmark, and what is asked of its columns.
 
 use serde_json::Value;
-use vr1_data::{Fields, Media, Place, Sample};
+use vr1_data::{Media, Place, Sample};
 
+use crate::choices::numbered;
 use crate::{Gold, Item};
 
 /// A row, read.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    pub(crate) id: String,
     /// As an error names it: the file and the row.
     pub(crate) at: String,
     /// The file's name without its ending.
     pub(crate) file: String,
-    pub(crate) question: String,
-    pub(crate) solution: String,
-    pub(crate) media: Vec<Media>,
-    pub(crate) fields: Fields,
+    /// Which of its columns have become which.
+    pub(crate) columns: &'static [(&'static str, &'static [&'static str])],
+    pub(crate) sample: Sample,
 }
 
 /// Why a row cannot be used: its column and the reason.
 pub(crate) type Fault = String;
 
+/// Makes a question of a row.
+pub(crate) type ToItem = fn(Row) -> Result<Item, Fault>;
+
 impl Row {
     /// The text of a column, or the number or truth value in it as text; nothing where it is absent, null or empty.
     pub(crate) fn optional(&self, column: &str) -> Option<String> {
-        self.fields.get(column).and_then(text_of).filter(|text| !text.is_empty())
+        self.sample.fields.get(column).and_then(text_of).filter(|text| !text.is_empty())
     }
 
     /// The text of a column.
     pub(crate) fn text(&self, column: &str) -> Result<String, Fault> {
-        self.optional(column).ok_or_else(|| match self.fields.get(column) {
-            None => format!("{column}: missing; the row has the columns {}", self.columns()),
+        self.optional(column).ok_or_else(|| match self.sample.fields.get(column) {
+            None => format!("{column}: missing; the row has the columns {}", self.names()),
             Some(value) => format!("{column}: {} is no text", brief(value)),
         })
     }
 
     /// The texts in a list, which may be written as JSON or as Python writes a list; nothing where it is absent or null.
     pub(crate) fn list(&self, column: &str) -> Result<Vec<String>, Fault> {
-        match self.fields.get(column) {
+        match self.sample.fields.get(column) {
             None | Some(Value::Null) => Ok(Vec::new()),
             Some(Value::Array(items)) => items
                 .iter()
@@ -52,28 +54,23 @@ impl Row {
         }
     }
 
-    /// A whole number.
-    pub(crate) fn whole(&self, column: &str) -> Result<usize, Fault> {
-        let text = self.text(column)?;
-        text.parse().map_err(|_| format!("{column}: {text:?} is no whole number"))
+    /// A fault of the column that is read as `ours`, by the name that the file has for it.
+    pub(crate) fn fault(&self, ours: &str, reason: impl std::fmt::Display) -> Fault {
+        let theirs = self.columns.iter().find(|(name, _)| *name == ours).and_then(|(_, theirs)| theirs.first());
+        format!("{}: {reason}", theirs.copied().unwrap_or(ours))
     }
 
-    /// Four numbers: a box.
-    pub(crate) fn bbox(&self, column: &str) -> Result<[f64; 4], Fault> {
-        let value = self.fields.get(column);
-        let numbers = value.and_then(Value::as_array).map(|list| list.iter().filter_map(Value::as_f64).collect());
-        let bbox = numbers.and_then(|numbers: Vec<f64>| <[f64; 4]>::try_from(numbers).ok());
-        bbox.ok_or_else(|| match value {
-            None => format!("{column}: missing; the row has the columns {}", self.columns()),
-            Some(value) => format!("{column}: {} is no box of four numbers", brief(value)),
-        })
+    /// The number of the option whose letter the answer is.
+    pub(crate) fn right_of(&self, options: &[String]) -> Result<usize, Fault> {
+        let none = || format!("{:?} names none of {} options", self.sample.solution, options.len());
+        numbered(&self.sample.solution, options.len()).ok_or_else(|| self.fault("answer", none()))
     }
 
     /// The row with those columns that stand in an object under `column` among its own.
     pub(crate) fn flattened(&self, column: &str) -> Self {
         let mut row = self.clone();
-        if let Some(Value::Object(inner)) = self.fields.get(column) {
-            row.fields.extend(inner.clone());
+        if let Some(Value::Object(inner)) = self.sample.fields.get(column) {
+            row.sample.fields.extend(inner.clone());
         }
         row
     }
@@ -85,7 +82,7 @@ impl Row {
 
     /// Steps of reasoning, as a text or as a list of texts.
     pub(crate) fn steps(&self) -> Result<String, Fault> {
-        match self.fields.get("steps") {
+        match self.sample.fields.get("steps") {
             Some(Value::Array(_)) => Ok(self.list("steps")?.join("\n")),
             _ => self.text("steps"),
         }
@@ -97,16 +94,16 @@ impl Row {
     }
 
     /// The question that the row asks.
-    pub(crate) fn into_item(self, template: &str, gold: Gold, groups: Vec<(String, String)>) -> Item {
-        let Self { id, at, question, solution, media, fields, .. } = self;
+    pub(crate) fn into_item(mut self, template: &str, gold: Gold, groups: Vec<(String, String)>) -> Item {
         // A record says the answer as it is compared, so that an option is its letter.
-        let solution = if let Gold::Option { .. } = gold { gold.said() } else { solution };
-        let sample = Sample { id, media, question, solution, fields, ..Sample::default() };
-        Item { sample, at, template: template.to_owned(), gold, groups }
+        if let Gold::Option { .. } = gold {
+            self.sample.solution = gold.said();
+        }
+        Item { sample: self.sample, at: self.at, template: template.to_owned(), gold, groups, size: None }
     }
 
-    fn columns(&self) -> String {
-        let names: Vec<&str> = self.fields.keys().take(16).map(String::as_str).collect();
+    fn names(&self) -> String {
+        let names: Vec<&str> = self.sample.fields.keys().take(16).map(String::as_str).collect();
         names.join(", ")
     }
 }

@@ -1,208 +1,165 @@
-//! The rows of a benchmark's files: JSON lines, a JSON list or object of rows, and tab-separated values.
+//! The rows of a benchmark's files: as `vr1-data` reads them, and in two layouts that benchmarks alone have.
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-use vr1_data::{Fields, Media, Picture, Video};
+use vr1_data::{Column, Columns, RowSource, Sample, SampleSet};
 
-use crate::row::{Fault, Row, brief, text_of};
-use crate::{Error, Result};
+use crate::row::Row;
+use crate::{Error, Result, tables};
 
-/// Which columns of a benchmark hold what. Of several names the first that a row has counts.
+/// Files of a benchmark, and what their columns are called.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Columns {
-    /// Names the row.
-    pub(crate) id: &'static [&'static str],
-    /// What is asked.
-    pub(crate) question: &'static [&'static str],
-    /// What is right.
-    pub(crate) answer: &'static [&'static str],
-    /// Each a picture or a list of them, in the first of its columns that a row has.
-    pub(crate) images: &'static [&'static [&'static str]],
-    /// A video's path.
-    pub(crate) video: Option<&'static str>,
-    /// A folder beside the file that paths are relative to, where it is there.
-    pub(crate) folder: &'static str,
+pub(crate) struct Files {
+    /// Their names below its folder; `*` stands for anything but `/`.
+    pub(crate) names: &'static [&'static str],
+    /// Which of their columns is `id`, `question`, `answer`, `image`, `images` or `video`, where it is not called so. Several
+    /// columns of pictures become one list.
+    pub(crate) columns: &'static [(&'static str, &'static [&'static str])],
+    /// The folder, from the file's own, that paths of media are relative to.
+    pub(crate) media: &'static str,
 }
 
-/// Reads the files of a benchmark at `path`: the file itself, or of a folder those of `names` that are there.
-pub(crate) fn read(path: &Path, names: &[&str], columns: &Columns, images: Option<&Path>) -> Result<Vec<Row>> {
-    let files = files(path, names)?;
-    let (mut rows, mut faults) = (Vec::new(), Vec::new());
-    for file in files {
-        for (at, id, fields) in objects(&file)? {
-            match row(&file, at.clone(), id, fields, columns, images) {
-                Ok(row) => rows.push(row),
-                Err(fault) => faults.push(format!("{at}: {fault}")),
-            }
-        }
-    }
-    Error::rows(faults)?;
-    if rows.is_empty() {
-        return Err(Error::Rows { faults: vec![format!("{}: no rows", path.display())] });
-    }
-    Ok(rows)
+/// A benchmark's rows, each read when it is asked for.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    parts: Vec<Part>,
 }
 
-fn files(path: &Path, names: &[&str]) -> Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let present: Vec<PathBuf> = names.iter().map(|name| path.join(name)).filter(|file| file.is_file()).collect();
-    if present.is_empty() {
-        return Err(Error::Rows {
-            faults: vec![format!("{}: none of its files is there: {}", path.display(), names.join(", "))],
-        });
-    }
-    Ok(present)
+#[derive(Debug)]
+struct Part {
+    path: PathBuf,
+    files: Files,
+    rows: PartRows,
 }
 
-type Object = (String, Option<String>, Fields);
+#[derive(Debug)]
+enum PartRows {
+    Set(SampleSet),
+    Table(Vec<Sample>),
+}
 
-fn objects(file: &Path) -> Result<Vec<Object>> {
-    let text = std::fs::read_to_string(file).map_err(|source| Error::Io { path: file.to_owned(), source })?;
-    let named = |at: usize| format!("{}:{at}", file.display());
-    let ending = file.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
-    let mut faults = Vec::new();
-    let objects: Vec<Object> = match (ending.as_str(), text.trim_start().chars().next()) {
-        ("tsv", _) => tsv(&text)
-            .map_err(|fault| Error::Rows { faults: vec![format!("{}{fault}", file.display())] })?
-            .into_iter()
-            .map(|(line, fields)| (named(line), None, fields))
-            .collect(),
-        ("json", Some('[' | '{')) => {
-            let whole: Value = serde_json::from_str(&text)
-                .map_err(|e| Error::Rows { faults: vec![format!("{}: not JSON: {e}", file.display())] })?;
-            let entries: Vec<(Option<String>, Value)> = match whole {
-                Value::Array(rows) => rows.into_iter().map(|row| (None, row)).collect(),
-                Value::Object(rows) => rows.into_iter().map(|(key, row)| (Some(key), row)).collect(),
-                _ => Vec::new(),
+impl Rows {
+    /// Opens a file, or of a folder those files that the first of these layouts has there.
+    pub(crate) fn open(path: &Path, layouts: &[Files], images: Option<&Path>) -> Result<Self> {
+        let mut parts = Vec::new();
+        for (file, files) in found(path, layouts)? {
+            let beside = file.parent().unwrap_or(Path::new("."));
+            let own =
+                || Some(beside.join(files.media)).filter(|folder| folder.is_dir()).unwrap_or_else(|| beside.to_owned());
+            let media = images.map_or_else(own, Path::to_owned);
+            let rows = match tables::read(&file, &files, &media)? {
+                Some(rows) => PartRows::Table(rows),
+                None => {
+                    let columns = columns(&files);
+                    let source = RowSource { path: file.clone(), images: Some(media), columns, ..RowSource::default() };
+                    PartRows::Set(SampleSet::of(&source)?)
+                }
             };
-            let mut objects = Vec::new();
-            for (number, (key, row)) in entries.into_iter().enumerate() {
-                let at = key.as_ref().map_or_else(
-                    || format!("{}: row {}", file.display(), number + 1),
-                    |key| format!("{}: row {key:?}", file.display()),
-                );
-                match row {
-                    Value::Object(fields) => objects.push((at, key, fields)),
-                    other => faults.push(format!("{at}: {} is no object", brief(&other))),
-                }
-            }
-            objects
+            parts.push(Part { path: file, files, rows });
         }
-        _ => {
-            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            let mut objects = Vec::new();
-            for (at, line) in lines {
-                match serde_json::from_str::<Fields>(line) {
-                    Ok(fields) => objects.push((named(at + 1), None, fields)),
-                    Err(error) => faults.push(format!("{}: not a JSON object: {error}", named(at + 1))),
-                }
+        Ok(Self { parts })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.parts.iter().map(Part::len).sum()
+    }
+
+    /// The row at `index`.
+    pub(crate) fn get(&self, index: usize) -> Result<Row> {
+        let mut within = index;
+        for part in &self.parts {
+            if within < part.len() {
+                return part.get(within);
             }
-            objects
+            within -= part.len();
         }
-    };
-    Error::rows(faults)?;
-    Ok(objects)
+        Err(Error::row(format!("there is no row {index}")))
+    }
 }
 
-/// Rows of tab-separated values under a header, as VLMEvalKit writes them: a field in double quotes may hold tabs, line
-/// ends and doubled quotes.
-fn tsv(text: &str) -> Result<Vec<(usize, Fields)>, Fault> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (mut records, mut record, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
-    let (mut line, mut began) = (1_usize, 1_usize);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                field.push('"');
-            }
-            '"' if quoted => quoted = false,
-            '"' if field.is_empty() => quoted = true,
-            '\t' if !quoted => record.push(std::mem::take(&mut field)),
-            '\r' if !quoted && chars.peek() == Some(&'\n') => {}
-            '\n' if !quoted => {
-                record.push(std::mem::take(&mut field));
-                records.push((began, std::mem::take(&mut record)));
-                began = line + 1;
-            }
-            c => field.push(c),
+impl Part {
+    fn len(&self) -> usize {
+        match &self.rows {
+            PartRows::Set(set) => set.len(),
+            PartRows::Table(rows) => rows.len(),
         }
-        line += usize::from(c == '\n');
     }
-    if quoted {
-        return Err(format!(":{began}: a quote that is not closed"));
-    }
-    if !field.is_empty() || !record.is_empty() {
-        record.push(field);
-        records.push((began, record));
-    }
-    let mut records = records.into_iter().filter(|(_, record)| record.iter().any(|field| !field.is_empty()));
-    let Some((_, header)) = records.next() else { return Err(": no header".to_owned()) };
-    let row = |(line, record): (usize, Vec<String>)| {
-        if record.len() != header.len() {
-            return Err(format!(":{line}: {} fields under a header of {}", record.len(), header.len()));
-        }
-        Ok((line, header.iter().cloned().zip(record.into_iter().map(Value::String)).collect()))
-    };
-    records.map(row).collect()
-}
 
-fn row(
-    file: &Path,
-    at: String,
-    id: Option<String>,
-    fields: Fields,
-    columns: &Columns,
-    images: Option<&Path>,
-) -> Result<Row, Fault> {
-    let first = |names: &[&'static str]| {
-        names.iter().find(|name| fields.get(**name).is_some_and(|value| !value.is_null())).copied()
-    };
-    let text = |names: &[&'static str]| -> Result<String, Fault> {
-        let Some(name) = first(names) else {
-            let known: Vec<&str> = fields.keys().take(16).map(String::as_str).collect();
-            return Err(format!("{}: missing; the row has the columns {}", names.join(" or "), known.join(", ")));
+    fn get(&self, index: usize) -> Result<Row> {
+        let sample = match &self.rows {
+            PartRows::Set(set) => set.get(index)?,
+            PartRows::Table(rows) => rows[index].clone(),
         };
-        let value = &fields[name];
-        match value {
-            Value::Array(_) => Ok(value.to_string()),
-            value => text_of(value).ok_or_else(|| format!("{name}: {} is no text", brief(value))),
-        }
-    };
-    let number = at.rsplit([':', ' ']).next().unwrap_or_default().to_owned();
-    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    let id =
-        first(columns.id).and_then(|name| text_of(&fields[name])).or(id).unwrap_or_else(|| format!("{stem}:{number}"));
-    let question = text(columns.question)?;
-    let solution = if columns.answer.is_empty() { String::new() } else { text(columns.answer)? };
-    let beside = file.parent().unwrap_or(Path::new("."));
-    let own =
-        || Some(beside.join(columns.folder)).filter(|folder| folder.is_dir()).unwrap_or_else(|| beside.to_owned());
-    let folder = images.map_or_else(own, Path::to_owned);
-    let mut media = Vec::new();
-    for name in columns.images.iter().filter_map(|names| first(names)) {
-        let values: Vec<&Value> = match fields.get(name) {
-            None => continue,
-            Some(Value::Array(list)) => list.iter().collect(),
-            Some(one) => vec![one],
-        };
-        for value in values {
-            media.push(Media::Image(picture(value, &folder).map_err(|fault| format!("{name}: {fault}"))?));
-        }
+        let file = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Ok(Row { at: format!("{}: row {}", self.path.display(), index + 1), file, columns: self.files.columns, sample })
     }
-    if let Some(name) = columns.video {
-        let path = folder.join(text(&[name])?);
-        media.push(Media::Video(Video::open(&path).map_err(|fault| format!("{name}: {fault}"))?));
-    }
-    Ok(Row { id, at, file: stem, question, solution, media, fields })
 }
 
-fn picture(value: &Value, folder: &Path) -> Result<Picture, Fault> {
-    let Value::String(text) = value else { return Err(format!("{} is no picture", brief(value))) };
-    let path = folder.join(text);
-    if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("no file {}", path.display())) }
+fn columns(files: &Files) -> Columns {
+    let column = |(ours, theirs): &(&str, &[&str])| {
+        let theirs: Vec<String> = theirs.iter().map(|name| (*name).to_owned()).collect();
+        let several = *ours == "images";
+        let theirs = match <[String; 1]>::try_from(theirs) {
+            Ok([one]) if !several => Column::One(one),
+            Ok(one) => Column::Several(one.into()),
+            Err(several) => Column::Several(several),
+        };
+        ((*ours).to_owned(), theirs)
+    };
+    Columns(files.columns.iter().map(column).collect())
+}
+
+/// The files to read, each with what is known of it.
+fn found(path: &Path, layouts: &[Files]) -> Result<Vec<(PathBuf, Files)>> {
+    if !path.is_dir() {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let last = |pattern: &str| pattern.rsplit('/').next().unwrap_or_default().to_owned();
+        let ending = |name: &str| name.rsplit('.').next().unwrap_or_default().to_owned();
+        let fits = |how: &dyn Fn(&str) -> bool| layouts.iter().find(|files| files.names.iter().any(|name| how(name)));
+        let files = fits(&|pattern| matches(&last(pattern), &name))
+            .or_else(|| fits(&|pattern| ending(pattern) == ending(&name)))
+            .or(layouts.first());
+        return Ok(files.map(|files| (path.to_owned(), *files)).into_iter().collect());
+    }
+    for files in layouts {
+        let mut there = Vec::new();
+        for name in files.names {
+            below(path, name, &mut there)?;
+        }
+        if !there.is_empty() {
+            return Ok(there.into_iter().map(|file| (file, *files)).collect());
+        }
+    }
+    let names: Vec<&str> = layouts.iter().flat_map(|files| files.names).copied().collect();
+    Err(Error::row(format!("{}: none of its files is there: {}", path.display(), names.join(", "))))
+}
+
+/// The files below a folder whose names are of a pattern, in their order.
+fn below(folder: &Path, pattern: &str, into: &mut Vec<PathBuf>) -> Result<()> {
+    let (first, rest) = pattern.split_once('/').map_or((pattern, None), |(first, rest)| (first, Some(rest)));
+    let io = |source| Error::Io { path: folder.to_owned(), source };
+    let mut entries = Vec::new();
+    for entry in folder.read_dir().map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        let fits = path.file_name().is_some_and(|name| matches(first, &name.to_string_lossy()));
+        entries.extend(fits.then_some(path));
+    }
+    entries.sort();
+    for path in entries {
+        match rest {
+            Some(rest) if path.is_dir() => below(&path, rest, into)?,
+            None if path.is_file() => into.push(path),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((before, after)) => name.strip_prefix(before).is_some_and(|rest| {
+            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| matches(after, &rest[at..]))
+        }),
+    }
 }

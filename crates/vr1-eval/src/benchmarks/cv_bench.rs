@@ -5,29 +5,28 @@ use vr1_reward::{MathConfig, math_equal};
 
 use crate::Gold;
 use crate::benchmark::{Judged, Judging, Layout, Spec};
-use crate::choices::right_of;
 use crate::extraction::How;
 use crate::gold::{ToPixels, letter};
 use crate::interval::Estimate;
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 use crate::summary::Summary;
 
 pub(super) static SPEC: Spec = Spec {
     name: "cv-bench",
     about: "counting, relations, depth and distance; options (Cambrian-1)",
     layout: Layout::Rows {
-        files: &["test.parquet", "test_2d.parquet", "test_3d.parquet", "test.jsonl", "test_2d.jsonl", "test_3d.jsonl"],
-        columns: Columns {
-            id: &["idx"],
-            question: &["prompt"],
-            answer: &["answer"],
-            images: &[&["image", "filename"]],
-            video: None,
-            folder: "",
-        },
+        files: &[
+            Files { names: &["test_*.parquet"], columns: &[("id", &["idx"]), ("question", &["prompt"])], media: "" },
+            Files { names: &["test.parquet"], columns: &[("id", &["idx"]), ("question", &["prompt"])], media: "" },
+            Files {
+                names: &["test*.jsonl"],
+                columns: &[("id", &["idx"]), ("question", &["prompt"]), ("image", &["filename"])],
+                media: "",
+            },
+        ],
         item,
     },
     headline: "accuracy",
@@ -39,7 +38,7 @@ pub(super) static SPEC: Spec = Spec {
 
 fn item(row: Row) -> Result<Item, Fault> {
     let options = row.list("choices")?;
-    let right = right_of("answer", &row.solution, &options)?;
+    let right = row.right_of(&options)?;
     let groups = row.groups(&["type", "task", "source"]);
     let gold = Gold::Option { right, options };
     Ok(row.into_item("{question}\nAnswer with the option's letter from the given choices directly.", gold, groups))

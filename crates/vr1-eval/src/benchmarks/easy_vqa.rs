@@ -32,6 +32,7 @@ fn open(path: &Path, _: Option<&Path>) -> Result<Vec<Item>> {
             at: format!("{}:{}", file.display(), index + 1),
             template: "{question} Choose between the following options: {choices_text}".to_owned(),
             gold: Gold::Words(vec![sample.solution.clone()]),
+            size: None,
             groups: vec![("kind".to_owned(), kind), ("answer".to_owned(), sample.solution.clone())],
             sample,
         })

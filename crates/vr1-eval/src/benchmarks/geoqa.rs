@@ -9,21 +9,13 @@ use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "geoqa",
     about: "geometry; mathematical answers (R1-V, GeoQA)",
     layout: Layout::Rows {
-        files: &["geoqa_test_prompts.jsonl"],
-        columns: Columns {
-            id: &["id"],
-            question: &["question"],
-            answer: &["ground_truth"],
-            images: &[&["image_path", "image"]],
-            video: None,
-            folder: "",
-        },
+        files: &[Files { names: &["geoqa_test_prompts.jsonl"], columns: &[("answer", &["ground_truth"])], media: "" }],
         item,
     },
     headline: "accuracy",
@@ -34,7 +26,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 fn item(row: Row) -> Result<Item, Fault> {
-    let gold = Gold::Math(row.solution.clone());
+    let gold = Gold::Math(row.sample.solution.clone());
     let template = "{question} Output the thinking process in <think> </think> and final answer (number) in <answer> \
                     </answer> tags.";
     Ok(row.into_item(template, gold, Vec::new()))

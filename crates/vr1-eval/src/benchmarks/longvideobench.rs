@@ -12,21 +12,24 @@ use crate::gold::{ToPixels, letter};
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "longvideobench",
     about: "long videos; options (LongVideoBench, validation)",
     layout: Layout::Rows {
-        files: &["lvb_val.json", "validation-00000-of-00001.parquet"],
-        columns: Columns {
-            id: &["id"],
-            question: &["question"],
-            answer: &["correct_choice"],
-            images: &[],
-            video: Some("video_path"),
-            folder: "videos",
-        },
+        files: &[
+            Files {
+                names: &["lvb_val.json"],
+                columns: &[("answer", &["correct_choice"]), ("video", &["video_path"])],
+                media: "videos",
+            },
+            Files {
+                names: &["validation-*.parquet"],
+                columns: &[("answer", &["correct_choice"]), ("video", &["video_path"])],
+                media: "videos",
+            },
+        ],
         item,
     },
     headline: "accuracy",
@@ -42,11 +45,10 @@ fn item(mut row: Row) -> Result<Item, Fault> {
         options = row.options(&["option0", "option1", "option2", "option3", "option4"]);
         options.retain(|option| option != "N/A");
     }
-    let right = row.whole("correct_choice")?;
-    if right >= options.len() {
-        return Err(format!("correct_choice: {right} names none of {} options, counted from 0", options.len()));
-    }
-    row.question = format!("Question: {}\n{}", row.question, listed(&options, "", "."));
+    let right = row.sample.solution.parse().ok().filter(|right| *right < options.len());
+    let none = || format!("{:?} is none of {} options, counted from 0", row.sample.solution, options.len());
+    let right: usize = right.ok_or_else(|| row.fault("answer", none()))?;
+    row.sample.question = format!("Question: {}\n{}", row.sample.question, listed(&options, "", "."));
     let groups = row.groups(&["duration_group", "question_category", "topic_category"]);
     let gold = Gold::Option { right, options };
     Ok(row.into_item("{question}\nAnswer with the option's letter from the given choices directly.", gold, groups))

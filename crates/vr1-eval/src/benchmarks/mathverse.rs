@@ -3,27 +3,30 @@
 
 use crate::Gold;
 use crate::benchmark::{Judging, Layout, Spec};
-use crate::choices::{options_in, right_of};
+use crate::choices::options_in;
 use crate::extraction::{How, places};
 use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "mathverse",
     about: "geometry and functions in six versions; options and mathematical answers (MathVerse, testmini)",
     layout: Layout::Rows {
-        files: &["testmini.parquet", "testmini.json"],
-        columns: Columns {
-            id: &["sample_index"],
-            question: &["query_cot", "query_wo", "question"],
-            answer: &["answer"],
-            images: &[&["image"]],
-            video: None,
-            folder: "images",
-        },
+        files: &[
+            Files {
+                names: &["testmini.parquet"],
+                columns: &[("id", &["sample_index"]), ("question", &["query_cot"])],
+                media: "",
+            },
+            Files {
+                names: &["testmini.json"],
+                columns: &[("id", &["sample_index"]), ("question", &["query_cot"])],
+                media: "images",
+            },
+        ],
         item,
     },
     headline: "accuracy",
@@ -35,15 +38,15 @@ pub(super) static SPEC: Spec = Spec {
 
 fn item(row: Row) -> Result<Item, Fault> {
     let row = row.flattened("metadata");
-    let asked = row.optional("question_for_eval").unwrap_or_else(|| row.question.clone());
+    let asked = row.optional("question_for_eval").unwrap_or_else(|| row.sample.question.clone());
     let gold = match row.text("question_type")?.as_str() {
         "multi-choice" => {
             let mut options = options_in(&asked);
             // Some questions have their options in the figure.
             options = if options.is_empty() { vec![String::new(); 5] } else { options };
-            Gold::Option { right: right_of("answer", &row.solution, &options)?, options }
+            Gold::Option { right: row.right_of(&options)?, options }
         }
-        _ => Gold::Math(row.solution.clone()),
+        _ => Gold::Math(row.sample.solution.clone()),
     };
     let groups = row.groups(&["problem_version", "question_type", "subject", "subfield"]);
     Ok(row.into_item("{question}", gold, groups))

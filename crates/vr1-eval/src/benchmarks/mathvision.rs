@@ -5,27 +5,23 @@ use vr1_reward::{MathConfig, math_equal};
 
 use crate::Gold;
 use crate::benchmark::{Judging, Layout, Spec};
-use crate::choices::{listed, right_of};
+use crate::choices::listed;
 use crate::extraction::How;
 use crate::gold::{ToPixels, letter};
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row, placed};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "mathvision",
     about: "problems of mathematical competitions; options and mathematical answers (MATH-Vision)",
     layout: Layout::Rows {
-        files: &["test.jsonl", "data/test.jsonl", "data/test-00000-of-00001-3532b8d3f1b4047a.parquet"],
-        columns: Columns {
-            id: &["id"],
-            question: &["question"],
-            answer: &["answer"],
-            images: &[&["decoded_image", "image"]],
-            video: None,
-            folder: "..",
-        },
+        files: &[
+            Files { names: &["data/test-*.parquet"], columns: &[("image", &["decoded_image"])], media: "" },
+            Files { names: &["data/testmini-*.parquet"], columns: &[("image", &["decoded_image"])], media: "" },
+            Files { names: &["data/test.jsonl"], columns: &[], media: ".." },
+        ],
         item,
     },
     headline: "accuracy",
@@ -40,13 +36,13 @@ fn item(mut row: Row) -> Result<Item, Fault> {
     let lettered = options.iter().enumerate().all(|(at, option)| *option == letter(at).to_string());
     let choices = if options.is_empty() || lettered { String::new() } else { listed(&options, "(", ")") + "\n" };
     let gold = if options.is_empty() {
-        Gold::Math(row.solution.clone())
+        Gold::Math(row.sample.solution.clone())
     } else {
-        Gold::Option { right: right_of("answer", &row.solution, &options)?, options }
+        Gold::Option { right: row.right_of(&options)?, options }
     };
-    let numbered: Vec<_> = row.media.drain(..).enumerate().map(|(at, picture)| (at + 1, picture)).collect();
-    let (question, media, places) = placed(&format!("{}\n{choices}", row.question), &numbered);
-    (row.question, row.media) = (question, media);
+    let numbered: Vec<_> = row.sample.media.drain(..).enumerate().map(|(at, picture)| (at + 1, picture)).collect();
+    let (question, media, places) = placed(&format!("{}\n{choices}", row.sample.question), &numbered);
+    (row.sample.question, row.sample.media) = (question, media);
     let mut groups = row.groups(&["subject", "level"]);
     groups.extend(
         row.optional("subject")
@@ -55,9 +51,8 @@ fn item(mut row: Row) -> Result<Item, Fault> {
     );
     let template = "Please solve the problem step by step and put your answer in one \"\\boxed{}\". If it is a multiple choice \
                     question, only one letter is allowed in the \"\\boxed{}\".\n{question}";
-    let mut item = row.into_item(template, gold, groups);
-    item.sample.places = places;
-    Ok(item)
+    row.sample.places = places;
+    Ok(row.into_item(template, gold, groups))
 }
 
 /// The authors' order: a letter at the beginning or the end, a number behind the last "is", the last box or what follows

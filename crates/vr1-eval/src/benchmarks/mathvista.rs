@@ -13,25 +13,20 @@ use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "mathvista",
     about: "mathematics in figures; options, numbers and lists (MathVista, testmini)",
     layout: Layout::Rows {
         files: &[
-            "testmini.json",
-            "testmini-00000-of-00001.parquet",
-            "data/testmini-00000-of-00001-725687bf7a18d64b.parquet",
+            Files {
+                names: &["data/testmini-*.parquet", "testmini-*.parquet"],
+                columns: &[("id", &["pid"]), ("image", &["decoded_image"])],
+                media: "",
+            },
+            Files { names: &["testmini.json", "data/testmini.json"], columns: &[("id", &["pid"])], media: "" },
         ],
-        columns: Columns {
-            id: &["pid"],
-            question: &["question"],
-            answer: &["answer"],
-            images: &[&["decoded_image", "image"]],
-            video: None,
-            folder: "",
-        },
         item,
     },
     headline: "accuracy",
@@ -46,16 +41,23 @@ fn item(row: Row) -> Result<Item, Fault> {
     let options = row.list("choices")?;
     let (kind, places) = (row.text("answer_type")?, row.optional("precision"));
     let places = places.and_then(|text| text.parse::<f64>().ok()).map(|places| places as u32);
-    let number = || row.solution.trim().parse::<f64>().map_err(|_| format!("answer: {:?} is no number", row.solution));
+    let number = || {
+        row.sample
+            .solution
+            .trim()
+            .parse::<f64>()
+            .map_err(|_| row.fault("answer", format!("{:?} is no number", row.sample.solution)))
+    };
     let gold = if row.text("question_type")? == "multi_choice" {
-        let right = options.iter().position(|option| *option == row.solution);
-        let right = right.ok_or_else(|| format!("answer: {:?} is none of its choices", row.solution))?;
+        let right = options.iter().position(|option| *option == row.sample.solution);
+        let right =
+            right.ok_or_else(|| row.fault("answer", format!("{:?} is none of its choices", row.sample.solution)))?;
         Gold::Option { right, options: options.clone() }
     } else {
         match kind.as_str() {
             "integer" => Gold::Number { value: number()?, places: Some(0) },
             "float" => Gold::Number { value: number()?, places },
-            _ => Gold::Math(row.solution.clone()),
+            _ => Gold::Math(row.sample.solution.clone()),
         }
     };
     let hint = match (&gold, places) {
@@ -81,7 +83,7 @@ fn item(row: Row) -> Result<Item, Fault> {
     let unit = row.optional("unit").map(|unit| format!(" (Unit: {unit})")).unwrap_or_default();
     let choices =
         if options.is_empty() { String::new() } else { format!("\nChoices:\n{}", listed(&options, "(", ")")) };
-    row.question = format!("Question: {}{unit}{choices}", row.question);
+    row.sample.question = format!("Question: {}{unit}{choices}", row.sample.question);
     let mut groups =
         row.groups(&["question_type", "answer_type", "language", "source", "category", "task", "context", "grade"]);
     groups.extend(row.list("skills")?.into_iter().map(|skill| ("skills".to_owned(), skill)));

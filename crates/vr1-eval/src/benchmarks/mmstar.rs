@@ -2,27 +2,22 @@
 
 use crate::Gold;
 use crate::benchmark::{Judging, Layout, Spec};
-use crate::choices::{options_in, right_of};
+use crate::choices::options_in;
 use crate::extraction::How;
 use crate::gold::{ToPixels, letter};
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "mmstar",
     about: "questions that cannot be answered without the picture; options (MMStar)",
     layout: Layout::Rows {
-        files: &["mmstar.parquet", "MMStar.tsv"],
-        columns: Columns {
-            id: &["index"],
-            question: &["question"],
-            answer: &["answer"],
-            images: &[&["image"]],
-            video: None,
-            folder: "",
-        },
+        files: &[
+            Files { names: &["mmstar.parquet"], columns: &[("id", &["index"])], media: "" },
+            Files { names: &["MMStar.tsv"], columns: &[("id", &["index"])], media: "" },
+        ],
         item,
     },
     headline: "accuracy",
@@ -36,11 +31,11 @@ fn item(mut row: Row) -> Result<Item, Fault> {
     // VLMEvalKit's table has the options in columns of their own.
     let mut options = row.options(&["A", "B", "C", "D"]);
     if options.is_empty() {
-        options = options_in(&row.question);
+        options = options_in(&row.sample.question);
     } else {
-        row.question = format!("{}\n{}", row.question, crate::choices::listed(&options, "", "."));
+        row.sample.question = format!("{}\n{}", row.sample.question, crate::choices::listed(&options, "", "."));
     }
-    let right = right_of("answer", &row.solution, &options)?;
+    let right = row.right_of(&options)?;
     let groups = row.groups(&["category", "l2_category"]);
     let gold = Gold::Option { right, options };
     Ok(row.into_item("{question}\nAnswer with the option's letter from the given choices directly.", gold, groups))

@@ -144,7 +144,7 @@ fn sub_task(file: &Path, read: File, images: Option<&Path>, items: &mut Vec<Item
             ..Sample::default()
         };
         let groups = vec![("subset".to_owned(), name.clone())];
-        items.push(Item { sample, at, template: TEMPLATE.to_owned(), gold: Gold::Boxes(gold), groups });
+        items.push(Item { sample, at, template: TEMPLATE.to_owned(), gold: Gold::Boxes(gold), groups, size: None });
     }
 }
 

@@ -8,21 +8,13 @@ use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "r1-onevision-bench",
     about: "five subjects in four grades; options and mathematical answers (R1-Onevision)",
     layout: Layout::Rows {
-        files: &["R1-Onevision-Bench.tsv"],
-        columns: Columns {
-            id: &["index"],
-            question: &["question"],
-            answer: &["answer"],
-            images: &[&["image"]],
-            video: None,
-            folder: "",
-        },
+        files: &[Files { names: &["R1-Onevision-Bench.tsv"], columns: &[("id", &["index"])], media: "" }],
         item,
     },
     headline: "accuracy",
@@ -39,14 +31,15 @@ fn item(mut row: Row) -> Result<Item, Fault> {
         options = row.list("choices").unwrap_or_default();
     }
     if options.is_empty() {
-        options = options_in(&row.question);
+        options = options_in(&row.sample.question);
     }
-    if !choices.is_empty() && options.first().is_some_and(|option| !row.question.contains(option.as_str())) {
-        row.question = format!("{}\nChoices:\n{}", row.question, crate::choices::listed(&options, "", "."));
+    if !choices.is_empty() && options.first().is_some_and(|option| !row.sample.question.contains(option.as_str())) {
+        row.sample.question =
+            format!("{}\nChoices:\n{}", row.sample.question, crate::choices::listed(&options, "", "."));
     }
-    let gold = match numbered(&row.solution, options.len()) {
+    let gold = match numbered(&row.sample.solution, options.len()) {
         Some(right) => Gold::Option { right, options },
-        None => Gold::Math(row.solution.clone()),
+        None => Gold::Math(row.sample.solution.clone()),
     };
     let groups = row.groups(&["level", "category"]);
     Ok(row.into_item("{question}", gold, groups))

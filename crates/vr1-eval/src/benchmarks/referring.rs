@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
-use vr1_reward::IouRule;
+use vr1_reward::{IouRule, box_in};
 
 use crate::Gold;
 use crate::benchmark::{Judging, Layout, Spec};
@@ -14,21 +14,13 @@ use crate::gold::{ToPixels, scaled};
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "rec",
     about: "referring expressions, RefCOCO/+/g and LISA-Grounding; boxes (VLM-R1)",
     layout: Layout::Rows {
-        files: &["refcoco_val.json", "refcocop_val.json", "refcocog_val.json", "lisa_test.json"],
-        columns: Columns {
-            id: &["id"],
-            question: &["problem"],
-            answer: &[],
-            images: &[&["image"]],
-            video: None,
-            folder: "",
-        },
+        files: &[Files { names: &["refcoco*_val.json", "lisa_test.json"], columns: &[], media: "" }],
         item,
     },
     headline: "accuracy",
@@ -39,7 +31,7 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 fn item(row: Row) -> Result<Item, Fault> {
-    let bbox = row.bbox("solution")?;
+    let bbox = box_in(&row.sample.solution).ok_or_else(|| format!("solution: {:?} is no box", row.sample.solution))?;
     let mut groups = vec![("file".to_owned(), row.file.clone())];
     groups.extend(row.groups(&["dataset_name"]));
     let template = "{question} First output the thinking process in <think> </think> tags and then output the final answer \

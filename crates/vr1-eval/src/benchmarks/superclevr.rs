@@ -12,21 +12,17 @@ use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "superclevr",
     about: "counting, 200 questions out of R1-V's domain; numbers (R1-V, Super-CLEVR)",
     layout: Layout::Rows {
-        files: &["superclevr_test200_counting_problems.jsonl"],
-        columns: Columns {
-            id: &["id"],
-            question: &["question"],
-            answer: &["ground_truth"],
-            images: &[&["image_path", "image"]],
-            video: None,
-            folder: "",
-        },
+        files: &[Files {
+            names: &["superclevr_test200_counting_problems.jsonl"],
+            columns: &[("answer", &["ground_truth"])],
+            media: "",
+        }],
         item,
     },
     headline: "accuracy",
@@ -37,8 +33,8 @@ pub(super) static SPEC: Spec = Spec {
 };
 
 fn item(row: Row) -> Result<Item, Fault> {
-    let value = row.solution.trim().parse::<f64>().ok().filter(|number| number.is_finite());
-    let value = value.ok_or_else(|| format!("ground_truth: {:?} is no number", row.solution))?;
+    let value = row.sample.solution.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    let value = value.ok_or_else(|| row.fault("answer", format!("{:?} is no number", row.sample.solution)))?;
     let template = "{question} First output the thinking process in <think> </think> and final answer (number) in <answer> \
                     </answer> tags.";
     Ok(row.into_item(template, Gold::Number { value, places: None }, Vec::new()))

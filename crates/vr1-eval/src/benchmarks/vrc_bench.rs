@@ -9,21 +9,17 @@ use crate::gold::ToPixels;
 use crate::item::Item;
 use crate::mark::Mark;
 use crate::row::{Fault, Row};
-use crate::rows::Columns;
+use crate::rows::Files;
 
 pub(super) static SPEC: Spec = Spec {
     name: "vrc-bench",
     about: "steps of reasoning and final answers, as a language model judges them (LlamaV-o1)",
     layout: Layout::Rows {
-        files: &["test-00000-of-00001.parquet", "data/test-00000-of-00001.parquet", "test.jsonl"],
-        columns: Columns {
-            id: &["idx"],
-            question: &["question"],
-            answer: &["final_answer"],
-            images: &[&["image"]],
-            video: None,
-            folder: "",
-        },
+        files: &[Files {
+            names: &["data/test-*.parquet", "test-*.parquet"],
+            columns: &[("id", &["idx"]), ("answer", &["final_answer"])],
+            media: "",
+        }],
         item,
     },
     headline: "final_answer",
@@ -51,15 +47,15 @@ const TURNS: [(&str, &str); 4] = [
 ];
 
 fn item(mut row: Row) -> Result<Item, Fault> {
-    row.fields.insert("steps".to_owned(), row.steps()?.into());
-    if row.question.contains("Choices") {
-        row.question.push_str("\nPlease select the correct option by its letter.");
+    row.sample.fields.insert("steps".to_owned(), row.steps()?.into());
+    if row.sample.question.contains("Choices") {
+        row.sample.question.push_str("\nPlease select the correct option by its letter.");
     }
     let groups = row.groups(&["category"]);
-    let gold = Gold::Judged(row.solution.clone());
+    let gold = Gold::Judged(row.sample.solution.clone());
     let turn = |(at, (name, prompt)): (usize, (&str, &str))| Turn {
         name: name.to_owned(),
-        prompt: if at == 0 { format!("{}{prompt}", row.question) } else { prompt.to_owned() },
+        prompt: if at == 0 { format!("{}{prompt}", row.sample.question) } else { prompt.to_owned() },
         answer: String::new(),
     };
     let turns = TURNS.into_iter().enumerate().map(turn).collect();

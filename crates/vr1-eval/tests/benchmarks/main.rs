@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod boxes;
+mod judged;
+mod mathematics;
 mod options;
 mod refusals;
+mod taken_up;
 
 use std::path::{Path, PathBuf};
 
@@ -42,17 +45,17 @@ pub(crate) fn marked(
     judge: Option<&dyn Ask>,
 ) -> (Vec<vr1_eval::Record>, Summary) {
     let benchmark = Benchmark::named(name).unwrap();
-    let items = benchmark.open(path, None).unwrap_or_else(|error| panic!("{error}"));
+    let questions = benchmark.open(path, None).unwrap_or_else(|error| panic!("{error}"));
     let processor = Processor::from_dir(Path::new(TINY)).unwrap();
     let answers = expected["completions"].as_object().unwrap().clone();
-    assert_eq!(answers.len(), items.len(), "{name}");
+    assert_eq!(answers.len(), questions.len(), "{name}");
     let answer = move |request: &vr1_rollout::Request, _: usize| {
         answers.get(request.prompt.sample()).map(|text| text.as_str().unwrap().to_owned())
     };
     let mut engine = Scripted::new(processor.tokenizer().clone(), answer);
     let mut who = Answering { engine: &mut engine, processor: &processor, model: "script", judge, reward: None };
     let out = tempfile::tempdir().unwrap();
-    let summary = evaluate(benchmark, &items, &mut who, config, Some(out.path()), &mut |_, _| {}).unwrap();
+    let summary = evaluate(&questions, &mut who, config, Some(out.path()), &mut |_, _| {}).unwrap();
     let lines = std::fs::read_to_string(out.path().join("samples.jsonl")).unwrap();
     let records = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let written: Summary = serde_json::from_slice(&std::fs::read(out.path().join("summary.json")).unwrap()).unwrap();
