@@ -107,7 +107,13 @@ impl Gold {
             }
             Self::Words(words) => {
                 let said = plain(text);
-                let right = words.iter().any(|word| plain(word) == said);
+                let number = only_number(text).or_else(|| numbers_in(text).last().filter(|_| how == How::Text));
+                let same = |word: &String| {
+                    // A number is one however it is written.
+                    let gold = word.trim().parse::<f64>().ok();
+                    plain(word) == said || gold.zip(number).is_some_and(|(gold, said)| same_number(said, gold, None))
+                };
+                let right = words.iter().any(same);
                 let named = || how == How::Text && words.iter().any(|word| last_word_is(&said, &plain(word)));
                 Some(Mark::of(text.to_owned(), right || named()))
             }

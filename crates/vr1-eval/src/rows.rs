@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use vr1_data::{Column, Columns, RowSource, Sample, SampleSet};
 
-use crate::row::Row;
+use crate::row::{Row, text_of};
 use crate::{Error, Result, tables};
 
 /// Files of a benchmark, and what their columns are called.
@@ -86,10 +86,14 @@ impl Part {
     }
 
     fn get(&self, index: usize) -> Result<Row> {
-        let sample = match &self.rows {
+        let mut sample = match &self.rows {
             PartRows::Set(set) => set.get(index)?,
             PartRows::Table(rows) => rows[index].clone(),
         };
+        // A column that is called `id` here names the row; the reader knew it under its own name.
+        if let Some(id) = sample.fields.get("id").and_then(text_of) {
+            sample.id = id;
+        }
         let file = self.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         Ok(Row { at: format!("{}: row {}", self.path.display(), index + 1), file, columns: self.files.columns, sample })
     }

@@ -78,13 +78,18 @@ fn sample(file: &Path, at: &str, mut fields: Fields, files: &Files, media: &Path
 fn picture(value: &Value, file: &Path, media: &Path) -> Result<Picture, Fault> {
     let Value::String(text) = value else { return Err(format!("{} is no picture", brief(value))) };
     let path = media.join(text);
-    // No path is as long as a picture.
-    if text.len() < 256 || path.is_file() {
-        return if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("no file {}", path.display())) };
+    if text.len() < 4096 && path.is_file() {
+        return Ok(Picture::File(path));
     }
-    let bytes = STANDARD.decode(text.trim()).map_err(|e| format!("not base64: {e}"))?;
-    Ok(Picture::Encoded { bytes: Arc::from(bytes), at: Arc::from(file) })
+    match STANDARD.decode(text.trim()) {
+        Ok(bytes) if bytes.len() >= SHORTEST => Ok(Picture::Encoded { bytes: Arc::from(bytes), at: Arc::from(file) }),
+        Err(error) if text.len() >= 4096 => Err(format!("not base64: {error}")),
+        _ => Err(format!("no file {}", path.display())),
+    }
 }
+
+/// No picture has so few bytes.
+const SHORTEST: usize = 33;
 
 /// Rows under a header, each with its line: a field in double quotes may hold tabs, line ends and doubled quotes.
 fn tab_separated(text: &str) -> Result<Vec<(usize, Fields)>, Fault> {
