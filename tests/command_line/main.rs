@@ -1,6 +1,7 @@
 //! The program as a script sees it: JSON on stdout and nothing else there, a status of 0 only on success.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod evaluations;
 mod runs;
 
 use std::fs;

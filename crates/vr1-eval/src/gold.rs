@@ -42,8 +42,18 @@ pub enum Gold {
 pub(crate) type ToPixels = [f64; 2];
 
 impl Gold {
-    /// Reads a completion in the robust order and marks it.
-    pub(crate) fn mark(&self, completion: &str, scale: ToPixels) -> Mark {
+    /// Reads a completion in the robust order and marks it. `scale` makes pixels of the picture, across and down, of what boxes
+    /// are written in; it is 1 where they are pixels, and where there are no boxes.
+    ///
+    /// # Example
+    /// ```
+    /// use vr1_eval::{Gold, How};
+    /// let gold = Gold::Option { right: 1, options: vec!["red".into(), "blue".into()] };
+    /// let mark = gold.mark("<think>red or blue</think>So the answer is (B).", [1.0, 1.0]);
+    /// assert_eq!((mark.answer.as_deref(), mark.how, mark.marks["accuracy"]), (Some("B"), Some(How::Phrase), 1.0));
+    /// ```
+    #[must_use]
+    pub fn mark(&self, completion: &str, scale: [f64; 2]) -> Mark {
         let places = places(completion);
         let read = places.iter().find_map(|(how, text)| Some((*how, self.read(*how, text, scale)?)));
         match read {

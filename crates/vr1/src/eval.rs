@@ -124,11 +124,13 @@ impl Eval {
         if let Some(count) = self.num_frames {
             processor = processor.with_frame_sampling(FrameSampling::Count(count));
         }
-        let room = (described.text.max_position_embeddings as usize).saturating_sub(config.sampling.max_completion_tokens);
+        let room =
+            (described.text.max_position_embeddings as usize).saturating_sub(config.sampling.max_completion_tokens);
         ensure!(room > 0, "--max-new-tokens: the model takes {} in all", described.text.max_position_embeddings);
         let model = self.load(&dir, &processor)?;
         let mut engine = LocalEngine::new(model, processor.tokenizer().clone())?;
-        let name = dir.display().to_string() + &self.adapter.as_ref().map_or_else(String::new, |a| format!(" + {}", a.display()));
+        let name = dir.display().to_string()
+            + &self.adapter.as_ref().map_or_else(String::new, |a| format!(" + {}", a.display()));
         let mut who = Answering {
             engine: &mut engine,
             processor: &processor,
@@ -170,12 +172,8 @@ impl Eval {
         let question = |prompt: &String| prompt.contains("{question}");
         ensure!(self.prompt.as_ref().is_none_or(question), "--prompt: {{question}} does not stand in it");
         let max_completion_tokens = self.max_new_tokens.unwrap_or_else(|| benchmark.max_completion_tokens());
-        let sampling = Sampling {
-            temperature: self.temperature,
-            max_completion_tokens,
-            seed: self.seed,
-            ..Sampling::default()
-        };
+        let sampling =
+            Sampling { temperature: self.temperature, max_completion_tokens, seed: self.seed, ..Sampling::default() };
         Ok(EvalConfig {
             extraction,
             prompt: self.prompt.clone(),
