@@ -2,87 +2,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use vr1_processor::{Layout, Processor, Prompt};
-use vr1_reward::{Program, Rollout};
+use vr1_reward::Program;
 use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Search, answer_in_stages, uniform};
 
 use crate::benchmark::{Benchmark, Judged, Judging};
-use crate::extraction::{Extraction, How};
-use crate::gold::ToPixels;
+use crate::config::{EvalConfig, Turns};
 use crate::item::Item;
-use crate::judging;
 use crate::mark::Mark;
+use crate::marker::Marker;
 use crate::questions::Questions;
 use crate::record::{Folder, Record};
 use crate::summary::Summary;
-use crate::{Ask, Error, Gold, Result};
-
-/// What the numbers of a box count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BoxUnits {
-    /// Pixels of the picture as the model saw it, resized: Qwen2.5-VL.
-    #[default]
-    Seen,
-    /// Pixels of the picture as it is.
-    Original,
-    /// Thousandths of its width and height: Qwen2-VL, Qwen3-VL, InternVL.
-    Thousandths,
-}
-
-/// Whether a question is asked at once, or in the turns of its stages.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Turns {
-    /// At once.
-    #[default]
-    One,
-    /// In LlamaV-o1's four turns; the answer is what is said in the third and the fourth. Benchmarks whose questions have no
-    /// turns are asked at once.
-    Staged,
-}
-
-/// How a benchmark is asked, read and counted.
-#[derive(Debug, Clone)]
-pub struct EvalConfig {
-    /// How answers are found.
-    pub extraction: Extraction,
-    /// What the model is told instead of the benchmark's own words: `{question}` stands for the question, with its options.
-    pub prompt: Option<String>,
-    /// Whether words are put into the chat template.
-    pub layout: Layout,
-    /// One turn or several.
-    pub turns: Turns,
-    /// What boxes are written in.
-    pub boxes: BoxUnits,
-    /// How many questions are asked; 0 asks all. Fewer are drawn by a fixed seed, and are the same every time.
-    pub samples: usize,
-    /// How tokens are picked.
-    pub sampling: Sampling,
-    /// Whether answers are drawn or searched for.
-    pub search: Search,
-    /// How many questions are handed to the engine together.
-    pub batch: usize,
-}
-
-impl Default for EvalConfig {
-    /// Robust reading of greedy answers of up to 1024 tokens, to all questions as the benchmark asks them.
-    fn default() -> Self {
-        Self {
-            extraction: Extraction::Robust,
-            prompt: None,
-            layout: Layout::Chat,
-            turns: Turns::One,
-            boxes: BoxUnits::Seen,
-            samples: 0,
-            sampling: Sampling::greedy(1024),
-            search: Search::Draw,
-            batch: 64,
-        }
-    }
-}
+use crate::{Ask, Error, Result};
 
 /// Who answers and who judges.
 pub struct Answering<'a> {
@@ -130,49 +63,44 @@ pub fn evaluate(
     let chosen = chosen(items.len(), config.samples);
     let opened = out.map(|path| Folder::open(path, &settings(benchmark, items, who, config), items)).transpose()?;
     let (mut folder, there) = opened.map_or((None, Vec::new()), |(folder, there)| (Some(folder), there));
+    let marker = Marker { benchmark, config, judge: who.judge, reward: who.reward };
+    let marked = |mut record: Record| {
+        let item = &items[record.index];
+        let mark = marker.mark(item, &mut record);
+        record.marked(item, &mark);
+        (record, mark)
+    };
     let mut records: Vec<Option<Record>> = vec![None; items.len()];
-    for record in there {
+    there.into_iter().for_each(|record| {
         let index = record.index;
         records[index] = Some(record);
-    }
+    });
     let left: Vec<usize> = chosen.iter().copied().filter(|index| records[*index].is_none()).collect();
     if let Some(folder) = folder.as_ref().filter(|_| !left.is_empty()) {
         folder.unfinished()?;
     }
-    let marker = Marker { benchmark, config, judge: who.judge, reward: who.reward };
-    let mut done = chosen.len() - left.len();
+    let mut kept: Vec<(Record, Mark)> = Vec::with_capacity(chosen.len());
+    let before = chosen.len() - left.len();
     for batch in left.chunks(config.batch.max(1)) {
-        let mut answered = match config.turns {
+        let answered = match config.turns {
             Turns::One => at_once(questions, batch, who, config)?,
             Turns::Staged => staged(questions, batch, who, config)?,
         };
-        for record in &mut answered {
-            let item = &items[record.index];
-            let mark = marker.mark(item, record)?;
-            record.marked(item, &mark);
-        }
-        folder.as_mut().map_or(Ok(()), |folder| folder.append(&answered))?;
-        done += answered.len();
-        answered.into_iter().for_each(|record| {
-            let index = record.index;
-            records[index] = Some(record);
-        });
-        told(done, chosen.len());
+        let answered: Vec<(Record, Mark)> = answered.into_iter().map(&marked).collect();
+        folder.as_mut().map_or(Ok(()), |folder| folder.append(answered.iter().map(|(record, _)| record)))?;
+        kept.extend(answered);
+        told(before + kept.len(), chosen.len());
     }
-    let mut kept: Vec<Record> = chosen.iter().filter_map(|index| records[*index].take()).collect();
-    let marks = kept.iter_mut().map(|record| {
-        let mark = marker.mark(&items[record.index], record)?;
-        record.marked(&items[record.index], &mark);
-        Ok(mark)
-    });
-    let marks: Vec<Mark> = marks.collect::<Result<_>>()?;
+    // Those that were there are marked as it is asked for now.
+    kept.extend(chosen.iter().filter_map(|index| records[*index].take()).map(&marked));
+    kept.sort_by_key(|(record, _)| record.index);
     let judged: Vec<Judged<'_>> =
-        kept.iter().zip(&marks).map(|(record, mark)| Judged { item: &items[record.index], mark }).collect();
+        kept.iter().map(|(record, mark)| Judged { item: &items[record.index], mark }).collect();
     let mut summary = Summary::of(benchmark, &judged, items.len());
-    summary.truncated = kept.iter().filter(|record| !record.finished).count();
+    summary.truncated = kept.iter().filter(|(record, _)| !record.finished).count();
     summary.completion_length =
-        kept.iter().map(|record| record.tokens).sum::<usize>() as f64 / kept.len().max(1) as f64;
-    folder.map_or(Ok(()), |folder| folder.finish(&kept, &summary))?;
+        kept.iter().map(|(record, _)| record.tokens).sum::<usize>() as f64 / kept.len().max(1) as f64;
+    folder.map_or(Ok(()), |folder| folder.finish(kept.iter().map(|(record, _)| record), &summary))?;
     Ok(summary)
 }
 
@@ -222,7 +150,11 @@ fn at_once(
         let item = questions.get(*index)?;
         let said = item.said(config.prompt.as_deref().unwrap_or(&item.template));
         let prompt = processor.said(&item.sample, &said, config.layout, "");
-        prompt.map_err(|source| Error::Prompt { at: item.at.clone(), source })
+        let fits = |prompt: Prompt| match config.max_prompt_tokens {
+            Some(room) => prompt.check_fits(room).map(|()| prompt),
+            None => Ok(prompt),
+        };
+        prompt.and_then(fits).map_err(|source| Error::Prompt { at: item.at.clone(), source })
     };
     let prompts: Vec<Prompt> = batch.par_iter().map(prompt).collect::<Result<_>>()?;
     let request = |(index, prompt): (&usize, Prompt)| Request {
@@ -294,83 +226,4 @@ fn staged(questions: &Questions, batch: &[usize], who: &mut Answering<'_>, confi
         })
     };
     batch.iter().map(one).collect()
-}
-
-/// Marks answers.
-struct Marker<'a> {
-    benchmark: Benchmark,
-    config: &'a EvalConfig,
-    judge: Option<&'a dyn Ask>,
-    reward: Option<&'a Program>,
-}
-
-impl Marker<'_> {
-    fn mark(&self, item: &Item, record: &mut Record) -> Result<Mark> {
-        if let Some(reward) = self.reward {
-            return Ok(by_reward(reward, item, record));
-        }
-        let extraction = self.config.extraction;
-        let judged = match &item.gold {
-            Gold::Judged(_) => true,
-            _ => self.benchmark.0.judging != Judging::None,
-        };
-        match self.judge.filter(|_| judged) {
-            Some(judge) => {
-                let said =
-                    judging::ask(self.benchmark, item, &record.completion, (extraction, judge), record.judged.as_ref());
-                Ok(match said {
-                    Ok(said) => {
-                        let mark = judging::mark(self.benchmark, item, &said, extraction);
-                        record.judged = Some(said);
-                        mark.unwrap_or_else(missing)
-                    }
-                    Err(why) => missing(why),
-                })
-            }
-            None if matches!(item.gold, Gold::Judged(_)) => {
-                Ok(missing("its metric is `judge`, and no judge is given".to_owned()))
-            }
-            None => Ok(self.benchmark.mark(item, &record.completion, extraction, self.scale(item, record))),
-        }
-    }
-
-    /// From what boxes are written in to pixels of the picture.
-    fn scale(&self, item: &Item, record: &Record) -> ToPixels {
-        let Some(size) = item.size else { return [1.0, 1.0] };
-        let unit = match (self.config.boxes, record.seen) {
-            (BoxUnits::Thousandths, _) => [1000.0, 1000.0],
-            (BoxUnits::Seen, Some(seen)) => seen.map(f64::from),
-            _ => return [1.0, 1.0],
-        };
-        std::array::from_fn(|side| f64::from(size[side]) / unit[side])
-    }
-}
-
-fn missing(why: String) -> Mark {
-    Mark { missing: Some(why), ..Mark::default() }
-}
-
-/// The verdict of a reward program.
-fn by_reward(reward: &Program, item: &Item, record: &Record) -> Mark {
-    let rollout = Rollout {
-        prompt: &record.prompt,
-        completion: &record.completion,
-        solution: &item.sample.solution,
-        tokens: record.tokens,
-        finished: record.finished,
-        fields: &item.sample.fields,
-    };
-    let outcome = match reward.outcome(&rollout) {
-        Ok(outcome) => outcome,
-        Err(error) => return missing(error.to_string()),
-    };
-    let mut marks: std::collections::BTreeMap<String, f64> =
-        outcome.terms.iter().filter_map(|(name, value)| Some((name.clone(), f64::from((*value)?)))).collect();
-    match marks.get("accuracy").copied().or(outcome.total.map(f64::from)) {
-        Some(accuracy) => {
-            marks.insert("accuracy".to_owned(), accuracy);
-            Mark { marks, how: Some(How::Program), ..Mark::default() }
-        }
-        None => missing("the reward has no value for it".to_owned()),
-    }
 }

@@ -91,14 +91,14 @@ impl Folder {
         }
     }
 
-    pub(crate) fn append(&mut self, records: &[Record]) -> Result<()> {
+    pub(crate) fn append<'a>(&mut self, records: impl Iterator<Item = &'a Record>) -> Result<()> {
         let path = self.path.join(SAMPLES);
         let text = lines(records, &path)?;
         self.samples.write_all(&text).and_then(|()| self.samples.sync_data()).map_err(|e| io(&path, e))
     }
 
     /// Writes all answers in their order and then the summary, each beside its place first.
-    pub(crate) fn finish(&self, records: &[Record], summary: &Summary) -> Result<()> {
+    pub(crate) fn finish<'a>(&self, records: impl Iterator<Item = &'a Record>, summary: &Summary) -> Result<()> {
         let path = self.path.join(SAMPLES);
         replace(&path, &lines(records, &path)?)?;
         let path = self.path.join(SUMMARY);
@@ -153,7 +153,7 @@ fn read(path: &Path, items: &[Item]) -> Result<(Vec<Record>, u64)> {
     Ok((records, sound))
 }
 
-fn lines(records: &[Record], path: &Path) -> Result<Vec<u8>> {
+fn lines<'a>(records: impl Iterator<Item = &'a Record>, path: &Path) -> Result<Vec<u8>> {
     let mut text = Vec::new();
     for record in records {
         serde_json::to_writer(&mut text, record).map_err(|e| io(path, e.into()))?;

@@ -127,6 +127,7 @@ impl Eval {
         let room =
             (described.text.max_position_embeddings as usize).saturating_sub(config.sampling.max_completion_tokens);
         ensure!(room > 0, "--max-new-tokens: the model takes {} in all", described.text.max_position_embeddings);
+        config.max_prompt_tokens = Some(room);
         let model = self.load(&dir, &processor)?;
         let mut engine = LocalEngine::new(model, processor.tokenizer().clone())?;
         let name = dir.display().to_string()
