@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 use vr1_processor::{Layout, Processor, Prompt};
 use vr1_reward::Program;
-use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Search, answer_in_stages, uniform};
+use vr1_rollout::{Engine, Group, Request, SampleKey, Search, answer_in_stages, uniform};
 
 use crate::benchmark::{Benchmark, Judged, Judging};
 use crate::config::{EvalConfig, Turns};
