@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vr1_reward::{Param, Registry, Signature, Type};
 
+use crate::{Ask, Asking};
+
 /// What the judge is told: to compare in meaning, and to say nothing but the number.
 const INSTRUCTIONS: &str = "You compare a student's answer with the correct one. Find the final answer in what the student \
                             wrote. Say 1.0 if it means the same as the correct answer, and 0.0 if it does not or if there \
@@ -51,7 +53,17 @@ pub enum JudgeError {
         endpoint: String,
         /// The model.
         model: String,
-        /// Its words, or the server's answer where there are none.
+        /// Its words.
+        said: String,
+    },
+    /// What came back holds no words of the model.
+    #[error("{endpoint}: model `{model}` should answer in words, and said {said}")]
+    Silent {
+        /// What was asked.
+        endpoint: String,
+        /// The model.
+        model: String,
+        /// The server's answer.
         said: String,
     },
 }
@@ -86,18 +98,25 @@ impl Judge {
             "model": self.model, "temperature": 0, "max_tokens": MAX_TOKENS,
             "messages": [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": words}],
         });
+        let (endpoint, model) = (self.endpoint.clone(), self.model.clone());
+        let said = self.send(&body)?;
+        let verdict = said.trim().parse().ok().filter(|score| (0.0..=1.0).contains(score));
+        verdict.ok_or_else(|| JudgeError::Verdict { endpoint, model, said: Value::from(said).to_string() })
+    }
+
+    /// What the model answers to `body`.
+    fn send(&self, body: &Value) -> Result<String, JudgeError> {
         let mut request = self.agent.post(&self.endpoint);
         if let Some(key) = &self.key {
             request = request.header("Authorization", format!("Bearer {key}"));
         }
-        let answer = request.send_json(&body).and_then(|mut response| response.body_mut().read_json::<Value>());
+        let answer = request.send_json(body).and_then(|mut response| response.body_mut().read_json::<Value>());
         let answer = answer.map_err(|e| JudgeError::Server { endpoint: self.endpoint.clone(), source: Box::new(e) })?;
-        let said = &answer["choices"][0]["message"]["content"];
-        let verdict = said.as_str().and_then(|text| text.trim().parse().ok());
-        verdict.filter(|score| (0.0..=1.0).contains(score)).ok_or_else(|| JudgeError::Verdict {
+        let said = answer["choices"][0]["message"]["content"].as_str();
+        said.map(str::to_owned).ok_or_else(|| JudgeError::Silent {
             endpoint: self.endpoint.clone(),
             model: self.model.clone(),
-            said: if said.is_null() { answer.to_string() } else { said.to_string() },
+            said: answer.to_string(),
         })
     }
 
@@ -111,6 +130,24 @@ impl Judge {
             let verdict = args.budget().wait(|| self.verdict(answer, solution));
             verdict.map_err(|e| vr1_reward::Error::verifier("judge", e.to_string()))
         });
+    }
+}
+
+impl Ask for Judge {
+    fn name(&self) -> &str {
+        &self.model
+    }
+
+    fn ask(&self, asking: &Asking) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        let mut body = json!({
+            "model": self.model, "temperature": 0, "max_tokens": asking.max_tokens,
+            "messages": [{"role": "system", "content": asking.system}, {"role": "user", "content": asking.user}],
+        });
+        if let Some(schema) = &asking.schema {
+            let schema = json!({"name": "answer", "strict": true, "schema": schema});
+            body["response_format"] = json!({"type": "json_schema", "json_schema": schema});
+        }
+        Ok(self.send(&body)?)
     }
 }
 

@@ -5,5 +5,5 @@ mod run_args;
 mod spinning;
 
 pub use run::{Ended, STOPPED_EARLY, run};
-pub use run_args::{RunArgs, kind, registry};
+pub use run_args::{RunArgs, judge, kind, registry};
 pub use spinning::spin_briefly;

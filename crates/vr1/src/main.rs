@@ -3,6 +3,7 @@
 //! What a machine reads goes to stdout; everything else goes to stderr, faults as `error: …` with every cause. The exit
 //! status is 0 only where the command did what it was asked, 75 where a run was stopped early and can be gone on with.
 
+mod eval;
 mod export;
 mod generate;
 mod histogram;
@@ -36,6 +37,8 @@ enum Command {
     Generate(generate::Generate),
     /// Say how likely a completion is, token by token.
     Logprobs(logprobs::Logprobs),
+    /// Ask a model the questions of a published benchmark, or of a file, and say how well it answers.
+    Eval(eval::Eval),
     /// Write a model as a Hugging Face directory, a LoRA adapter merged into it.
     Export(export::Export),
     /// Score recorded rollouts with a reward program, or check, format or list such programs.
@@ -50,6 +53,7 @@ impl Command {
             Self::Train(train) => return train.run(),
             Self::Generate(generate) => generate.run(),
             Self::Logprobs(logprobs) => logprobs.run(),
+            Self::Eval(eval) => eval.run(),
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),
             Self::Report(report) => report.run(),

@@ -113,16 +113,25 @@ fn short(path: &Path) -> Result<Vec<String>> {
 /// If one of the two is missing.
 pub fn registry() -> Result<Registry> {
     let mut registry = Registry::default();
+    if ["VR1_JUDGE_URL", "VR1_JUDGE_MODEL"].iter().any(|name| std::env::var_os(name).is_some()) {
+        judge()?.register(&mut registry);
+    }
+    Ok(registry)
+}
+
+/// The judge that `VR1_JUDGE_URL` and `VR1_JUDGE_MODEL` name, with `VR1_JUDGE_KEY` as the server's key, if there is one.
+///
+/// # Errors
+/// If one of the two is missing.
+pub fn judge() -> Result<Judge> {
     let [url, model, key] = ["URL", "MODEL", "KEY"].map(|name| std::env::var(format!("VR1_JUDGE_{name}")).ok());
     match (url, model) {
         (Some(url), Some(model)) => {
             let judge = Judge::new(&url, &model);
-            key.into_iter().fold(judge, |judge, key| judge.with_key(&key)).register(&mut registry);
+            Ok(key.into_iter().fold(judge, |judge, key| judge.with_key(&key)))
         }
-        (None, None) => {}
         _ => anyhow::bail!("a judge needs both VR1_JUDGE_URL and VR1_JUDGE_MODEL"),
     }
-    Ok(registry)
 }
 
 /// The step of a checkpoint named `step-N`, or `N`.

@@ -169,7 +169,7 @@ fn source(reward: &str) -> Result<(String, String)> {
     }
 }
 
-fn program(reward: &str, registry: &Registry) -> Result<Program> {
+pub(crate) fn program(reward: &str, registry: &Registry) -> Result<Program> {
     // A word that is no file is meant as a name, and the error tells the nearest.
     if !Path::new(reward).exists() && !reward.contains(['/', '.']) {
         return Ok(Program::builtin(reward, registry)?);

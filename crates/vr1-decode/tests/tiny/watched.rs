@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Derived, GrowingCache, Parameters, Prefix};
+use vr1_nn::{Derived, GrowingCache, Parameters, Prefix, Recompute};
 use vr1_processor::{Patches, Prompt};
 use vr1_vlm::{Backbone, Batch, Features, Result};
 
@@ -64,8 +64,8 @@ impl Backbone for Watched {
         self.inner.check(prompt)
     }
 
-    fn encode(&self, media: &[Arc<Patches>]) -> Result<Vec<Features>> {
-        self.inner.encode(media)
+    fn encode(&self, media: &[Arc<Patches>], recompute: Recompute) -> Result<Vec<Features>> {
+        self.inner.encode(media, recompute)
     }
 
     fn score(&self, batch: &Batch, features: &[&Features]) -> Result<Tensor> {

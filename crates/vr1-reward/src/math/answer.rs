@@ -13,7 +13,7 @@ use super::{MathConfig, STEPS, parser, parts, recent, signs, verify};
 /// Numbers with parts, words and codes are compared as texts. What is not in a formula is read as one; where it cannot
 /// be, or where it holds words and the reference is a formula, as prose.
 #[must_use]
-pub(crate) fn answer_equal(gold: &str, answer: &str) -> bool {
+pub fn answer_equal(gold: &str, answer: &str) -> bool {
     let work = &Work::new(STEPS);
     let equal =
         |gold: &Answer, answer: &Answer| same(gold, answer, Rules { decimals: 6, relation_for_set: false }, work);

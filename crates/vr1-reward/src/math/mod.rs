@@ -25,7 +25,7 @@ mod terms;
 mod text;
 mod values;
 
-pub(crate) use answer::answer_equal;
+pub use answer::answer_equal;
 use equal::{Rules, same};
 pub use extract::MathKinds;
 use extract::{Found, find};

@@ -4,15 +4,20 @@ use crate::{Budget, Result};
 
 /// Which of several ```` ```json ```` fences is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fence {
+pub enum Fence {
+    /// The first one.
     First,
+    /// The last one.
     Last,
 }
 
 /// The JSON in a text, or in its ```` ```json ```` fence where it has one: what begins at the first bracket at which whole
 /// JSON begins. Brackets in the words around are passed over. JSON that is cut off is none, and no part of it is; nor is what
 /// is nested deeper than 127 times.
-pub(crate) fn json_in(text: &str, fence: Fence, budget: &Budget, place: &str) -> Result<Option<Json>> {
+///
+/// # Errors
+/// When the work of passing over what is no JSON is more than `budget` has left for `place`.
+pub fn json_in(text: &str, fence: Fence, budget: &Budget, place: &str) -> Result<Option<Json>> {
     let found = match fence {
         Fence::First => text.split_once("```json"),
         Fence::Last => text.rsplit_once("```json"),

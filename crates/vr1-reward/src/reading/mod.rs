@@ -9,9 +9,10 @@ mod rectangle;
 mod signs;
 mod yes_no;
 
-pub(crate) use json::{Fence, json_in};
-pub(crate) use numeral::{numbers_in, only_number, whole_number};
-pub(crate) use option::option;
-pub(crate) use rectangle::box_in;
+pub use json::{Fence, json_in};
+pub(crate) use numeral::whole_number;
+pub use numeral::{numbers_in, only_number};
+pub use option::option_in;
+pub use rectangle::box_in;
 pub(crate) use signs::vulgar;
 pub(crate) use yes_no::yes_no;

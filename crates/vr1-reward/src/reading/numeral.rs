@@ -28,7 +28,7 @@ struct Numeral {
 /// A comma or a space between groups of three digits belongs to the number (`1,234`, `10 000`), a fraction is one
 /// (`1/2`, `½`, `2½`), and digits behind a letter are part of a word (`CO2`). What commas, colons or points join otherwise
 /// gives its parts.
-pub(crate) fn numbers_in(text: &str) -> impl Iterator<Item = f64> {
+pub fn numbers_in(text: &str) -> impl Iterator<Item = f64> {
     let text = plain(text).into_owned();
     let mut at = 0;
     let numerals = std::iter::from_fn(move || {
@@ -44,7 +44,8 @@ pub(crate) fn numbers_in(text: &str) -> impl Iterator<Item = f64> {
 
 /// The number a text is or states: the whole text, or the one number in it. Two different ones state none, and what has
 /// digits and is no number (`10,5`, `10:30`) states none either.
-pub(crate) fn only_number(text: &str) -> Option<f64> {
+#[must_use]
+pub fn only_number(text: &str) -> Option<f64> {
     let text = text.trim();
     if let Some(number) = finite(text) {
         return Some(number);

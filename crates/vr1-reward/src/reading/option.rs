@@ -38,7 +38,8 @@ const JOINING: &[&str] = &["or", "and", "nor", "also", "或者", "或", "和", "
 /// The option a text settles on: the letter it is, the marked letter it begins with, or the only one it names; `None`
 /// where it names none or several. A small letter counts behind or before a mark alone, and an article is no option. Letters
 /// up to `last` count where nothing marks them.
-pub(crate) fn option(text: &str, last: char) -> Option<char> {
+#[must_use]
+pub fn option_in(text: &str, last: char) -> Option<char> {
     let text = simple(text);
     let text = text.trim();
     let text = match LEAD.find(text) {

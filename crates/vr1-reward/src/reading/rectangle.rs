@@ -24,7 +24,8 @@ static FORMS: LazyLock<Regex> = LazyLock::new(|| {
 /// The first box in a text: four numbers in square or round brackets, or two points, `(x1,y1),(x2,y2)` or
 /// `[[x1,y1],[x2,y2]]`, as Qwen2-VL writes them between `<|box_start|>` and `<|box_end|>`. One point is no box, and three
 /// or more are none.
-pub(crate) fn box_in(text: &str) -> Option<BBox> {
+#[must_use]
+pub fn box_in(text: &str) -> Option<BBox> {
     let text = plain(text);
     let text = match text.contains(['【', '】', '〔', '〕', '、']) {
         true => text.replace(['【', '〔'], "[").replace(['】', '〕'], "]").replace('、', ",").into(),

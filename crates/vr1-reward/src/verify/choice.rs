@@ -3,7 +3,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::{reference, score};
-use crate::reading::option;
+use crate::reading::option_in;
 use crate::{Param, Registry, Signature, Type};
 
 static STATED: LazyLock<Regex> =
@@ -93,8 +93,8 @@ pub(super) fn register(registry: &mut Registry) {
             "r1_onevision" => (by_keywords(answer, 'D', Following::NoLetter), stated(gold)),
             _ => {
                 // Whatever letter the solution is, an answer can say it.
-                let gold = option(gold, 'Z');
-                (option(answer, gold.unwrap_or('H').max('H')), gold)
+                let gold = option_in(gold, 'Z');
+                (option_in(answer, gold.unwrap_or('H').max('H')), gold)
             }
         };
         Ok(score(answer.is_some() && answer == gold))

@@ -1,7 +1,7 @@
 use super::boxes::{IouRule, box_iou, labelled};
 use super::score;
 use crate::reading::{Fence, json_in};
-use crate::value::LabelledBox;
+use crate::value::{BBox, LabelledBox};
 use crate::{Args, Error, Param, Registry, Result, Signature, Type, Value};
 
 /// The thresholds of COCO's mean: 0.50, 0.55, …, 0.95.
@@ -137,11 +137,16 @@ fn average_precision(found: &[LabelledBox], gold: &[LabelledBox], thresholds: &[
     sum / (classes.len() * thresholds.len()) as f64
 }
 
-fn class_precision(predictions: &[[f64; 4]], truths: &[[f64; 4]], threshold: f64) -> f64 {
+fn class_precision(predictions: &[BBox], truths: &[BBox], threshold: f64) -> f64 {
+    precision_over_recall(&boxes_hit(predictions, truths, threshold), truths.len())
+}
+
+/// Which predictions hit a box of the truth: each in its turn takes the box it overlaps most, among those that are not taken
+/// and that it overlaps by `threshold` or more; of equals the last, as COCO has it.
+#[must_use]
+pub fn boxes_hit(predictions: &[BBox], truths: &[BBox], threshold: f64) -> Vec<bool> {
     let mut taken = vec![false; truths.len()];
-    let mut curve: Vec<(f64, f64)> = Vec::with_capacity(predictions.len());
-    let mut hits = 0_usize;
-    for (index, prediction) in predictions.iter().enumerate() {
+    let hit = |prediction: &BBox| {
         let mut best = threshold.min(1.0 - 1e-10);
         let mut matched = None;
         for (at, truth) in truths.iter().enumerate().filter(|(at, _)| !taken[*at]) {
@@ -151,17 +156,37 @@ fn class_precision(predictions: &[[f64; 4]], truths: &[[f64; 4]], threshold: f64
                 matched = Some(at);
             }
         }
-        if let Some(at) = matched {
-            taken[at] = true;
-            hits += 1;
-        }
-        curve.push((hits as f64 / truths.len() as f64, hits as f64 / (index + 1) as f64));
-    }
+        matched.map(|at| taken[at] = true).is_some()
+    };
+    predictions.iter().map(hit).collect()
+}
+
+/// COCO's average precision of predictions in their order, the surest first, of which `hits` says which are right: the mean
+/// over 101 levels of recall of the best precision at that recall or more. `truths` is how many could be found.
+///
+/// # Example
+/// ```
+/// use vr1_reward::precision_over_recall;
+/// assert_eq!(precision_over_recall(&[true, false], 1), 1.0);
+/// // Half is found, with a precision of one half: at 51 of the 101 levels.
+/// assert!((precision_over_recall(&[false, true], 2) - 0.5 * 51.0 / 101.0).abs() < 1e-12);
+/// ```
+#[must_use]
+pub fn precision_over_recall(hits: &[bool], truths: usize) -> f64 {
+    let mut found = 0_usize;
+    let point = |(index, hit): (usize, &bool)| {
+        found += usize::from(*hit);
+        (found as f64 / truths as f64, found as f64 / (index + 1) as f64)
+    };
+    let mut curve: Vec<(f64, f64)> = hits.iter().enumerate().map(point).collect();
     // Precision never rises again with recall.
     for at in (1..curve.len()).rev() {
         curve[at - 1].1 = curve[at - 1].1.max(curve[at].1);
     }
-    let at = |level: f64| curve.iter().find(|(recall, _)| *recall >= level).map_or(0.0, |(_, precision)| *precision);
+    let at = |level: f64| {
+        let first = curve.partition_point(|(recall, _)| *recall < level);
+        curve.get(first).map_or(0.0, |(_, precision)| *precision)
+    };
     // Multiplied and not divided, as NumPy spaces its levels.
     (0..=100).map(|level| at(f64::from(level) * 0.01)).sum::<f64>() / 101.0
 }

@@ -13,6 +13,7 @@ mod text;
 
 pub use boxes::{IouRule, box_iou};
 pub(crate) use boxes::{first_box, labelled_boxes};
+pub use detection::{boxes_hit, precision_over_recall};
 
 use crate::Registry;
 
