@@ -26,8 +26,9 @@ usage: cargo xtask COMMAND
   demo [ARG…]       set up, then run the main job: `visualthinker_sat`, release build (ARGs go to it)
   test              set up, then run every test and the smoke run of every example
   parity [ARG…]     set up, then vr1 beside transformers and peft on fresh random checkpoints, Math-Verify on drawn
-                    answers and Pillow on drawn pictures
-                    (--seeds N a family, --seed N again, families: llama, qwen2, qwen2_vl, qwen2_5_vl; answers; pictures)
+                    answers, Pillow on drawn pictures and transformers' processors on drawn conversations
+                    (--seeds N a family, --seed N again, families: llama, qwen2, qwen2_vl, qwen2_5_vl; answers; pictures;
+                    processors)
   setup             libtorch 2.11.0 for plain cargo: from LIBTORCH, from python3, or installed by pip
   lint [STEP…]      what CI checks: fmt, arrows, package, clippy, doc, deny (default: all of them)
   fmt               format the code

@@ -170,3 +170,14 @@ fn qwen3_vl_has_transformers_ids_patches_times_and_positions() {
         }
     });
 }
+
+#[test]
+fn aria_has_transformers_ids_tiles_and_corners() {
+    compare("aria", |prompt, case, at| {
+        in_a_line(prompt, at);
+        for (patches, run) in prompt.patches().iter().zip(case["runs"].as_array().unwrap()) {
+            let Tiles::Corners(corners) = &patches.tiles else { panic!("{at}: {:?}", patches.tiles) };
+            assert_eq!(serde_json::json!(corners), run["corners"], "{at}");
+        }
+    });
+}

@@ -1,5 +1,6 @@
 //! What families of models call their media, and what each makes of pictures and videos. Another is a file and a line here.
 
+mod aria;
 mod idefics3;
 mod llava;
 mod llava_next;
@@ -63,7 +64,7 @@ const ROLES: &[&str] = &["<s>", "<|begin_of_text|>", "<|start_header_id|>", "<|e
 const ENDS: &[&str] = &["</s>", "<|end_of_text|>", "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|endoftext|>"];
 
 /// The families; what is not among them (a language model, a tokenizer without a model) is as the first.
-static FAMILIES: [&Family; 8] = [
+static FAMILIES: [&Family; 10] = [
     &qwen2_vl::QWEN2_VL,
     &qwen2_vl::LLAMA,
     &qwen2_vl::QWEN2_5_VL,
@@ -71,7 +72,9 @@ static FAMILIES: [&Family; 8] = [
     &llava_next::FAMILY,
     &llava::FAMILY,
     &mllama::FAMILY,
-    &idefics3::FAMILY,
+    &idefics3::IDEFICS3,
+    &idefics3::SMOLVLM,
+    &aria::FAMILY,
 ];
 
 impl Family {

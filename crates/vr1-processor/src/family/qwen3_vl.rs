@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use image::RgbImage;
-use ndarray::s;
+use ndarray::{Axis, Slice};
 
 use super::Family;
 use super::qwen2_vl::{self, Patched, VIDEO, run};
@@ -51,7 +51,7 @@ impl Shows for Timed {
             let at = (second(time * deep) + second(time * deep + deep - 1)) / 2.0;
             piece.text.push_str(&format!("<{at:.1} seconds><|vision_start|>{VIDEO}<|vision_end|>"));
             let rows = time * h * w..(time + 1) * h * w;
-            let pixel_values = patches.pixel_values.slice(s![rows, ..]).to_owned();
+            let pixel_values = patches.pixel_values.slice_axis(Axis(0), Slice::from(rows)).to_owned();
             piece.runs.push(run(Patches { pixel_values, grid_thw: [1, h, w], tiles: Tiles::Whole }, merge, 1.0));
         }
         Ok(piece)

@@ -17,9 +17,9 @@ const AROUND: &str = "<fake_token_around_image>";
 /// Stands before the tile that shows the whole picture.
 const WHOLE: &str = "<global-img>";
 
-pub(super) const FAMILY: Family = Family {
-    model_types: &["idefics3", "smolvlm"],
-    classes: &["Idefics3Processor", "SmolVLMProcessor"],
+pub(super) const IDEFICS3: Family = Family {
+    model_types: &["idefics3"],
+    classes: &["Idefics3Processor"],
     image: IMAGE,
     video: VIDEO,
     spelt: &[VIDEO],
@@ -29,8 +29,16 @@ pub(super) const FAMILY: Family = Family {
     ends: &ends(),
     ids: &[("image_token_id", IMAGE)],
     begins: Begins::Always,
-    video_template: Some(include_str!("videos.jinja")),
+    video_template: None,
     shows: |files| Ok(Arc::new(pictures::Split::read(files)?)),
+};
+
+pub(super) const SMOLVLM: Family = Family {
+    model_types: &["smolvlm"],
+    classes: &["SmolVLMProcessor"],
+    video_template: Some(include_str!("videos.jinja")),
+    shows: |files| Ok(Arc::new(pictures::Split::read(files)?.with_videos(files)?)),
+    ..IDEFICS3
 };
 
 /// Those of the language models, and what ends a turn in these templates.

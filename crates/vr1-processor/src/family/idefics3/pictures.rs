@@ -8,7 +8,7 @@ use crate::files::Files;
 use crate::media::{Frames, Piece, Run, Shows};
 use crate::pixels::{HALVES, Library, Pixels, cut};
 use crate::settings::Settings;
-use crate::{FrameSampling, Resample, Result, Tiles};
+use crate::{Error, FrameSampling, Resample, Result, Tiles};
 
 const TYPES: [&str; 6] = [
     "Idefics3ImageProcessor",
@@ -31,7 +31,7 @@ pub(super) struct Split {
     splits: bool,
     pixels: Pixels,
     tile: Tile,
-    videos: Filmed,
+    videos: Option<Filmed>,
 }
 
 /// What a tile is.
@@ -69,14 +69,14 @@ impl Longest {
             Self::Both(sides) => return sides,
             Self::Edge(edge) => edge,
         };
-        let (even, one) = (|side: u32| side + side % 2, 1);
+        let even = |side: u32| (side + side % 2).max(1);
         let [height, width] = in_proportion([height, width], edge);
         let [height, width] = match width >= height {
-            true => [even(height).max(one), width],
-            false => [height, even(width).max(one)],
+            true => [even(height), width],
+            false => [height, even(width)],
         };
         match height.max(width) > LONGEST {
-            true => in_proportion([height, width], LONGEST).map(|side| side.max(one)),
+            true => in_proportion([height, width], LONGEST).map(|side| side.max(1)),
             false => [height, width],
         }
     }
@@ -103,8 +103,9 @@ impl Split {
         let (patch, processor) = (files.patch_size(32, |_| 32)?, files.processor()?);
         let tokens = processor.side("image_seq_len", 169)? as usize;
         let tile = Tile { side, patch, tokens };
-        let joined = files.config()?.inside("vision_config", |_| files.config()?.side("scale_factor", 2))?;
-        if let Some(joined) = joined {
+        let config = files.config()?;
+        if config.get("vision_config").is_some() {
+            let joined = config.side("scale_factor", 2)?;
             let along = side as usize / patch / joined as usize;
             if along * along != tokens {
                 let reason = format!(
@@ -119,8 +120,12 @@ impl Split {
             splits: settings.flag("do_image_splitting", true)?,
             pixels,
             tile,
-            videos: Filmed::read(files, tile)?,
+            videos: None,
         })
+    }
+
+    pub(super) fn with_videos(self, files: &Files<'_>) -> Result<Self> {
+        Ok(Self { videos: Some(Filmed::read(files, self.tile)?), ..self })
     }
 
     /// The tiles, and how many rows and columns of them there are before the last, which shows the whole.
@@ -181,14 +186,15 @@ impl Shows for Split {
     }
 
     fn frame_indices(&self, total: usize, fps: Option<f64>) -> Result<Vec<usize>> {
-        self.videos.frame_indices(total, fps)
+        self.videos.as_ref().ok_or(Error::NoVideos)?.frame_indices(total, fps)
     }
 
     fn video(&self, frames: &Frames<'_>) -> Result<Piece> {
-        self.videos.piece(frames)
+        self.videos.as_ref().ok_or(Error::NoVideos)?.piece(frames)
     }
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {
-        Some(Arc::new(Self { videos: self.videos.taking(sampling), ..self.clone() }))
+        let videos = Some(self.videos.as_ref()?.taking(sampling));
+        Some(Arc::new(Self { videos, ..self.clone() }))
     }
 }
