@@ -19,9 +19,9 @@ pub enum FrameSampling {
 impl FrameSampling {
     /// The frames to take of `total`: `n` of them, as the [`Budget`] says.
     ///
-    /// With [`Budget::Clip`] `n` is the number asked for; by time it is `total / fps · rate` cut to a whole number, at least
-    /// `min_frames` and at most `max_frames`, where a video that does not say has 24 a second. Else it is the number asked for, rounded to whole temporal patches; by time it is `total / fps · rate`, at least
-    /// `min_frames` and at most `max_frames`, rounded down to whole temporal patches.
+    /// `n` is the number asked for, rounded to whole temporal patches; by time it is `total / fps · rate`, at least
+    /// `min_frames` and at most `max_frames`, rounded down to whole temporal patches. With [`Budget::Clip`] it is cut to a whole
+    /// number alone, and a video that does not say has 24 a second.
     pub(crate) fn indices(self, total: usize, fps: Option<f64>, settings: &VideoProcessor) -> Result<Vec<usize>> {
         let refused = |reason: String| Err(Error::Sampling { total, reason });
         if settings.budget == Budget::Clip {

@@ -178,7 +178,7 @@ impl VideoProcessor {
     pub fn save(&self, dir: &Path) -> Result<()> {
         let mut config = Map::new();
         let class =
-            VIDEO_TYPES.iter().find(|(_, budget)| *budget == self.budget).map_or(VIDEO_TYPES[0].0, |(name, _)| name);
+            VIDEO_TYPES.iter().find(|(_, budget)| *budget == self.budget).map_or(VIDEO_TYPES[0].0, |(name, _)| *name);
         config.insert("video_processor_type".into(), class.into());
         self.frames.write(&mut config);
         config.insert("do_sample_frames".into(), (self.sampling != FrameSampling::All).into());
@@ -247,8 +247,9 @@ impl VideoProcessor {
         }
         let max_pixels = match self.cap_pixels_per_frame {
             true => {
-                let share = (self.max_video_tokens * factor * factor).min(frames.max_pixels / count as u64);
-                share.max((frames.min_pixels as f64 * 1.05) as u64) * count as u64
+                let most = self.max_video_tokens.saturating_mul(factor * factor);
+                let share = most.min(frames.max_pixels / count as u64);
+                share.max((frames.min_pixels as f64 * 1.05) as u64).saturating_mul(count as u64)
             }
             false => frames.max_pixels,
         };

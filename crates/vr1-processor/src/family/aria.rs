@@ -92,14 +92,14 @@ impl Cornered {
         let sizes = match processor.get("size_conversion") {
             None => BTreeMap::from([(490, 128), (980, 256)]),
             Some(Value::Object(map)) => {
-                let entry = |(side, tokens): (&String, &Value)| Some((side.parse().ok()?, tokens.as_u64()?));
+                let entry = |(side, tokens): (&String, &Value)| Some((side.parse::<u32>().ok()?, tokens.as_u64()?));
                 let sizes: Option<BTreeMap<u32, u64>> = map.iter().map(entry).collect();
                 sizes.unwrap_or_default()
             }
             Some(_) => BTreeMap::new(),
         };
-        let tokens = match sizes.get(&side) {
-            Some(tokens @ 1..=65_536) => *tokens as usize,
+        let tokens = match sizes.get(&side).copied() {
+            Some(tokens @ 1..=65_536) => tokens as usize,
             _ => return processor.wrong("size_conversion", format!("no number of tokens for pictures of {side}")),
         };
         let pixels = Pixels::read(&settings, Resample::Bicubic, HALVES)?;

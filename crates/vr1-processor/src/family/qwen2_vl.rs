@@ -79,6 +79,11 @@ impl Patched {
         })
     }
 
+    /// The same, taking other frames of videos.
+    pub(super) fn sampled(&self, sampling: FrameSampling) -> Self {
+        Self { videos: VideoProcessor { sampling, ..self.videos.clone() }, ..self.clone() }
+    }
+
     /// The frames in patches.
     pub(super) fn patches_of(&self, frames: &Frames<'_>) -> Result<Patches> {
         let frames: Vec<&RgbImage> = frames.pixels.iter().map(Cow::as_ref).collect();
@@ -111,8 +116,7 @@ impl Shows for Patched {
     }
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {
-        let videos = VideoProcessor { sampling, ..self.videos.clone() };
-        Some(Arc::new(Self { videos, ..self.clone() }))
+        Some(Arc::new(self.sampled(sampling)))
     }
 
     fn patches(&self) -> Option<(&ImageProcessor, &VideoProcessor)> {

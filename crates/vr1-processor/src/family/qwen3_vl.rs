@@ -58,8 +58,7 @@ impl Shows for Timed {
     }
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {
-        let videos = VideoProcessor { sampling, ..self.0.videos.clone() };
-        Some(Arc::new(Self(Patched { videos, ..self.0.clone() })))
+        Some(Arc::new(Self(self.0.sampled(sampling))))
     }
 
     fn patches(&self) -> Option<(&ImageProcessor, &VideoProcessor)> {
