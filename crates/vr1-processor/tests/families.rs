@@ -165,7 +165,7 @@ fn qwen3_vl_has_transformers_ids_patches_times_and_positions() {
     compare("qwen3_vl", |prompt, case, at| {
         let Some(rows) = case["positions"].as_array() else { return in_a_line(prompt, at) };
         for (row, expected) in prompt.position_ids().iter().zip(rows) {
-            let with_next = row.iter().chain([&prompt.next_position()]).collect::<Vec<_>>();
+            let with_next: Vec<i64> = row.iter().copied().chain([prompt.next_position()]).collect();
             assert_eq!(serde_json::json!(with_next), *expected, "{at}");
         }
     });
