@@ -24,11 +24,14 @@ impl<'a> Placing<'a> {
         pieces: impl Iterator<Item = (TokenType, Piece)>,
     ) -> Result<Self> {
         let family = tokenizer.family();
-        let markers = [family.image, family.video];
+        let tokens = [family.image, family.video];
+        // What the vocabulary lacks marks nothing, and is in anyone's words what it is.
+        let marks = |token: &&'static str| tokenizer.id(token).is_some() || family.spelt.contains(token);
+        let markers = tokens.map(|token| Some(token).filter(marks).unwrap_or_default());
         let mut waiting = [VecDeque::new(), VecDeque::new()];
         for (kind, piece) in pieces {
-            for (token, needed_for) in markers.into_iter().zip(["an image", "a video"]) {
-                if piece.text.contains(token) {
+            for (token, needed_for) in tokens.into_iter().zip(["an image", "a video"]) {
+                if !token.is_empty() && piece.text.contains(token) {
                     tokenizer.require(token, needed_for)?;
                 }
             }

@@ -52,7 +52,7 @@ impl Rendered {
             let mut rest = text;
             let next = |rest: &str| {
                 let found = |which: usize| rest.find(markers[which]).map(|at| (at, which));
-                (0..markers.len()).filter_map(found).min()
+                (0..markers.len()).filter(|which| !markers[*which].is_empty()).filter_map(found).min()
             };
             while let Some((at, which)) = next(rest) {
                 out.push_markup(&rest[..at]);

@@ -18,7 +18,7 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["aria"],
     classes: &["AriaProcessor"],
     image: IMAGE,
-    video: "<|video|>",
+    video: "",
     spelt: &[],
     around: ["<fim_prefix>", "<fim_suffix>"],
     unsaid: &[IMAGE],

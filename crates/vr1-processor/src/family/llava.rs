@@ -17,7 +17,7 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["llava"],
     classes: &["LlavaProcessor"],
     image: IMAGE,
-    video: "<video>",
+    video: "",
     spelt: &[],
     around: ["", ""],
     unsaid: &[IMAGE],

@@ -16,7 +16,7 @@ pub(super) const FAMILY: Family = Family {
     model_types: &["mllama"],
     classes: &["MllamaProcessor"],
     image: IMAGE,
-    video: "<|video|>",
+    video: "",
     spelt: &[],
     around: ["", ""],
     unsaid: &[IMAGE],

@@ -36,7 +36,7 @@ pub(crate) struct Family {
     classes: &'static [&'static str],
     /// Stands where an image is, and for one token of it.
     pub(crate) image: &'static str,
-    /// Stands where a video is.
+    /// Stands where a video is; empty where none is taken.
     pub(crate) video: &'static str,
     /// Which of these two may be no token of the vocabulary; spelt in someone's words it is text all the same.
     pub(crate) spelt: &'static [&'static str],
