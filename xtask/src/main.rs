@@ -30,8 +30,9 @@ usage: cargo xtask COMMAND
   demo [ARG…]       set up, then run the main job: `visualthinker_sat`, release build (ARGs go to it)
   test              set up, then run every test and the smoke run of every example
   parity [ARG…]     set up, then vr1 beside transformers and peft on fresh random checkpoints, Math-Verify on drawn
-                    answers and Pillow on drawn pictures
-                    (--seeds N a family, --seed N again, families: llama, qwen2, qwen2_vl, qwen2_5_vl; answers; pictures)
+                    answers, Pillow on drawn pictures and transformers' processors on drawn conversations
+                    (--seeds N a family, --seed N again, families: llama, qwen2, qwen2_vl, qwen2_5_vl; answers; pictures;
+                    processors)
   bench-peers [ARG…]
                     set up, then vr1 beside TRL and transformers on the same work (step, decode; --sizes, --write …);
                     `bench-peers growth`: how time and memory of a step grow

@@ -1,5 +1,6 @@
 //! vr1 beside what others make of the same things, in an environment of its own: transformers and peft of random checkpoints
-//! (`tests/parity/parity.py`), Math-Verify of drawn answers, Pillow of drawn pictures.
+//! (`tests/parity/parity.py`), Math-Verify of drawn answers, Pillow of drawn pictures, transformers' processors of drawn
+//! conversations.
 
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +12,7 @@ use crate::python::Python;
 use crate::{environment, process, setup};
 
 /// What it is compared with; torch is libtorch's own where pip installed that.
-const PEERS: [&str; 8] = [
+const PEERS: [&str; 9] = [
     "torch==2.11.0",
     "torchvision==0.26.0",
     "transformers==5.24.0",
@@ -20,12 +21,14 @@ const PEERS: [&str; 8] = [
     "pillow==13.0.0",
     "numpy",
     "math-verify[antlr4_13_2]==0.9.0",
+    "num2words==0.5.14",
 ];
 
 /// What is drawn anew from a seed and compared by a test of its crate: name, what draws it, crate and test.
-const DRAWN: [(&str, &str, &str, &str); 2] = [
+const DRAWN: [(&str, &str, &str, &str); 3] = [
     ("answers", "crates/vr1-reward/tests/fixtures/generate.py", "vr1-reward", "math_field_cases"),
     ("pictures", "crates/vr1-data/tests/fixtures/drawn/generate.py", "vr1-data", "drawn_pictures"),
+    ("processors", "crates/vr1-processor/tests/fixtures/families/generate.py", "vr1-processor", "families"),
 ];
 
 /// Compares everything; with `args`, checkpoints alone as they say, or the one thing drawn that they name, with its seed.

@@ -31,6 +31,8 @@ pub(crate) struct Control {
     texts: Vec<String>,
     /// Whether one of them is looked for in normalised text.
     normalized: bool,
+    /// What stands for media before its tokens are put there, where that is no token itself.
+    markers: Vec<&'static str>,
 }
 
 impl Control {
@@ -41,6 +43,7 @@ impl Control {
         let mut control = Self {
             unsaid: ids(&mut family.unsaid.iter().chain(family.roles).copied().chain(named("bos_token"))),
             ends: ids(&mut family.ends.iter().copied().chain(named("eos_token"))),
+            markers: family.spelt.iter().copied().filter(|marker| inner.token_to_id(marker).is_none()).collect(),
             ..Self::default()
         };
         control.add(inner, &BTreeSet::new(), &eos.iter().filter_map(|&id| u32::try_from(id).ok()).collect());
@@ -88,7 +91,11 @@ impl Tokenizer {
     pub(crate) fn literals(&self, words: &[(&str, Voice)]) -> Vec<Range<usize>> {
         let text: String = words.iter().map(|(text, _)| *text).collect();
         let control = &self.control;
-        if !control.normalized && !control.texts.iter().any(|token| text.contains(token)) {
+        let mut markers: Vec<Range<usize>> = Vec::new();
+        for marker in &control.markers {
+            markers.extend(text.match_indices(marker).map(|(at, _)| at..at + marker.len()));
+        }
+        if markers.is_empty() && !control.normalized && !control.texts.iter().any(|token| text.contains(token)) {
             return Vec::new();
         }
         let mut ends = 0;
@@ -102,6 +109,11 @@ impl Tokenizer {
         // What two spell together is whose it begins with.
         let voice = |start: usize| voices.iter().find(|(end, _)| start < *end).map_or(Voice::User, |(_, voice)| *voice);
         let found = self.added_in(&text).into_iter();
-        found.filter(|(range, id)| control.holds(*id, voice(range.start))).map(|(range, _)| range).collect()
+        let found = found.filter(|(range, id)| control.holds(*id, voice(range.start))).map(|(range, _)| range);
+        let mut places: Vec<Range<usize>> = found.collect();
+        markers.retain(|marker| places.iter().all(|place| marker.end <= place.start || place.end <= marker.start));
+        places.extend(markers);
+        places.sort_by_key(|place| place.start);
+        places
     }
 }

@@ -208,6 +208,17 @@ pub enum Error {
         /// Why not.
         reason: String,
     },
+    /// A video for a family of models that takes none.
+    #[error("its family of models takes no videos")]
+    NoVideos,
+    /// A picture that no canvas of those listed shows anything of.
+    #[error("an image of {height} × {width} (height × width): none of the canvases shows a whole pixel of it")]
+    NoCanvas {
+        /// Its height.
+        height: u32,
+        /// Its width.
+        width: u32,
+    },
     /// A video without frames.
     #[error("a video without frames")]
     NoFrames,

@@ -4,6 +4,7 @@ use image::RgbImage;
 use serde_json::{Map, Value, json};
 
 use crate::patches::{Layout, Patches, patchify};
+use crate::pixels::{CLIP, Library, Pixels};
 use crate::resize::{Resample, resize, smart_resize};
 use crate::settings::{self, Settings};
 use crate::{Error, Result};
@@ -76,8 +77,8 @@ impl Default for ImageProcessor {
             do_rescale: true,
             rescale_factor: 1.0 / 255.0,
             do_normalize: true,
-            image_mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            image_std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            image_mean: CLIP[0],
+            image_std: CLIP[1],
             patch_size: 14,
             temporal_patch_size: 2,
             merge_size: 2,
@@ -120,7 +121,7 @@ impl ImageProcessor {
         let (size_min, size_max) = settings.size()?;
         let processor = Self {
             do_resize: settings.flag("do_resize", self.do_resize)?,
-            resample: settings.resample()?,
+            resample: settings.resample(Resample::default())?,
             min_pixels: settings.whole("min_pixels", size_min.unwrap_or(self.min_pixels))?,
             max_pixels: settings.whole("max_pixels", size_max.unwrap_or(self.max_pixels))?,
             do_rescale: settings.flag("do_rescale", self.do_rescale)?,
@@ -215,26 +216,18 @@ impl ImageProcessor {
             patch_size: self.patch_size,
             temporal_patch_size: self.temporal_patch_size,
             merge_size: self.merge_size,
-            levels: &self.levels(),
+            levels: &self.pixels().levels(),
         };
         patchify(frames, &layout)
     }
 
-    /// The value of each grey level in each channel.
-    fn levels(&self) -> [[f32; 256]; 3] {
-        let scale = match self.do_rescale {
-            true => (1.0 / self.rescale_factor) as f32,
-            false => 1.0,
-        };
-        std::array::from_fn(|channel| {
-            let mean = self.image_mean[channel] as f32 * scale;
-            let std = self.image_std[channel] as f32 * scale;
-            std::array::from_fn(|level| match (self.do_normalize, self.do_rescale) {
-                (true, _) => (level as f32 - mean) / std,
-                (false, true) => level as f32 * self.rescale_factor as f32,
-                (false, false) => level as f32,
-            })
-        })
+    fn pixels(&self) -> Pixels {
+        Pixels {
+            library: Library::Torchvision,
+            resample: self.resample,
+            rescale: self.do_rescale.then_some(self.rescale_factor),
+            normalize: self.do_normalize.then_some([self.image_mean, self.image_std]),
+        }
     }
 
     fn validate(&self, file: &str) -> Result<()> {

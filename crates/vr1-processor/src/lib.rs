@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod added;
+mod anyres;
 mod chat_template;
 mod control;
 mod error;
 mod family;
+mod files;
 mod frame_sampling;
 mod image_processor;
 mod json_text;
@@ -12,6 +14,9 @@ mod marks;
 mod media;
 mod message;
 mod patches;
+mod pillow;
+mod pixels;
+mod placing;
 mod positions;
 mod processor;
 mod prompt;
@@ -30,11 +35,11 @@ pub use error::{Error, Result};
 pub use frame_sampling::FrameSampling;
 pub use image_processor::ImageProcessor;
 pub use message::{Message, Part, Role, media, pictures};
-pub use patches::Patches;
+pub use patches::{Patches, Tiles};
 pub use processor::{Layout, Processor, PromptRequest};
 pub use prompt::{MediaSpan, Prompt, TokenType};
 pub use rendered::Rendered;
 pub use resize::{Resample, resize, smart_resize};
 pub use supervised::{IGNORED, Mask, Supervised};
 pub use tokenizer::{Specials, Tokenizer, optional_json};
-pub use video_processor::VideoProcessor;
+pub use video_processor::{Budget, VideoProcessor};

@@ -9,12 +9,44 @@ use crate::{Error, Result};
 pub struct Patches {
     /// One row a patch, `[N, C * temporal_patch_size * patch_size * patch_size]`, a row laid out in that order.
     ///
-    /// The rows go by time, then by squares of `merge_size × merge_size` patches from left to right and top to bottom,
-    /// and inside a square again from left to right and top to bottom, so that the rows which the patch merger joins
+    /// The rows go by time, or tile by tile, then by squares of `merge_size × merge_size` patches from left to right and top to
+    /// bottom, and inside a square again from left to right and top to bottom, so that the rows which the patch merger joins
     /// into one token lie side by side.
     pub pixel_values: Array2<f32>,
-    /// Patches in time, in height and in width; their product is N.
+    /// Patches in time (or tiles), in height and in width; their product is N.
     pub grid_thw: [usize; 3],
+    /// What the first number of the grid counts.
+    pub tiles: Tiles,
+}
+
+/// How a picture was laid out in tiles, which an encoder reads as pictures of their own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Tiles {
+    /// Not at all: a whole picture, or frames one after the other.
+    #[default]
+    Whole,
+    /// On a canvas of `rows × columns` tiles, the picture in its upper left corner, black around it. The tiles go from left to right
+    /// and top to bottom.
+    Canvas {
+        /// Tiles above one another.
+        rows: usize,
+        /// Tiles side by side.
+        columns: usize,
+    },
+    /// The whole picture in the first tile, whatever its aspect; behind it `rows × columns` tiles of a canvas with the picture
+    /// in the middle, black around it.
+    Overview {
+        /// Tiles above one another.
+        rows: usize,
+        /// Tiles side by side.
+        columns: usize,
+        /// Lines and columns of patches in the middle of the canvas that show the picture; the others are cut away.
+        kept: [usize; 2],
+    },
+    /// Each tile with something in its upper left corner, black around it: for each, how many lines and columns of patches show
+    /// anything of it.
+    Corners(Vec<[usize; 2]>),
 }
 
 impl Patches {
@@ -59,7 +91,7 @@ pub(crate) fn patchify(frames: &[&RgbImage], layout: &Layout<'_>) -> Result<Patc
     let values = if parts.len() == 1 { parts.remove(0) } else { parts.concat() };
     let shape = (grid_thw.iter().product(), row_len);
     let pixel_values = Array2::from_shape_vec(shape, values).expect("as many values as were laid out");
-    Ok(Patches { pixel_values, grid_thw })
+    Ok(Patches { pixel_values, grid_thw, tiles: Tiles::Whole })
 }
 
 /// Where patches begin, by squares of `merge × merge`, and inside a square again by lines.

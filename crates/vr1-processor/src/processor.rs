@@ -1,14 +1,15 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::{FrameSampling, ImageProcessor, VideoProcessor};
-use serde_json::Value;
 use vr1_data::{Said, Sample};
 
-use crate::family::{Family, Positions};
-use crate::media::{MediaProcessor, Shown};
+use crate::family::{Begins, Patched};
+use crate::files::{Files, Kept};
+use crate::media::{Shown, Shows, pieces};
+use crate::placing::Placing;
 use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
-use crate::tokenizer::optional_json;
 use crate::{ChatTemplate, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, Voice, media};
 
 /// How a conversation becomes text.
@@ -19,8 +20,8 @@ pub enum Layout {
     /// By the checkpoint's chat template, with the assistant's turn opened at the end.
     #[default]
     Chat,
-    /// Without roles: the words as they are, and each image and video in its place between `<|vision_start|>` and
-    /// `<|vision_end|>`. VisualThinker prompts a base model this way, images first.
+    /// Without roles: the words as they are, and each image and video in its place between what its family puts around it
+    /// (Qwen's `<|vision_start|>` and `<|vision_end|>`). VisualThinker prompts a base model this way, images first.
     Raw,
 }
 
@@ -42,7 +43,11 @@ pub struct PromptRequest<'a> {
 pub struct Processor {
     tokenizer: Tokenizer,
     template: Option<ChatTemplate>,
-    media: Option<MediaProcessor>,
+    /// For chats that show a video, where that is another.
+    video_template: Option<ChatTemplate>,
+    shows: Option<Arc<dyn Shows>>,
+    /// The files of settings as they were read.
+    kept: Kept,
     origin: PathBuf,
 }
 
@@ -55,15 +60,15 @@ impl Processor {
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let tokenizer = Tokenizer::from_dir(dir)?;
         let template = ChatTemplate::from_dir(dir)?;
-        let images = match ImageProcessor::from_dir(dir) {
-            Ok(images) => Some(images),
-            Err(Error::NoImageProcessor { .. }) => None,
-            Err(other) => return Err(other),
-        };
-        let mut processor = Self::new(tokenizer, template, images, dir)?;
-        if let Some(media) = &mut processor.media {
-            media.videos = VideoProcessor::from_dir(dir)?;
-            media.tokens_per_second = tokens_per_second(dir, processor.tokenizer.family())?;
+        let files = Files::read(dir)?;
+        let mut processor = Self::new(tokenizer, template, None, dir)?;
+        if files.has_images() {
+            processor.shows = Some((processor.tokenizer.family().shows)(&files)?);
+            processor.kept = Kept::of(dir)?;
+            processor.require_tokens()?;
+            let family = processor.tokenizer.family();
+            let own = |source| ChatTemplate::new(source, &processor.tokenizer.config, "the template for videos");
+            processor.video_template = family.video_template.map(own).transpose()?;
         }
         Ok(processor)
     }
@@ -82,20 +87,28 @@ impl Processor {
             let (roles, ends) = template.turns(&tokenizer);
             tokenizer.control.add(&tokenizer.inner, &roles, &ends);
         }
-        if images.is_some() {
-            let family = tokenizer.family();
-            for token in family.around.into_iter().chain([family.image]) {
-                tokenizer.require(token, "an image")?;
-            }
+        let shows = images.map(|images| Arc::new(Patched::new(images)) as Arc<dyn Shows>);
+        let (video_template, kept) = (None, Kept::default());
+        let processor = Self { tokenizer, template, video_template, shows, kept, origin: origin.to_path_buf() };
+        if processor.shows.is_some() {
+            processor.require_tokens()?;
         }
-        Ok(Self { tokenizer, template, media: images.map(MediaProcessor::new), origin: origin.to_path_buf() })
+        Ok(processor)
+    }
+
+    fn require_tokens(&self) -> Result<()> {
+        let family = self.tokenizer.family();
+        for token in family.around.into_iter().chain([family.image]).filter(|token| !token.is_empty()) {
+            self.tokenizer.require(token, "an image")?;
+        }
+        Ok(())
     }
 
     /// The same processor taking other frames of videos than the checkpoint's settings say.
     #[must_use]
     pub fn with_frame_sampling(mut self, sampling: FrameSampling) -> Self {
-        if let Some(media) = &mut self.media {
-            media.videos.sampling = sampling;
+        if let Some(taking) = self.shows.as_ref().and_then(|shows| shows.taking(sampling)) {
+            self.shows = Some(taking);
         }
         self
     }
@@ -109,13 +122,17 @@ impl Processor {
         std::fs::create_dir_all(dir).map_err(|source| Error::io(dir, source))?;
         self.tokenizer.save(dir)?;
         self.template.as_ref().map_or(Ok(()), |template| template.save(dir))?;
-        let Some(media) = &self.media else { return Ok(()) };
-        media.images.save(dir)?;
+        let Some((images, videos)) = self.patches() else { return self.kept.save(dir) };
+        images.save(dir)?;
         // Without a file of their own videos are processed as the image settings say.
-        if VideoProcessor::from_dir(dir)? != media.videos {
-            media.videos.save(dir)?;
+        if VideoProcessor::from_dir(dir)? != *videos {
+            videos.save(dir)?;
         }
         Ok(())
+    }
+
+    fn patches(&self) -> Option<(&ImageProcessor, &VideoProcessor)> {
+        self.shows.as_ref()?.patches()
     }
 
     /// The tokenizer.
@@ -123,14 +140,14 @@ impl Processor {
         &self.tokenizer
     }
 
-    /// The image settings, where the checkpoint has some.
+    /// The image settings, where the checkpoint has some and its family cuts whole pictures into patches.
     pub fn images(&self) -> Option<&ImageProcessor> {
-        self.media.as_ref().map(|media| &media.images)
+        self.patches().map(|(images, _)| images)
     }
 
-    /// The video settings, where the checkpoint has some.
+    /// The video settings, where the checkpoint has some and its family cuts whole videos into patches.
     pub fn videos(&self) -> Option<&VideoProcessor> {
-        self.media.as_ref().map(|media| &media.videos)
+        self.patches().map(|(_, videos)| videos)
     }
 
     /// The chat template.
@@ -141,6 +158,15 @@ impl Processor {
         self.template.as_ref().ok_or_else(|| Error::NoTemplate { origin: self.origin.display().to_string() })
     }
 
+    /// The template that a conversation goes by.
+    pub(crate) fn template_of(&self, messages: &[Message]) -> Result<&ChatTemplate> {
+        let shows_video = messages.iter().any(|message| message.videos().next().is_some());
+        match &self.video_template {
+            Some(template) if shows_video => Ok(template),
+            _ => self.template(),
+        }
+    }
+
     /// A prompt: text, ids, patches and positions, made together.
     ///
     /// # Errors
@@ -148,12 +174,22 @@ impl Processor {
     /// are not as many.
     pub fn prompt(&self, request: &PromptRequest<'_>) -> Result<Prompt> {
         let rendered = self.render(request)?;
-        let mut ids = match request.layout {
-            Layout::Chat => Vec::new(),
-            Layout::Raw => self.tokenizer.leading_ids()?,
-        };
+        let mut placing = self.placing(request.sample, request.messages)?;
+        let rendered = placing.place(&rendered);
+        let mut ids = self.leading_ids(&rendered, request.layout)?;
         ids.extend(self.tokenizer.encode(&rendered)?);
-        self.assemble(request.sample, rendered.text(), ids, request.messages)
+        self.assemble(placing, rendered.text(), ids)
+    }
+
+    /// What the tokenizer puts before a text, where neither the template nor the raw layout put it there.
+    pub(crate) fn leading_ids(&self, rendered: &Rendered, layout: Layout) -> Result<Vec<i64>> {
+        let begun = || self.tokenizer.bos().is_some_and(|bos| rendered.text().starts_with(bos));
+        let lacks = match (self.tokenizer.family().begins, layout) {
+            (Begins::ByTemplate, Layout::Raw) => true,
+            (Begins::Always, _) => !begun(),
+            (Begins::ByTemplate | Begins::BehindPictures, _) => false,
+        };
+        if lacks { self.tokenizer.leading_ids() } else { Ok(Vec::new()) }
     }
 
     /// A prompt of one user turn about a sample: all its media, then `text`, as `vr1 generate` asks a question; where the
@@ -192,7 +228,7 @@ impl Processor {
     pub fn next_turn(&self, prompt: &Prompt, sampled: &[i64], request: &PromptRequest<'_>) -> Result<Prompt> {
         let so_far = prompt.extend(sampled, &self.tokenizer.decode(sampled, Specials::Keep)?)?;
         let rendered = match request.layout {
-            Layout::Raw => self.render_raw(request)?,
+            Layout::Raw => self.render_raw(request, None)?,
             Layout::Chat => {
                 let mut rendered = self.render_further(request.messages)?;
                 rendered.push_words(&[(request.prefill, Voice::Model)], &self.tokenizer);
@@ -204,23 +240,30 @@ impl Processor {
                 }
             }
         };
+        let mut placing = self.placing(request.sample, request.messages)?;
+        let rendered = placing.place(&rendered);
         let ids = self.tokenizer.encode(&rendered)?;
-        Ok(so_far.followed_by(&self.assemble(request.sample, rendered.text(), ids, request.messages)?))
+        Ok(so_far.followed_by(&self.assemble(placing, rendered.text(), ids)?))
     }
 
     /// A conversation as text, with its prefill.
     fn render(&self, request: &PromptRequest<'_>) -> Result<Rendered> {
         match request.layout {
             Layout::Chat => {
-                let mut rendered = self.template()?.render(request.messages, Ending::Open, &self.tokenizer)?;
+                let mut rendered =
+                    self.template_of(request.messages)?.render(request.messages, Ending::Open, &self.tokenizer)?;
                 rendered.push_words(&[(request.prefill, Voice::Model)], &self.tokenizer);
                 Ok(rendered)
             }
-            Layout::Raw => self.render_raw(request),
+            Layout::Raw => {
+                let behind = self.tokenizer.family().begins == Begins::BehindPictures;
+                self.render_raw(request, self.tokenizer.bos().filter(|_| behind))
+            }
         }
     }
 
-    fn render_raw(&self, request: &PromptRequest<'_>) -> Result<Rendered> {
+    /// The raw layout, `begin` behind the media that it begins with.
+    fn render_raw(&self, request: &PromptRequest<'_>, mut begin: Option<&str>) -> Result<Rendered> {
         let [message] = request.messages else {
             let reason = format!("the raw layout takes one message, not {}", request.messages.len());
             return Err(Error::Conversation { sample: request.sample.into(), reason });
@@ -230,6 +273,7 @@ impl Processor {
         for part in &message.parts {
             let ([before, after], stands) = match part {
                 Part::Text(text) => {
+                    rendered.push_markup(begin.take().unwrap_or_default());
                     words.push_str(text);
                     continue;
                 }
@@ -240,6 +284,7 @@ impl Processor {
             rendered.push_words(&[(&std::mem::take(&mut words), Voice::User)], &self.tokenizer);
             rendered.push_markup(&format!("{before}{stands}{after}"));
         }
+        rendered.push_markup(begin.unwrap_or_default());
         // As one: the end of the words and the beginning of the prefill may spell a token together.
         rendered.push_words(&[(&words, Voice::User), (request.prefill, Voice::Model)], &self.tokenizer);
         Ok(rendered)
@@ -249,7 +294,7 @@ impl Processor {
     /// messages, and the opening of the next.
     fn render_further(&self, messages: &[Message]) -> Result<Rendered> {
         const ANSWER: &str = "AnswerBefore";
-        let template = self.template()?;
+        let template = self.template_of(messages)?;
         let mut conversation =
             vec![Message::text(Role::User, "QuestionBefore"), Message::text(Role::Assistant, ANSWER)];
         conversation.extend_from_slice(messages);
@@ -263,28 +308,28 @@ impl Processor {
         }
     }
 
-    pub(crate) fn assemble(&self, sample: &str, text: &str, ids: Vec<i64>, messages: &[Message]) -> Result<Prompt> {
+    /// Processes what messages show, to be put in its places.
+    pub(crate) fn placing<'a>(&'a self, sample: &'a str, messages: &[Message]) -> Result<Placing<'a>> {
         let shown = Shown::of(messages);
-        let pieces = match (&self.media, shown.first()) {
+        let made = match (&self.shows, shown.first()) {
             (_, None) => Vec::new(),
-            (Some(media), _) => {
-                if shown.iter().any(|shown| matches!(shown, Shown::Video(_))) {
-                    self.tokenizer.require(self.tokenizer.family().video, "a video")?;
-                }
-                media.pieces(sample, &shown)?
-            }
+            (Some(shows), _) => pieces(shows.as_ref(), sample, &shown)?,
             (None, Some(first)) => {
                 let count = shown.iter().filter(|shown| shown.kind() == first.kind()).count();
                 let reason = Error::NoImageProcessor { dir: self.origin.clone() }.to_string();
                 return Err(Error::NoProcessor { sample: sample.into(), kind: first.kind(), count, reason });
             }
         };
+        Placing::new(sample, &self.tokenizer, shown.iter().map(Shown::kind).zip(made))
+    }
+
+    pub(crate) fn assemble(&self, placing: Placing<'_>, text: &str, ids: Vec<i64>) -> Result<Prompt> {
         Prompt::new(Ingredients {
-            sample: sample.into(),
+            sample: placing.sample().into(),
             text: text.into(),
             ids,
             pads: self.pads(),
-            pieces,
+            runs: placing.runs()?,
             media_ids: self.tokenizer.media_ids().into(),
         })
     }
@@ -292,23 +337,5 @@ impl Processor {
     /// The ids that stand for media.
     pub(crate) fn pads(&self) -> Pads {
         Pads { image: self.tokenizer.image_pad(), video: self.tokenizer.video_pad() }
-    }
-}
-
-/// Along a video's positions in time, how many make a second, in families that count seconds.
-fn tokens_per_second(dir: &Path, family: &Family) -> Result<Option<f64>> {
-    let Positions::Seconds { tokens_per_second } = family.positions else { return Ok(None) };
-    let path = dir.join("config.json");
-    let config = optional_json(&path)?;
-    let key = "vision_config.tokens_per_second";
-    match config.get("vision_config").and_then(|vision| vision.get("tokens_per_second")) {
-        None | Some(Value::Null) => Ok(Some(tokens_per_second)),
-        Some(value) => match value.as_f64().filter(|number| *number >= 0.0) {
-            Some(number) => Ok(Some(number)),
-            None => {
-                let (file, reason) = (path.display().to_string(), format!("{value} is not a number of tokens"));
-                Err(Error::Setting { file, key: key.into(), reason })
-            }
-        },
     }
 }

@@ -1,10 +1,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::Patches;
-
+use crate::media::Run;
 use crate::positions::{Span, rope_positions};
-use crate::{Error, Result};
+use crate::{Error, Patches, Result};
 
 /// What a token stands for; the numbers are those of transformers' `mm_token_type_ids`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,14 +27,18 @@ impl std::fmt::Display for TokenType {
     }
 }
 
-/// The tokens of one piece of media.
+/// Tokens side by side that stand for what an encoder makes of one [`Patches`].
+///
+/// That is an image or a video in most families. In others it is one tile of an image, or what was shown at one time of a
+/// video, with text of the family's own between the spans.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaSpan {
     /// Where its placeholders stand in the prompt's ids.
     pub range: Range<usize>,
     /// What it is.
     pub kind: TokenType,
-    /// Tokens in time, in height and in width; their product is the length of the range.
+    /// Tokens in time, in height and in width; their product is the length of the range. `[1, 1, n]` where a family does not
+    /// lay its tokens out.
     pub grid: [usize; 3],
 }
 
@@ -55,13 +58,13 @@ pub struct Prompt {
     media_ids: Arc<[i64]>,
 }
 
-/// What a prompt is made of: ids with one placeholder a piece of media, and that media, each kind in its order.
+/// What a prompt is made of: ids with one placeholder a run, and these runs, in order.
 pub(crate) struct Ingredients {
     pub(crate) sample: String,
     pub(crate) text: String,
     pub(crate) ids: Vec<i64>,
     pub(crate) pads: Pads,
-    pub(crate) pieces: Vec<Piece>,
+    pub(crate) runs: Vec<Run>,
     pub(crate) media_ids: Arc<[i64]>,
 }
 
@@ -83,48 +86,30 @@ impl Pads {
     }
 }
 
-/// A piece of media ready to stand in a prompt.
-pub(crate) struct Piece {
-    pub(crate) kind: TokenType,
-    pub(crate) patches: Arc<Patches>,
-    pub(crate) merge_size: usize,
-    /// Positions in time from one temporal patch to the next.
-    pub(crate) interval: f32,
-}
-
 impl Prompt {
-    /// Puts as many placeholders for each piece of media as it has tokens.
+    /// Puts as many placeholders for each run as it has tokens.
     pub(crate) fn new(ingredients: Ingredients) -> Result<Self> {
-        let Ingredients { sample, text, ids, pads, pieces, media_ids } = ingredients;
-        for kind in [TokenType::Image, TokenType::Video] {
-            let placeholders = ids.iter().filter(|&&id| pads.kind(id) == kind).count();
-            let given = pieces.iter().filter(|piece| piece.kind == kind).count();
-            if placeholders != given {
-                return Err(Error::Placeholders { sample, kind, placeholders, given });
-            }
+        let Ingredients { sample, text, ids, pads, runs, media_ids } = ingredients;
+        let kinds: Vec<TokenType> = ids.iter().map(|&id| pads.kind(id)).collect();
+        let placeholders = kinds.iter().filter(|kind| **kind != TokenType::Text).count();
+        if placeholders != runs.len() {
+            return Err(Error::Placeholders { sample, kind: TokenType::Image, placeholders, given: runs.len() });
         }
-        let (images, videos): (Vec<_>, Vec<_>) = pieces.into_iter().partition(|piece| piece.kind == TokenType::Image);
-        let (mut images, mut videos) = (images.into_iter(), videos.into_iter());
+        let mut runs = runs.into_iter();
         let mut input_ids = Vec::with_capacity(ids.len());
         let (mut spans, mut media, mut patches): (Vec<Span>, Vec<MediaSpan>, Vec<_>) = Default::default();
-        for id in ids {
-            let kind = pads.kind(id);
-            let piece = match kind {
-                TokenType::Image => images.next(),
-                TokenType::Video => videos.next(),
-                TokenType::Text => None,
-            };
-            let Some(piece) = piece else {
+        for (id, kind) in ids.into_iter().zip(kinds) {
+            let run = if kind == TokenType::Text { None } else { runs.next() };
+            let Some(Run { patches: shown, grid, interval }) = run else {
                 input_ids.push(id);
                 continue;
             };
             let start = input_ids.len();
-            let [t, h, w] = piece.patches.grid_thw;
-            let grid = [t, h / piece.merge_size, w / piece.merge_size];
             input_ids.extend(std::iter::repeat_n(id, grid.iter().product()));
-            spans.push(Span { range: start..input_ids.len(), grid, interval: piece.interval });
-            media.push(MediaSpan { range: start..input_ids.len(), kind, grid });
-            patches.push(piece.patches);
+            let range = start..input_ids.len();
+            spans.extend(interval.map(|interval| Span { range: range.clone(), grid, interval }));
+            media.push(MediaSpan { range, kind, grid });
+            patches.push(shown);
         }
         let mut token_types = vec![TokenType::Text; input_ids.len()];
         media.iter().for_each(|span| token_types[span.range.clone()].fill(span.kind));
@@ -137,12 +122,12 @@ impl Prompt {
         &self.sample
     }
 
-    /// The prompt as text, readable: one placeholder a piece of media.
+    /// The prompt as text, readable: one placeholder for each span of media.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Token ids, as many placeholders for a piece of media as it has tokens.
+    /// Token ids, as many placeholders for each span of media as it has tokens.
     pub fn input_ids(&self) -> &[i64] {
         &self.input_ids
     }
@@ -157,9 +142,26 @@ impl Prompt {
         &self.media
     }
 
-    /// The patches of each piece of media, images and videos alike, in the order of [`media`](Self::media).
+    /// The patches of each span, images and videos alike, in the order of [`media`](Self::media).
     pub fn patches(&self) -> &[Arc<Patches>] {
         &self.patches
+    }
+
+    /// For each span the tokens that see it, where a model looks at what is shown beside its text: from the span on, until the next
+    /// begins; spans side by side are seen as long as the last of them. What is seen at the end is seen by what follows too.
+    pub fn seen_by(&self) -> Vec<Range<usize>> {
+        let mut seen: Vec<Range<usize>> = Vec::with_capacity(self.media.len());
+        let (mut next, mut end) = (None, self.len());
+        for span in self.media.iter().rev() {
+            end = match next {
+                Some(start) if start != span.range.end => start,
+                _ => end,
+            };
+            seen.push(span.range.start..end);
+            next = Some(span.range.start);
+        }
+        seen.reverse();
+        seen
     }
 
     /// Positions in time, height and width, a row each.

@@ -40,6 +40,31 @@ impl Rendered {
         self.text.push_str(text);
     }
 
+    /// The text with something else in the place of markers that are meant: what `instead` says for the one of that place in
+    /// `markers`, or the marker as it is.
+    pub(crate) fn replaced(&self, markers: [&str; 2], mut instead: impl FnMut(usize) -> Option<String>) -> Self {
+        let mut out = Self::default();
+        for (text, run) in self.runs() {
+            if run == Run::Literal {
+                out.push_literal(text);
+                continue;
+            }
+            let mut rest = text;
+            let next = |rest: &str| {
+                let found = |which: usize| rest.find(markers[which]).map(|at| (at, which));
+                (0..markers.len()).filter(|which| !markers[*which].is_empty()).filter_map(found).min()
+            };
+            while let Some((at, which)) = next(rest) {
+                out.push_markup(&rest[..at]);
+                let marker = markers[which];
+                out.push_markup(instead(which).as_deref().unwrap_or(marker));
+                rest = &rest[at + marker.len()..];
+            }
+            out.push_markup(rest);
+        }
+        out
+    }
+
     /// The part of the text in a byte range; a literal must lie inside or outside of it.
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         let inside = |literal: &&Range<usize>| range.start <= literal.start && literal.end <= range.end;

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 use crate::resize::Resample;
 use crate::{Error, Result};
 
+/// The largest side, or other such number, that a setting may have.
+pub(crate) const MAX_SIDE: u64 = 1 << 13;
+
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
     let text = fs::read_to_string(path).map_err(|source| Error::Io { path: path.to_path_buf(), source })?;
     serde_json::from_str(&text).map_err(|source| Error::Json { path: path.to_path_buf(), source })
@@ -94,8 +97,8 @@ impl<'a> Settings<'a> {
         }
     }
 
-    pub(crate) fn resample(&self) -> Result<Resample> {
-        let number = self.whole("resample", Resample::default().to_pillow() as u64)?;
+    pub(crate) fn resample(&self, default: Resample) -> Result<Resample> {
+        let number = self.whole("resample", default.to_pillow() as u64)?;
         match Resample::from_pillow(number as i64) {
             Some(resample) => Ok(resample),
             None => self.wrong("resample", format!("{number}; known are 1 (lanczos), 2 (bilinear) and 3 (bicubic)")),
@@ -119,12 +122,69 @@ impl<'a> Settings<'a> {
         Ok((bound("shortest_edge", "min_pixels", "min_pixels")?, bound("longest_edge", "max_pixels", "max_pixels")?))
     }
 
+    /// A side in pixels, or another number that must be at least 1 and may not be absurd.
+    pub(crate) fn side(&self, key: &str, default: u32) -> Result<u32> {
+        match self.whole(key, u64::from(default))? {
+            number @ 1..=MAX_SIDE => Ok(number as u32),
+            number => self.wrong(key, format!("{number} is not between 1 and {MAX_SIDE}")),
+        }
+    }
+
+    /// What is inside an object under a key: reads it with the keys' names as they are inside.
+    pub(crate) fn inside<T>(&self, key: &str, read: impl FnOnce(&Settings<'_>) -> Result<T>) -> Result<Option<T>> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        let Some(map) = value.as_object() else { return self.wrong(key, format!("{value} is not an object")) };
+        let inner = Settings { map, file: self.file };
+        read(&inner).map(Some).map_err(|error| match error {
+            Error::Setting { file, key: inside, reason } => {
+                Error::Setting { file, key: format!("{key}.{inside}"), reason }
+            }
+            other => other,
+        })
+    }
+
+    /// Height and width under a key, written as one number, as a pair, or as an object of `height` and `width` or of one
+    /// edge, which then counts for both.
+    pub(crate) fn sides(&self, key: &str, default: [u32; 2]) -> Result<[u32; 2]> {
+        let number = |value: &Value| {
+            value.as_u64().and_then(|n| u32::try_from(n).ok()).filter(|n| (1..=MAX_SIDE).contains(&u64::from(*n)))
+        };
+        let sides = match self.get(key) {
+            None => return Ok(default),
+            Some(Value::Array(pair)) => match pair.as_slice() {
+                [height, width] => number(height).zip(number(width)),
+                _ => None,
+            },
+            Some(Value::Object(map)) => {
+                let edge = |key: &str| map.get(key).and_then(number);
+                let square = edge("shortest_edge").or(edge("longest_edge")).map(|edge| (edge, edge));
+                edge("height").zip(edge("width")).or(square)
+            }
+            Some(value) => number(value).map(|side| (side, side)),
+        };
+        match (sides, self.get(key)) {
+            (Some((height, width)), _) => Ok([height, width]),
+            (None, value) => {
+                let value = value.map(Value::to_string).unwrap_or_default();
+                self.wrong(key, format!("{value} is no height and width between 1 and {MAX_SIDE}"))
+            }
+        }
+    }
+
     /// Refuses a step that the processor does not have.
     pub(crate) fn refuse_unknown_steps(&self, known: &[&str]) -> Result<()> {
         let asked = |value: &Value| value != &Value::Bool(false) && !value.is_null();
         let unknown = |key: &str| key.starts_with("do_") && !known.contains(&key);
         match self.map.iter().find(|(key, value)| unknown(key) && asked(value)) {
-            Some((key, _)) => self.wrong(key, "this step is not one of Qwen2-VL's and is not implemented".into()),
+            Some((key, _)) => self.wrong(key, "this step is not one of its class's and is not implemented".into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses that a step is switched off which the class cannot do without.
+    pub(crate) fn require_steps(&self, steps: &[&str]) -> Result<()> {
+        match steps.iter().find(|step| self.get(step) == Some(&Value::Bool(false))) {
+            Some(step) => self.wrong(step, "its class cannot do without this step".into()),
             None => Ok(()),
         }
     }

@@ -1,4 +1,5 @@
 use super::processor::Processor;
+use crate::placing::Placing;
 use crate::{Ending, Error, Layout, Message, Prompt, PromptRequest, Result, Role, TokenType, Voice};
 
 /// What a label is where nothing is to be learnt.
@@ -36,8 +37,9 @@ impl Processor {
     /// As [`prompt`](Self::prompt); when there is no assistant's turn; and when the template changes what stands before an answer
     /// once the answer is there.
     pub fn supervised(&self, sample: &str, messages: &[Message], mask: Mask) -> Result<Supervised> {
-        let (text, ids, learnt) = self.spoken(sample, messages, 0)?;
-        self.labelled(sample, &text, ids, learnt, messages, mask)
+        let mut placing = self.placing(sample, messages)?;
+        let (text, ids, learnt) = self.spoken(sample, messages, 0, &mut placing)?;
+        self.labelled(placing, &text, ids, learnt, mask)
     }
 
     /// The answers that follow a prompt of `before`: their tokens as one piece of text behind it, and which of them are
@@ -65,8 +67,8 @@ impl Processor {
                     );
                 }
                 let messages: Vec<Message> = before.messages.iter().chain(answers).cloned().collect();
-                let (text, ids, learnt) = self.spoken(before.sample, &messages, before.messages.len())?;
-                (text, ids, learnt)
+                let mut placing = self.placing(before.sample, &[])?;
+                self.spoken(before.sample, &messages, before.messages.len(), &mut placing)?
             }
             Layout::Raw => {
                 let [answer] = answers else { return refuse("the raw layout takes one answer") };
@@ -80,14 +82,30 @@ impl Processor {
 
     /// What is said from turn `first` on: the text, its tokens, and which of these are an answer's. What is before is
     /// rendered as a prompt that is open for an answer; with `first` 0 there is nothing before.
-    fn spoken(&self, sample: &str, messages: &[Message], first: usize) -> Result<(String, Vec<i64>, Vec<bool>)> {
-        let template = self.template()?;
+    fn spoken(
+        &self,
+        sample: &str,
+        messages: &[Message],
+        first: usize,
+        placing: &mut Placing<'_>,
+    ) -> Result<(String, Vec<i64>, Vec<bool>)> {
+        let template = self.template_of(messages)?;
         let whole = template.render(messages, Ending::Closed, self.tokenizer())?;
         let begin = match first {
             0 => 0,
             turns => template.render(&messages[..turns], Ending::Open, self.tokenizer())?.text().len(),
         };
-        let (mut ids, mut learnt, mut at) = (Vec::new(), Vec::new(), begin);
+        let (mut text, mut at) = (String::new(), begin);
+        let mut ids = match first {
+            0 => self.leading_ids(&whole, Layout::Chat)?,
+            _ => Vec::new(),
+        };
+        let mut learnt = vec![false; ids.len()];
+        let mut encode = |from: usize, to: usize| {
+            let placed = placing.place(&whole.slice(from..to));
+            text.push_str(placed.text());
+            self.tokenizer().encode(&placed)
+        };
         let answers = messages.iter().enumerate().skip(first).filter(|(_, message)| message.role == Role::Assistant);
         for (turn, _) in answers {
             let before = template.render(&messages[..turn], Ending::Open, self.tokenizer())?;
@@ -97,9 +115,9 @@ impl Processor {
                 return Err(Error::Conversation { sample: sample.into(), reason });
             }
             let (start, end) = (before.text().len(), through.text().len());
-            ids.extend(self.tokenizer().encode(&whole.slice(at..start))?);
+            ids.extend(encode(at, start)?);
             learnt.resize(ids.len(), false);
-            let answer = self.tokenizer().encode(&whole.slice(start..end))?;
+            let answer = encode(start, end)?;
             let last = answer.iter().rposition(|&id| self.tokenizer().is_control(id));
             learnt.resize(ids.len() + last.map_or(answer.len(), |place| place + 1), true);
             ids.extend(answer);
@@ -110,9 +128,9 @@ impl Processor {
             let reason = "no assistant's turn to learn from".into();
             return Err(Error::Conversation { sample: sample.into(), reason });
         }
-        ids.extend(self.tokenizer().encode(&whole.slice(at..whole.text().len()))?);
+        ids.extend(encode(at, whole.text().len())?);
         learnt.resize(ids.len(), false);
-        Ok((whole.text()[begin..].to_owned(), ids, learnt))
+        Ok((text, ids, learnt))
     }
 
     /// Words and the token that ends them, once.
@@ -148,16 +166,15 @@ impl Processor {
 
     fn labelled(
         &self,
-        sample: &str,
+        placing: Placing<'_>,
         text: &str,
         ids: Vec<i64>,
         learnt: Vec<bool>,
-        messages: &[Message],
         mask: Mask,
     ) -> Result<Supervised> {
         let pads = self.pads();
         let singles: Vec<i64> = ids.clone();
-        let prompt = self.assemble(sample, text, ids, messages)?;
+        let prompt = self.assemble(placing, text, ids)?;
         // One entry for each token after the placeholders were multiplied.
         let mut spans = prompt.media().iter();
         let mut wide = Vec::with_capacity(prompt.len());

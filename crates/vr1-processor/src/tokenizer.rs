@@ -8,6 +8,7 @@ use tokenizers::tokenizer::{Model, NormalizedString, Normalizer, OffsetType, Pre
 use crate::added::add_tokens;
 use crate::control::{Control, Voice, token_name};
 use crate::family::Family;
+use crate::files::processor_class;
 use crate::rendered::{Rendered, Run};
 use crate::{Error, Result};
 
@@ -58,7 +59,8 @@ impl Tokenizer {
         let mut tokenizer = Self::new(inner, config, path.display().to_string())?;
         let generation = optional_json(&dir.join("generation_config.json"))?;
         let model = optional_json(&dir.join("config.json"))?;
-        tokenizer.family = Family::of(model.get("model_type").and_then(Value::as_str));
+        let class = processor_class(dir, &tokenizer.config)?;
+        tokenizer.family = Family::of(model.get("model_type").and_then(Value::as_str), class.as_deref());
         tokenizer.check_model_ids(&model, dir)?;
         let text = model.get("text_config").and_then(Value::as_object).cloned().unwrap_or_default();
         for (name, map) in [("generation_config.json", &generation), ("config.json", &model), ("config.json", &text)] {
@@ -96,7 +98,7 @@ impl Tokenizer {
         };
         let eos: Vec<i64> = named("eos_token").into_iter().collect();
         let pad = named("pad_token");
-        let family = Family::of(None);
+        let family = Family::of(None, None);
         let control = Control::of(&inner, &config, family, &eos);
         Ok(Self { inner, config, origin, special_ids, control, eos, pad, family })
     }
@@ -164,6 +166,11 @@ impl Tokenizer {
     pub fn leading_ids(&self) -> Result<Vec<i64>> {
         let encoding = self.inner.encode_fast("", true).map_err(|e| self.broken(&e.to_string()))?;
         Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
+    }
+
+    /// The token that texts begin with, where there is one.
+    pub(crate) fn bos(&self) -> Option<&str> {
+        self.config.get("bos_token").and_then(token_name)
     }
 
     /// The text of ids.

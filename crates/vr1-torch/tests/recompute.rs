@@ -1,12 +1,20 @@
 //! What is recomputed has the gradients of what is kept, and keeps its input alone.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use tch::{Device, Kind, Tensor};
 use vr1_torch::{allocated, recomputed, take_gradient};
 
 fn numbers(size: &[i64], kind: Kind, seed: i64) -> Tensor {
     tch::manual_seed(seed);
     Tensor::randn(size, (Kind::Double, Device::Cpu)).to_kind(kind)
+}
+
+/// The process's generators, for one test at a time.
+fn generators() -> MutexGuard<'static, ()> {
+    static GENERATORS: Mutex<()> = Mutex::new(());
+    GENERATORS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The CPU, and a GPU where there is one.
@@ -47,6 +55,7 @@ fn gradients(device: Device, kind: Kind, recompute: bool, input_collects: bool) 
 
 #[test]
 fn gradients_are_the_same_to_the_last_bit_masks_of_dropout_included() {
+    let _mine = generators();
     for device in devices() {
         for kind in [Kind::Float, Kind::Double, Kind::BFloat16] {
             for input_collects in [true, false] {
@@ -59,6 +68,7 @@ fn gradients_are_the_same_to_the_last_bit_masks_of_dropout_included() {
 
 #[test]
 fn the_input_alone_is_kept() {
+    let _mine = generators();
     let weight = numbers(&[64, 64], Kind::Float, 1).set_requires_grad(true);
     let held = |recompute: bool| {
         let x = numbers(&[1000, 64], Kind::Float, 2).set_requires_grad(true);
@@ -78,6 +88,7 @@ fn the_input_alone_is_kept() {
 
 #[test]
 fn nothing_is_kept_where_nothing_is_collected() {
+    let _mine = generators();
     let (x, weight) = (numbers(&[4, 8], Kind::Float, 0), numbers(&[8, 8], Kind::Float, 1));
     let held = weight.shallow_clone();
     assert!(!recomputed(&x, move |x| layer(x, &held)).unwrap().requires_grad());
@@ -88,6 +99,7 @@ fn nothing_is_kept_where_nothing_is_collected() {
 
 #[test]
 fn a_panic_is_an_error_of_the_pass_that_it_is_in() {
+    let _mine = generators();
     use std::sync::atomic::{AtomicUsize, Ordering};
     let x = numbers(&[2], Kind::Float, 0).set_requires_grad(true);
     let error = recomputed(&x, |_| panic!("no such layer")).unwrap_err();
@@ -105,6 +117,7 @@ fn a_panic_is_an_error_of_the_pass_that_it_is_in() {
 
 #[test]
 fn a_graph_that_is_dropped_drops_what_it_holds() {
+    let _mine = generators();
     let held = std::sync::Arc::new(());
     let x = numbers(&[2], Kind::Float, 0).set_requires_grad(true);
     let inner = held.clone();

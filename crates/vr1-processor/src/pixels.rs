@@ -1,0 +1,142 @@
+use image::{Rgb, RgbImage};
+use ndarray::Array2;
+use rayon::prelude::*;
+use serde_json::Value;
+
+use crate::resize::{resize, resize_as_pillow};
+use crate::settings::Settings;
+use crate::{Error, Patches, Resample, Result, Tiles};
+
+/// Whose arithmetic pixels go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Library {
+    /// transformers' default: weights of 16 bits, scale and mean folded into one.
+    Torchvision,
+    /// That of its classes whose names end in `Pil`, and of those that resize by Lanczos: weights of 22 bits, one step after the
+    /// other.
+    Pillow,
+}
+
+/// How pictures get other sizes, and grey levels become values.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Pixels {
+    pub(crate) library: Library,
+    pub(crate) resample: Resample,
+    /// What levels are multiplied by, where they are.
+    pub(crate) rescale: Option<f64>,
+    /// Mean and deviation of each channel that are taken off, where they are.
+    pub(crate) normalize: Option<[[f64; 3]; 2]>,
+}
+
+/// Mean and deviation of CLIP's pictures.
+pub(crate) const CLIP: [[f64; 3]; 2] =
+    [[0.481_454_66, 0.457_827_5, 0.408_210_73], [0.268_629_54, 0.261_302_58, 0.275_777_11]];
+/// Those that take levels to -1..1.
+pub(crate) const HALVES: [[f64; 3]; 2] = [[0.5; 3], [0.5; 3]];
+
+/// The most pixels that a picture is resized to.
+pub(crate) const MAX_AREA: u64 = 1 << 27;
+
+impl Pixels {
+    /// What the settings say, and what a class has where they say nothing.
+    pub(crate) fn read(settings: &Settings<'_>, resample: Resample, normalize: [[f64; 3]; 2]) -> Result<Self> {
+        let resample = settings.resample(resample)?;
+        let of_pillow =
+            settings.get("image_processor_type").and_then(Value::as_str).is_some_and(|k| k.ends_with("Pil"));
+        let [mean, std] = normalize;
+        let normalize = [settings.channels("image_mean", mean)?, settings.channels("image_std", std)?];
+        if let Some(std) = normalize[1].iter().find(|std| **std <= 0.0) {
+            return settings.wrong("image_std", format!("{std} is not above zero"));
+        }
+        let factor = settings.positive("rescale_factor", 1.0 / 255.0)?;
+        Ok(Self {
+            library: if of_pillow || resample == Resample::Lanczos { Library::Pillow } else { Library::Torchvision },
+            resample,
+            rescale: settings.flag("do_rescale", true)?.then_some(factor),
+            normalize: settings.flag("do_normalize", true)?.then_some(normalize),
+        })
+    }
+
+    pub(crate) fn resize(&self, image: &RgbImage, [height, width]: [u32; 2]) -> Result<RgbImage> {
+        if u64::from(height) * u64::from(width) > MAX_AREA {
+            let reason = format!("more than {MAX_AREA} pixels");
+            return Err(Error::Resize { height, width, reason });
+        }
+        match self.library {
+            Library::Torchvision => resize(image, height, width, self.resample),
+            Library::Pillow => resize_as_pillow(image, height, width, self.resample),
+        }
+    }
+
+    /// The value of each grey level in each channel.
+    pub(crate) fn levels(&self) -> [[f32; 256]; 3] {
+        let step_by_step = self.library == Library::Pillow;
+        std::array::from_fn(|channel| {
+            std::array::from_fn(|level| {
+                let scaled = |factor: f64| match step_by_step {
+                    true => (level as f64 * factor) as f32,
+                    false => level as f32 * factor as f32,
+                };
+                match (self.normalize, self.rescale) {
+                    (None, None) => level as f32,
+                    (None, Some(factor)) => scaled(factor),
+                    (Some([mean, std]), Some(factor)) if step_by_step => {
+                        (scaled(factor) - mean[channel] as f32) / std[channel] as f32
+                    }
+                    (Some([mean, std]), factor) => {
+                        let scale = factor.map_or(1.0, |factor| (1.0 / factor) as f32);
+                        (level as f32 - mean[channel] as f32 * scale) / (std[channel] as f32 * scale)
+                    }
+                }
+            })
+        })
+    }
+
+    /// Tiles of one size, cut into squares of `patch`, from left to right and top to bottom; what is left over at the right and at
+    /// the bottom is left out, as a convolution leaves it.
+    pub(crate) fn patches(&self, cut: &[RgbImage], patch: usize, tiles: Tiles) -> Patches {
+        let levels = self.levels();
+        let (width, height) = cut.first().map_or((0, 0), RgbImage::dimensions);
+        let (rows, columns) = (height as usize / patch, width as usize / patch);
+        let values = |tile: &RgbImage| {
+            let (pixels, width) = (tile.as_raw(), tile.width() as usize);
+            let mut values = Vec::with_capacity(rows * columns * patch * patch * 3);
+            for place in 0..rows * columns {
+                let (top, left) = (place / columns * patch, place % columns * patch);
+                for (channel, levels) in levels.iter().enumerate() {
+                    for y in top..top + patch {
+                        let from = (y * width + left) * 3;
+                        let line = pixels[from..from + patch * 3].chunks_exact(3);
+                        values.extend(line.map(|pixel| levels[usize::from(pixel[channel])]));
+                    }
+                }
+            }
+            values
+        };
+        let values: Vec<Vec<f32>> = cut.par_iter().map(values).collect();
+        let grid_thw = [cut.len(), rows, columns];
+        let shape = (grid_thw.iter().product(), patch * patch * 3);
+        let pixel_values = Array2::from_shape_vec(shape, values.concat()).expect("as many values as were laid out");
+        Patches { pixel_values, grid_thw, tiles }
+    }
+}
+
+/// A picture on black of another size, its upper left corner `at` so many lines and columns.
+pub(crate) fn on_black(image: &RgbImage, [height, width]: [u32; 2], at: [u32; 2]) -> RgbImage {
+    let mut canvas = RgbImage::from_pixel(width, height, Rgb([0; 3]));
+    image::imageops::replace(&mut canvas, image, i64::from(at[1]), i64::from(at[0]));
+    canvas
+}
+
+/// Pieces of `height` × `width`, from left to right and top to bottom; those at the right and at the bottom may be smaller.
+pub(crate) fn cut(image: &RgbImage, [height, width]: [u32; 2]) -> Vec<RgbImage> {
+    let piece = |top: u32, left: u32| {
+        let (height, width) = (height.min(image.height() - top), width.min(image.width() - left));
+        image::imageops::crop_imm(image, left, top, width, height).to_image()
+    };
+    let lines = (0..image.height()).step_by(height as usize);
+    lines
+        .flat_map(|top| (0..image.width()).step_by(width as usize).map(move |left| (top, left)))
+        .map(|(t, l)| piece(t, l))
+        .collect()
+}
