@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use tch::Kind;
-use vr1_data::{Dataset, JsonlDataset, Sample};
+use vr1_data::{Dataset, Sample, SampleSet};
 use vr1_learn::{Counts, Fold, Loss, Needs, Scored, Stats};
 use vr1_reward::Registry;
 use vr1_rollout::Scripted;
@@ -36,7 +36,7 @@ impl Reads {
 
 /// The questions of a file, of which one may be broken.
 struct Watched {
-    inner: JsonlDataset,
+    inner: SampleSet,
     reads: Arc<Reads>,
     broken: Option<usize>,
 }
@@ -84,7 +84,7 @@ fn watched(dir: &Path, broken: Option<usize>) -> (Trainer, Grpo, Arc<Reads>) {
     let said = |_: &vr1_rollout::Request, completion| Some(format!("{completion}<|im_end|>"));
     run.set_engine(Box::new(Scripted::new(run.processor().tokenizer().clone(), said))).unwrap();
     let reads = Arc::new(Reads::default());
-    let inner = JsonlDataset::open(dir.join("train.jsonl"), dir).unwrap();
+    let inner = SampleSet::open(dir.join("train.jsonl"), dir).unwrap();
     let samples = Watched { inner, reads: reads.clone(), broken };
     let objective = Grpo::new(&config, &run.setting()).unwrap().with_samples(Arc::new(samples)).unwrap();
     (run, objective, reads)
