@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vr1_nn::Recompute;
 use vr1_processor::Patches;
+use vr1_torch::gradients_collected;
 use vr1_vlm::{Backbone, Batch, Features};
 
 use crate::Result;
@@ -34,7 +35,7 @@ impl Encoded {
         if missing.is_empty() {
             return Ok(found(batch, &[&self.of_model]));
         }
-        let collected = gradients_are_collected();
+        let collected = gradients_collected();
         // Only features that could carry a gradient show whether they would.
         let mut passing = Kept::new();
         for (patches, features) in missing.iter().zip(tch::with_grad(|| model.encode(&missing, self.recompute))?) {
@@ -84,9 +85,4 @@ fn share_what_is_frozen(model: &dyn Backbone, reference: &dyn Backbone) -> bool 
     let same =
         |(name, tensor): (&str, &tch::Tensor)| others.get(name).is_some_and(|o| o.data_ptr() == tensor.data_ptr());
     frozen.into_iter().all(same) && others.iter().all(|(name, _)| own.get(name).is_some())
-}
-
-fn gradients_are_collected() -> bool {
-    let probe = tch::Tensor::from(1.0f32).set_requires_grad(true);
-    (probe * 1.0).requires_grad()
 }
