@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use rand::{RngExt, SeedableRng};
@@ -12,7 +12,8 @@ use crate::adjoining::joint;
 use crate::checkpoint::nested_name;
 use crate::lora::{Lora, merge};
 use crate::parameters::{LORA_A, LORA_B, is_adapter};
-use crate::{Adapter, Checkpoint, Error, Parameters, Problems, Result};
+use crate::stored::place_of;
+use crate::{Adapter, Checkpoint, Error, Parameters, Problems, Result, Stored};
 
 /// How a parameter starts when a model is made from random numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -86,6 +87,10 @@ struct State {
     adapter_problems: Problems,
     /// Names that stand for another parameter, and that parameter's.
     ties: Vec<(String, String)>,
+    /// How files hold those parameters that they do not hold whole.
+    stored: BTreeMap<String, Stored>,
+    /// Names of files that are parts of parameters, or other names of theirs.
+    parts: BTreeSet<String>,
     /// Every linear layer by its name in both generations.
     linear: Vec<[String; 2]>,
     failure: Option<Error>,
@@ -156,14 +161,15 @@ impl Loader {
     /// If any tensor was missing, mis-shaped or of no floating-point kind, the files hold one nobody asked for, or an
     /// adapter targets layers that are not there.
     pub fn finish(self) -> Result<Parameters> {
-        let State { tensors, mut problems, mut adapter_problems, ties, linear, failure } = self.state.into_inner();
+        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, linear, failure } =
+            self.state.into_inner();
         if let Some(error) = failure {
             return Err(error);
         }
         if let Source::Files(checkpoint) = &self.source {
             problems.untied = ties.iter().filter(|(name, of)| checkpoint.differ(name, of)).cloned().collect();
-            problems
-                .finish(checkpoint, |name| tensors.contains_key(name) || ties.iter().any(|(tied, _)| tied == name))?;
+            let tied = |name: &str| ties.iter().any(|(tied, _)| tied == name);
+            problems.finish(checkpoint, |name| tensors.contains_key(name) || parts.contains(name) || tied(name))?;
         }
         if let Some(adapter) = &self.adapter {
             adapter.picker.check(&linear)?;
@@ -171,10 +177,10 @@ impl Loader {
                 adapter_problems.finish(checkpoint, |name| tensors.contains_key(name))?;
             }
         }
-        Ok(Parameters::new(tensors, self.adapter.map(|adapter| adapter.config)))
+        Ok(Parameters::new(tensors, stored, self.adapter.map(|adapter| adapter.config)))
     }
 
-    fn get(&self, name: String, shape: &[i64], init: Init) -> Tensor {
+    fn get(&self, name: String, shape: &[i64], init: Init, stored: Stored) -> Tensor {
         let mut state = self.state.borrow_mut();
         if let Some(tensor) = state.tensors.get(&name) {
             return tensor.shallow_clone();
@@ -185,19 +191,22 @@ impl Loader {
             // The same architecture asks for the same names.
             Source::Held(tensors) => tensors.get(&name).map(Parameter::tensor),
             Source::Files(checkpoint) => {
-                let found = read(checkpoint, &name, shape, options, &mut state.problems);
+                let found = read_stored(checkpoint, &name, (shape, stored), options, &mut state);
                 found.unwrap_or_else(|error| {
                     state.failure.get_or_insert(error);
                     None
                 })
             }
         };
+        if stored != Stored::Whole {
+            state.stored.insert(name.clone(), stored);
+        }
         state.keep(name, tensor, options)
     }
 
     /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet.
     fn get_adjoining(&self, parts: &[(String, Vec<i64>)], init: Init) -> Vec<Tensor> {
-        let own: Vec<Tensor> = parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init)).collect();
+        let own: Vec<Tensor> = parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init, Stored::Whole)).collect();
         if own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape) || joint(&own).is_some() {
             return own;
         }
@@ -280,6 +289,43 @@ fn read(
     Ok(None)
 }
 
+/// The same of a parameter that files may hold otherwise.
+fn read_stored(
+    checkpoint: &Checkpoint,
+    name: &str,
+    (shape, stored): (&[i64], Stored),
+    options: (Kind, Device),
+    state: &mut State,
+) -> Result<Option<Tensor>> {
+    let whole = checkpoint.shape(name);
+    match (stored, shape) {
+        (Stored::Turned, &[count, rows, columns]) if whole != Some(shape) && whole.is_some() => {
+            let found = read(checkpoint, name, &[count, columns, rows], options, &mut state.problems)?;
+            Ok(found.map(|turned| turned.transpose(1, 2).contiguous()))
+        }
+        (Stored::Called(other), _) if whole.is_none() => {
+            let name = format!("{}{other}", place_of(name));
+            let found = read(checkpoint, &name, shape, options, &mut state.problems);
+            state.parts.insert(name);
+            found
+        }
+        (Stored::Apart(parts), &[count, rows, columns]) if whole.is_none() => {
+            let tensor = Tensor::f_empty(shape, options)?;
+            let (place, rows, mut found) = (place_of(name), rows / parts.len() as i64, true);
+            for (number, (start, part)) in (0..count).flat_map(|i| (0..).zip(parts).map(move |part| (i, part))) {
+                let name = format!("{place}{number}.{part}.weight");
+                match read(checkpoint, &name, &[rows, columns], options, &mut state.problems)? {
+                    Some(own) => tch::no_grad(|| tensor.get(number).narrow(0, start * rows, rows).f_copy_(&own))?,
+                    None => found = false,
+                }
+                state.parts.insert(name);
+            }
+            Ok(found.then_some(tensor))
+        }
+        _ => read(checkpoint, name, shape, options, &mut state.problems),
+    }
+}
+
 fn random(seed: u64, name: &str, shape: &[i64], init: Init) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
@@ -319,7 +365,12 @@ impl Path<'_> {
 
     /// The parameter `name` at this place, of exactly this shape.
     pub fn get(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.loader.get(self.join(name), shape, init)
+        self.get_stored(name, shape, init, Stored::Whole)
+    }
+
+    /// The same where files hold it as `stored` says.
+    pub fn get_stored(&self, name: &str, shape: &[i64], init: Init, stored: Stored) -> Tensor {
+        self.loader.get(self.join(name), shape, init, stored)
     }
 
     /// The parameter `name` at each of the `places` below this one, each of its number of rows `[rows, rest…]`. They adjoin in

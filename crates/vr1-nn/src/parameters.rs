@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::nested_name;
 use crate::lora::merge;
-use crate::{Error, LoraConfig, Result};
+use crate::{Error, LoraConfig, Result, Stored};
 
 pub(crate) const LORA_A: &str = "lora_A.weight";
 pub(crate) const LORA_B: &str = "lora_B.weight";
@@ -22,6 +22,8 @@ pub(crate) fn is_adapter(name: &str) -> bool {
 #[derive(Debug)]
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
+    /// How files hold those that they do not hold whole.
+    stored: BTreeMap<String, Stored>,
     adapter: Option<LoraConfig>,
 }
 
@@ -35,8 +37,12 @@ pub enum Names {
 }
 
 impl Parameters {
-    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, adapter: Option<LoraConfig>) -> Self {
-        Self { tensors, adapter }
+    pub(crate) fn new(
+        tensors: BTreeMap<String, Tensor>,
+        stored: BTreeMap<String, Stored>,
+        adapter: Option<LoraConfig>,
+    ) -> Self {
+        Self { tensors, stored, adapter }
     }
 
     /// Names and tensors, sorted by name.
@@ -109,8 +115,14 @@ impl Parameters {
     /// If `kind` is not one weights are saved in, or the file cannot be written.
     pub fn save(&self, file: &Path, kind: Kind) -> Result<()> {
         let own = self.tensors.iter().filter(|(name, _)| !is_adapter(name));
-        let views = own.map(|(name, tensor)| Ok((name.clone(), self.view(name, tensor, kind)?)));
-        write(views.collect::<Result<_>>()?, file)
+        let mut views = Vec::with_capacity(self.tensors.len());
+        for (name, tensor) in own {
+            let stored = self.stored.get(name).copied().unwrap_or(Stored::Whole);
+            for (entry, part) in tch::no_grad(|| stored.entries(name, tensor)) {
+                views.push((entry, self.view(name, part, kind)?));
+            }
+        }
+        write(views, file)
     }
 
     /// Writes the adapter in PEFT's layout into the directory `dir`: `adapter_config.json` and
@@ -123,7 +135,7 @@ impl Parameters {
         let own = self.tensors.iter().filter(|(name, _)| is_adapter(name));
         let views = own.map(|(name, tensor)| {
             let module = if names == Names::Nested { nested_name(name) } else { name.clone() };
-            Ok((format!("base_model.model.{module}"), self.view(name, tensor, Kind::Float)?))
+            Ok((format!("base_model.model.{module}"), self.view(name, tensor.shallow_clone(), Kind::Float)?))
         });
         write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
         let file = dir.join("adapter_config.json");
@@ -138,7 +150,7 @@ impl Parameters {
         Some((part(LORA_A)?, part(LORA_B)?, self.adapter.as_ref()?.scale()))
     }
 
-    fn view<'a>(&'a self, name: &str, tensor: &'a Tensor, kind: Kind) -> Result<Numbers<'a>> {
+    fn view(&self, name: &str, tensor: Tensor, kind: Kind) -> Result<Numbers<'_>> {
         let dtype = match kind {
             Kind::Float => Dtype::F32,
             Kind::BFloat16 => Dtype::BF16,
@@ -153,7 +165,7 @@ impl Parameters {
 
 /// A tensor on its way into a file; its bytes are made when it is its turn, so that they are never all there at once.
 struct Numbers<'a> {
-    tensor: &'a Tensor,
+    tensor: Tensor,
     adaptation: Option<(&'a Tensor, &'a Tensor, f64)>,
     kind: Kind,
     dtype: Dtype,
@@ -170,8 +182,8 @@ impl View for Numbers<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let merged = self.adaptation.map(|(a, b, scale)| tch::no_grad(|| merge(self.tensor, a, b, scale)));
-        let tensor = merged.as_ref().unwrap_or(self.tensor);
+        let merged = self.adaptation.map(|(a, b, scale)| tch::no_grad(|| merge(&self.tensor, a, b, scale)));
+        let tensor = merged.as_ref().unwrap_or(&self.tensor);
         let tensor = tensor.detach().to_device(Device::Cpu).to_kind(self.kind).contiguous();
         let mut bytes = vec![0; self.data_len()];
         // The buffer is as long as the tensor, which is on the CPU and contiguous.

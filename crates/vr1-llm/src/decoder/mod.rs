@@ -4,6 +4,6 @@ mod config;
 mod layer;
 mod model;
 
-pub use config::DecoderConfig;
+pub use config::{DecoderConfig, HeadNorms, Mixed};
 pub(crate) use config::Keys;
 pub use model::Decoder;

@@ -28,7 +28,7 @@ impl Decoder {
         let rotary = MultimodalRotary::new(config.heads.dim, &config.rope, device)?;
         let embed_tokens = Embedding::new(&path.sub("embed_tokens"), config.vocab_size, hidden);
         let layers = path.sub("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| Held::new(Layer::new(&layers.sub(i), config))).collect();
+        let layers = (0..config.num_hidden_layers).map(|i| Held::new(Layer::new(&layers.sub(i), config, i))).collect();
         let lm_head = if config.tie_word_embeddings {
             root.sub("lm_head").tie("weight", "model.embed_tokens.weight");
             embed_tokens.weight().shallow_clone()
