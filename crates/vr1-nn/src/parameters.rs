@@ -6,9 +6,8 @@ use safetensors::tensor::View;
 use safetensors::{Dtype, serialize_to_file};
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::nested_name;
 use crate::lora::merge;
-use crate::{Error, LoraConfig, Result, Stored};
+use crate::{Error, LoraConfig, Names, Result, Stored};
 
 pub(crate) const LORA_A: &str = "lora_A.weight";
 pub(crate) const LORA_B: &str = "lora_B.weight";
@@ -24,25 +23,18 @@ pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
     /// How files hold those that they do not hold whole.
     stored: BTreeMap<String, Stored>,
+    names: Names,
     adapter: Option<LoraConfig>,
-}
-
-/// Which names a file of parameters has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// `model.layers…`, as language models have it.
-    Language,
-    /// `model.language_model.layers…` and `model.visual…`, as vision-language models have it in today's transformers.
-    Nested,
 }
 
 impl Parameters {
     pub(crate) fn new(
         tensors: BTreeMap<String, Tensor>,
         stored: BTreeMap<String, Stored>,
+        names: Names,
         adapter: Option<LoraConfig>,
     ) -> Self {
-        Self { tensors, stored, adapter }
+        Self { tensors, stored, names, adapter }
     }
 
     /// Names and tensors, sorted by name.
@@ -58,6 +50,11 @@ impl Parameters {
     /// The settings of the adapter that is among them.
     pub fn adapter(&self) -> Option<&LoraConfig> {
         self.adapter.as_ref()
+    }
+
+    /// What files call them.
+    pub fn names(&self) -> Names {
+        self.names
     }
 
     /// How many numbers there are in all.
@@ -108,8 +105,8 @@ impl Parameters {
         })
     }
 
-    /// Writes all parameters as `kind` into the safetensors `file`, by way of a file beside it; an adapter is merged into
-    /// the layers that it adapts.
+    /// Writes all parameters as `kind` into the safetensors `file`, under their published names and by way of a file beside it; an
+    /// adapter is merged into the layers that it adapts.
     ///
     /// # Errors
     /// If `kind` is not one weights are saved in, or the file cannot be written.
@@ -119,7 +116,7 @@ impl Parameters {
         for (name, tensor) in own {
             let stored = self.stored.get(name).copied().unwrap_or(Stored::Whole);
             for (entry, part) in tch::no_grad(|| stored.entries(name, tensor)) {
-                views.push((entry, self.view(name, part, kind)?));
+                views.push((self.names.published(&entry), self.view(name, part, kind)?));
             }
         }
         write(views, file)
@@ -130,12 +127,14 @@ impl Parameters {
     ///
     /// # Errors
     /// If there is no adapter or a file cannot be written.
-    pub fn save_adapter(&self, dir: &Path, names: Names, base: Option<&str>) -> Result<()> {
+    pub fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
         let config = self.adapter.as_ref().ok_or_else(|| Error::Config("the model has no adapter".to_owned()))?;
         let own = self.tensors.iter().filter(|(name, _)| is_adapter(name));
         let views = own.map(|(name, tensor)| {
-            let module = if names == Names::Nested { nested_name(name) } else { name.clone() };
-            Ok((format!("base_model.model.{module}"), self.view(name, tensor.shallow_clone(), Kind::Float)?))
+            Ok((
+                format!("base_model.model.{}", self.names.today(name)),
+                self.view(name, tensor.shallow_clone(), Kind::Float)?,
+            ))
         });
         write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
         let file = dir.join("adapter_config.json");
