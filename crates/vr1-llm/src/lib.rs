@@ -5,7 +5,7 @@ mod llama;
 mod qwen2;
 mod qwen3;
 
-pub use decoder::{Decoder, DecoderConfig, HeadNorms, Mixed};
+pub use decoder::{Decoder, DecoderConfig, Deep, HeadNorms, Mixed};
 pub use llama::llama;
 pub use qwen2::{qwen2, qwen2_multimodal};
-pub use qwen3::{qwen3, qwen3_moe, qwen3_vl, qwen3_vl_moe};
+pub use qwen3::{qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal};

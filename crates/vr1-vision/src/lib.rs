@@ -3,9 +3,11 @@
 mod features;
 mod qwen2_5_vl;
 mod qwen2_vl;
+mod qwen3_vl;
 mod tower;
 
 pub use features::Features;
 pub use qwen2_5_vl::qwen2_5_vl;
 pub use qwen2_vl::qwen2_vl;
+pub use qwen3_vl::qwen3_vl;
 pub use tower::{Cut, Sections, VisionConfig, VisionTower};

@@ -1,9 +1,9 @@
 //! The model types that load. Another is a folder in vr1-llm or vr1-vision, and a line here.
 
 use serde_json::{Map, Value};
-use vr1_llm::{DecoderConfig, llama, qwen2, qwen2_multimodal};
+use vr1_llm::{DecoderConfig, llama, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal};
 use vr1_nn::{Names, Result};
-use vr1_vision::{Sections, VisionConfig, qwen2_5_vl, qwen2_vl};
+use vr1_vision::{Sections, VisionConfig, qwen2_5_vl, qwen2_vl, qwen3_vl};
 
 use super::freeze::ModelPart;
 
@@ -35,8 +35,22 @@ const QWEN_VL: Names = Names::new(&[
     ["lm_head.", "lm_head.", "lm_head."],
 ]);
 
+/// One with a tower that has mergers for deeper layers too.
+const DEEP: &[ModelPart] = &[
+    ("tower", &["visual"], &["visual.merger", "visual.deepstack_merger_list"]),
+    ("merger", &["visual.merger", "visual.deepstack_merger_list"], &[]),
+    LANGUAGE,
+];
+
+/// What files of Qwen3-VL call its parts, published as today's.
+const QWEN3_VL: Names = Names::new(&[
+    ["model.", "model.language_model.", "model.language_model."],
+    ["visual.", "model.visual.", "model.visual."],
+    ["lm_head.", "lm_head.", "lm_head."],
+]);
+
 /// Every one that there is.
-pub(crate) const FAMILIES: [Family; 4] = [
+pub(crate) const FAMILIES: [Family; 8] = [
     Family { model_type: "llama", text: llama, vision: None, names: Names::LANGUAGE, parts: WORDS },
     Family { model_type: "qwen2", text: qwen2, vision: None, names: Names::LANGUAGE, parts: WORDS },
     Family { model_type: "qwen2_vl", text: qwen2_multimodal, vision: Some(qwen2_vl), names: QWEN_VL, parts: MERGED },
@@ -46,5 +60,15 @@ pub(crate) const FAMILIES: [Family; 4] = [
         vision: Some(qwen2_5_vl),
         names: QWEN_VL,
         parts: MERGED,
+    },
+    Family { model_type: "qwen3", text: qwen3, vision: None, names: Names::LANGUAGE, parts: WORDS },
+    Family { model_type: "qwen3_moe", text: qwen3_moe, vision: None, names: Names::LANGUAGE, parts: WORDS },
+    Family { model_type: "qwen3_vl", text: qwen3_multimodal, vision: Some(qwen3_vl), names: QWEN3_VL, parts: DEEP },
+    Family {
+        model_type: "qwen3_vl_moe",
+        text: qwen3_moe_multimodal,
+        vision: Some(qwen3_vl),
+        names: QWEN3_VL,
+        parts: DEEP,
     },
 ];

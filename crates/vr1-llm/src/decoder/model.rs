@@ -5,7 +5,7 @@ use vr1_nn::{
     Context, Embedding, Held, Init, MultimodalRotary, Pass, Path, Recompute, Residual, Result, RmsNorm, linear,
 };
 
-use super::DecoderConfig;
+use super::{Deep, DecoderConfig};
 use super::layer::Layer;
 
 /// A decoder with its embedding and output matrix.
@@ -44,11 +44,13 @@ impl Decoder {
         self.embed_tokens.forward(input_ids)
     }
 
-    /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`.
-    pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, context: &mut Context<'_>) -> Tensor {
+    /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`; `deep` is added on the way, where
+    /// `B` is 1.
+    pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, deep: &Deep, context: &mut Context<'_>) -> Tensor {
         let rotation = self.rotary.rotation(position_ids, embeds.kind());
         let pass = if context.recompute().is_some() { Pass::Scoring } else { Pass::Sampling };
         let mut x = Residual::new(embeds, pass);
+        let places = (!deep.is_empty()).then(|| Tensor::from_slice(&deep.places).to_device(embeds.device()));
         for (index, layer) in self.layers.iter().enumerate() {
             match context.recompute() {
                 Some((groups, recompute)) => {
@@ -62,6 +64,9 @@ impl Decoder {
                     layer.attend(&mut x, &rotation, context, index);
                     layer.feed(&mut x);
                 }),
+            }
+            if let (Some(places), Some(added)) = (&places, deep.added.get(index)) {
+                x.add_at(places, added);
             }
         }
         self.norm.of(&mut x)

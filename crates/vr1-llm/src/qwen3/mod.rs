@@ -72,7 +72,7 @@ pub fn qwen3(json: &Json) -> Result<DecoderConfig> {
 ///
 /// # Errors
 /// As [`qwen3`].
-pub fn qwen3_vl(json: &Json) -> Result<DecoderConfig> {
+pub fn qwen3_multimodal(json: &Json) -> Result<DecoderConfig> {
     decoder(&with_defaults(json, multimodal_defaults()), &interleaved())
 }
 
@@ -97,7 +97,7 @@ pub fn qwen3_moe(json: &Json) -> Result<DecoderConfig> {
 ///
 /// # Errors
 /// As [`qwen3`].
-pub fn qwen3_vl_moe(json: &Json) -> Result<DecoderConfig> {
+pub fn qwen3_moe_multimodal(json: &Json) -> Result<DecoderConfig> {
     let json = &with_defaults(json, multimodal_moe_defaults());
     experts::mixed(decoder(json, &interleaved())?, json, Weighing::Renormalised, FUSED_TURNED)
 }
