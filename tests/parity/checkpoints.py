@@ -59,7 +59,7 @@ def save(family, made, folder, form, dtype=torch.float32, shards=1):
     tensors = {name: p.detach() for name, p in made.named_parameters()}
     if form == "published":
         keys = family.published(keys)
-        tensors = {published(family, name): p for name, p in tensors.items()}
+        tensors = {published(family, part): p for name, whole in tensors.items() for part, p in family.published_tensors(name, whole).items()}
         keys["torch_dtype"] = str(dtype).removeprefix("torch.")
     else:
         keys["dtype"] = str(dtype).removeprefix("torch.")

@@ -4,5 +4,7 @@ from .llama import Llama
 from .qwen2 import Qwen2
 from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
+from .qwen3 import Qwen3, Qwen3Moe
+from .qwen3_vl import Qwen3VL, Qwen3VLMoe
 
-FAMILIES = {family.name: family for family in (Llama(), Qwen2(), Qwen2VL(), Qwen25VL())}
+FAMILIES = {family.name: family for family in (Llama(), Qwen2(), Qwen2VL(), Qwen25VL(), Qwen3(), Qwen3Moe(), Qwen3VL(), Qwen3VLMoe())}
