@@ -60,7 +60,7 @@ class Qwen3VL(Family):
         return keys
 
     def weights(self, name, draw):
-        return draw if "pos_embed" in name else super().weights(name, draw)
+        return 2 * draw if "pos_embed" in name else super().weights(name, draw)
 
     def mistakes(self, made):
         tower = made.model.visual
