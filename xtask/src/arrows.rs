@@ -20,7 +20,7 @@ const DRAWN: [(&str, &[&str]); 22] = [
     ("vr1-learn", &["vr1-vlm", "vr1-grpo", "vr1-dpo", "vr1-sft"]),
     ("vr1-decode", &["vr1-vlm"]),
     ("vr1-vlm", &["vr1-vision", "vr1-llm", "vr1-rollout"]),
-    ("vr1-vision", &["vr1-nn"]),
+    ("vr1-vision", &["vr1-nn", "vr1-processor"]),
     ("vr1-llm", &["vr1-nn"]),
     ("vr1-nn", &["vr1-torch"]),
     ("vr1-torch", &[]),

@@ -39,7 +39,7 @@ impl Encoded {
         // Only features that could carry a gradient show whether they would.
         let mut passing = Kept::new();
         for (patches, features) in missing.iter().zip(tch::with_grad(|| model.encode(&missing, self.recompute))?) {
-            let trained = features.tokens.requires_grad() || features.side.iter().any(tch::Tensor::requires_grad);
+            let trained = features.iter().any(tch::Tensor::requires_grad);
             let kept = if trained { &mut passing } else { &mut self.of_model };
             let features = if collected { features } else { features.detached() };
             kept.insert(Arc::as_ptr(patches), Rc::new(features));

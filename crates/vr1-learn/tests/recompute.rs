@@ -147,7 +147,7 @@ fn so_does_a_block_of_a_tower_that_is_trained() {
         let shown = prompt("shown", &[picture(112, 112, 0)], "?");
         let pass = |recompute: Recompute| {
             let features: Vec<Features> = model.encode(shown.patches(), recompute).unwrap();
-            features[0].tokens.shallow_clone()
+            features[0].tokens.as_ref().unwrap().shallow_clone()
         };
         let [none, layers] = [Recompute::None, Recompute::Layers].map(|recompute| bytes(recompute, pass).0);
         let frozen = {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use crate::checkpoint::Checkpoint;
 use crate::lora::Picker;
-use crate::{LoraConfig, Result};
+use crate::{LoraConfig, Names, Result};
 
 /// A LoRA adapter that a model is built with.
 #[derive(Debug)]
@@ -37,12 +37,21 @@ impl Adapter {
     /// If a file is missing or broken, or the settings are not known here.
     pub fn open(dir: &Path) -> Result<Self> {
         let config = LoraConfig::from_peft(&dir.join("adapter_config.json"))?;
-        Self::new(config, AdapterSource::File(Checkpoint::open_file(&dir.join("adapter_model.safetensors"))?))
+        Self::new(config, AdapterSource::File(Checkpoint::open_adapter(&dir.join("adapter_model.safetensors"))?))
     }
 
     pub(crate) fn new(config: LoraConfig, source: AdapterSource) -> Result<Self> {
         config.validate()?;
         Ok(Self { picker: Picker::new(&config)?, config, source })
+    }
+
+    /// The same for a model whose files have these `names`.
+    pub(crate) fn of(self, names: Names) -> Result<Self> {
+        let source = match self.source {
+            AdapterSource::File(checkpoint) => AdapterSource::File(checkpoint.adapting(names)?),
+            other => other,
+        };
+        Ok(Self { source, ..self })
     }
 
     /// Its settings.

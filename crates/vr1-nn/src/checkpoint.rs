@@ -5,16 +5,16 @@ use safetensors::{Dtype, SafeTensors};
 use tch::{Device, Kind, Tensor};
 use vr1_torch::MappedFile;
 
-use crate::{Error, Result};
+use crate::{Error, Names, Result};
 
 /// The weights of a model directory: one safetensors file, or several with an index, mapped into memory.
 ///
-/// Names are given as published checkpoints have them: the `model.language_model.` and `model.visual.` prefixes that
-/// some versions of transformers write become `model.` and `visual.`, and what a wrapper put before all names (`module.`,
-/// `_orig_mod.`) is taken off. What is computed and not learnt (`inv_freq`) is passed over.
+/// Names are given as modules here ask for them, whichever of its family's [`Names`] the files have, and what a wrapper put
+/// before all names (`module.`, `_orig_mod.`) is taken off. What is computed and not learnt (`inv_freq`) is passed over.
 #[derive(Debug)]
 pub struct Checkpoint {
     path: PathBuf,
+    names: Names,
     tensors: BTreeMap<String, Entry>,
     files: Vec<MappedFile>,
 }
@@ -29,25 +29,36 @@ struct Entry {
 }
 
 impl Checkpoint {
-    /// Opens the weights in the directory `path` without reading the tensors yet.
+    /// Opens the weights in the directory `path`, whose files have these `names`, without reading the tensors yet.
     ///
     /// # Errors
     /// If there are none, a shard is missing, or a file is cut short; the error names the file.
-    pub fn open(path: &Path) -> Result<Self> {
-        let mut checkpoint = Self { path: path.to_owned(), tensors: BTreeMap::new(), files: Vec::new() };
+    pub fn open(path: &Path, names: Names) -> Result<Self> {
+        let mut checkpoint = Self { path: path.to_owned(), names, tensors: BTreeMap::new(), files: Vec::new() };
         for file in shards(path)? {
             checkpoint.add(&file)?;
         }
-        checkpoint.publish(Unwrap::All)?;
+        let wrapper = wrapper(&checkpoint.names().collect::<Vec<_>>(), names);
+        checkpoint.rename(|name| names.own(&name[wrapper..]))?;
         Ok(checkpoint)
     }
 
-    /// Opens the single file `path`.
-    pub(crate) fn open_file(path: &Path) -> Result<Self> {
-        let mut checkpoint = Self { path: path.to_owned(), tensors: BTreeMap::new(), files: Vec::new() };
+    /// Opens the adapter in the single file `path`, in PEFT's layout; its names are the file's until it is [adapting].
+    ///
+    /// [adapting]: Self::adapting
+    pub(crate) fn open_adapter(path: &Path) -> Result<Self> {
+        let (names, tensors) = (Names::LANGUAGE, BTreeMap::new());
+        let mut checkpoint = Self { path: path.to_owned(), names, tensors, files: Vec::new() };
         checkpoint.add(path)?;
-        checkpoint.publish(Unwrap::Nothing)?;
+        checkpoint.rename(|name| name.strip_prefix("base_model.model.").unwrap_or(name).to_owned())?;
         Ok(checkpoint)
+    }
+
+    /// The same for a model whose files have these `names`.
+    pub(crate) fn adapting(mut self, names: Names) -> Result<Self> {
+        self.names = names;
+        self.rename(|name| names.own(name))?;
+        Ok(self)
     }
 
     fn add(&mut self, path: &Path) -> Result<()> {
@@ -75,14 +86,9 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Gives all tensors the names that published checkpoints have for them.
-    fn publish(&mut self, unwrap: Unwrap) -> Result<()> {
-        let prefix = match unwrap {
-            Unwrap::All => wrapper(&self.tensors.keys().map(String::as_str).collect::<Vec<_>>()),
-            Unwrap::Nothing => 0,
-        };
+    fn rename(&mut self, other: impl Fn(&str) -> String) -> Result<()> {
         for (name, entry) in std::mem::take(&mut self.tensors) {
-            let name = published_name(&name[prefix..]);
+            let name = other(&name);
             if self.tensors.insert(name.clone(), entry).is_some() {
                 let reason = format!("{name} is there twice");
                 return Err(Error::Safetensors { path: self.path.clone(), reason });
@@ -94,6 +100,11 @@ impl Checkpoint {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// What its files call tensors.
+    pub(crate) fn family(&self) -> Names {
+        self.names
     }
 
     /// The names of all tensors, sorted.
@@ -143,19 +154,10 @@ impl Checkpoint {
     }
 }
 
-/// Whether what stands before all names is taken off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Unwrap {
-    /// It is.
-    All,
-    /// Names are as they are.
-    Nothing,
-}
-
-/// How many bytes of every name a wrapper put there: parts that all names have in common and that no model's names begin
-/// with, `model.` too where it stands before the model's own.
-fn wrapper(names: &[&str]) -> usize {
-    const OWN: [&str; 4] = ["model", "visual", "lm_head", "base_model"];
+/// How many bytes of every name a wrapper put there: parts that all names have in common and that no name of the model
+/// begins with, `model.` too where it stands before the model's own.
+fn wrapper(names: &[&str], family: Names) -> usize {
+    let own = |part: &str| part == "base_model" || family.roots().any(|root| root == part);
     let mut length = 0;
     loop {
         let rest = |name: &&str| {
@@ -166,39 +168,15 @@ fn wrapper(names: &[&str]) -> usize {
         let Some(parts) = names.iter().map(rest).collect::<Option<Vec<_>>>() else { return length };
         let Some((first, _)) = parts.first() else { return length };
         let twice = || {
-            let own = |rest: &str| rest.split_once('.').map_or(rest, |(part, _)| part).to_owned();
-            let seconds: Vec<String> = parts.iter().map(|(_, rest)| own(rest)).collect();
-            first == "model"
-                && seconds.iter().all(|part| OWN.contains(&part.as_str()))
-                && seconds.iter().any(|part| part == "model")
+            let root = |rest: &str| rest.split_once('.').map_or(rest, |(part, _)| part).to_owned();
+            let seconds: Vec<String> = parts.iter().map(|(_, rest)| root(rest)).collect();
+            first == "model" && seconds.iter().all(|part| own(part)) && seconds.iter().any(|part| part == "model")
         };
-        let wraps = parts.iter().all(|(part, _)| part == first) && (!OWN.contains(&first.as_str()) || twice());
+        let wraps = parts.iter().all(|(part, _)| part == first) && (!own(first) || twice());
         if !wraps {
             return length;
         }
         length += first.len() + 1;
-    }
-}
-
-/// The name that published checkpoints have for a tensor or module.
-fn published_name(name: &str) -> String {
-    // Of a LoRA adapter in PEFT's layout.
-    let name = name.strip_prefix("base_model.model.").unwrap_or(name);
-    if let Some(rest) = name.strip_prefix("model.language_model.") {
-        format!("model.{rest}")
-    } else if let Some(rest) = name.strip_prefix("model.visual.") {
-        format!("visual.{rest}")
-    } else {
-        name.to_owned()
-    }
-}
-
-/// The name that today's transformers has for a tensor or module of a vision-language model.
-pub(crate) fn nested_name(name: &str) -> String {
-    match name.strip_prefix("model.") {
-        Some(rest) => format!("model.language_model.{rest}"),
-        None if name.starts_with("visual.") => format!("model.{name}"),
-        None => name.to_owned(),
     }
 }
 

@@ -76,6 +76,18 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// The same, each tensor under the name that `name` has for it.
+    pub(crate) fn called(self, name: impl Fn(&str) -> String) -> Self {
+        let names = |list: Vec<String>| list.iter().map(|own| name(own)).collect();
+        Self {
+            missing: names(self.missing),
+            unexpected: names(self.unexpected),
+            misshapen: self.misshapen.into_iter().map(|(own, wanted, found)| (name(&own), wanted, found)).collect(),
+            kinds: self.kinds.into_iter().map(|(own, kind)| (name(&own), kind)).collect(),
+            untied: self.untied.into_iter().map(|(own, of)| (name(&own), name(&of))).collect(),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty()

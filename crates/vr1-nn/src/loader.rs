@@ -9,10 +9,9 @@ use tch::{Device, Kind, Tensor};
 
 use crate::adapter::AdapterSource;
 use crate::adjoining::joint;
-use crate::checkpoint::nested_name;
 use crate::lora::{Lora, merge};
 use crate::parameters::{LORA_A, LORA_B, is_adapter};
-use crate::{Adapter, Checkpoint, Error, Parameters, Problems, Result};
+use crate::{Adapter, Checkpoint, Error, Names, Parameters, Problems, Result};
 
 /// How a parameter starts when a model is made from random numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +47,7 @@ pub enum Derived {
 pub struct Loader {
     source: Source,
     adapter: Option<Adapter>,
+    names: Names,
     device: Device,
     kind: Kind,
     state: RefCell<State>,
@@ -86,19 +86,20 @@ struct State {
     adapter_problems: Problems,
     /// Names that stand for another parameter, and that parameter's.
     ties: Vec<(String, String)>,
-    /// Every linear layer by its name in both generations.
+    /// Every linear layer by its name in files of both generations.
     linear: Vec<[String; 2]>,
     failure: Option<Error>,
 }
 
 impl Loader {
-    fn new(source: Source, device: Device, kind: Kind) -> Self {
-        Self { source, adapter: None, device, kind, state: RefCell::default() }
+    fn new(source: Source, names: Names, device: Device, kind: Kind) -> Self {
+        Self { source, adapter: None, names, device, kind, state: RefCell::default() }
     }
 
     /// A loader that copies tensors out of `checkpoint` to `device` as `kind`.
     pub fn from_checkpoint(checkpoint: Checkpoint, device: Device, kind: Kind) -> Self {
-        Self::new(Source::Files(checkpoint), device, kind)
+        let names = checkpoint.family();
+        Self::new(Source::Files(checkpoint), names, device, kind)
     }
 
     /// A loader of a model that is derived from one with `parameters`.
@@ -116,7 +117,7 @@ impl Loader {
             };
             (name.to_owned(), held)
         });
-        let mut loader = Self::new(Source::Held(held.collect()), device, kind);
+        let mut loader = Self::new(Source::Held(held.collect()), parameters.names(), device, kind);
         if let (Derived::Copy, Some(config)) = (derived, parameters.adapter()) {
             loader.adapter = Some(Adapter::new(config.clone(), AdapterSource::Held)?);
         }
@@ -132,12 +133,14 @@ impl Loader {
             return Err(Error::Config("the model has an adapter already".to_owned()));
         }
         let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), Parameter::Shared(tensor.detach())));
-        Ok(Self { adapter: Some(adapter), ..Self::new(Source::Held(held.collect()), device, kind) })
+        let (held, names) = (Source::Held(held.collect()), parameters.names());
+        Ok(Self { adapter: Some(adapter.of(names)?), ..Self::new(held, names, device, kind) })
     }
 
-    /// A loader that draws every tensor from its [`Init`]; a tensor depends on `seed` and its own name alone.
-    pub fn random(seed: u64, device: Device, kind: Kind) -> Self {
-        Self::new(Source::Random { seed }, device, kind)
+    /// A loader that draws every tensor from its [`Init`]; a tensor depends on `seed` and its own name alone. Files will have these
+    /// `names`.
+    pub fn random(seed: u64, names: Names, device: Device, kind: Kind) -> Self {
+        Self::new(Source::Random { seed }, names, device, kind)
     }
 
     /// The root of the tree of names.
@@ -171,7 +174,7 @@ impl Loader {
                 adapter_problems.finish(checkpoint, |name| tensors.contains_key(name))?;
             }
         }
-        Ok(Parameters::new(tensors, self.adapter.map(|adapter| adapter.config)))
+        Ok(Parameters::new(tensors, self.names, self.adapter.map(|adapter| adapter.config)))
     }
 
     fn get(&self, name: String, shape: &[i64], init: Init) -> Tensor {
@@ -253,7 +256,8 @@ impl Problems {
         match self.is_empty() {
             true => Ok(()),
             false => {
-                Err(Error::Weights { path: checkpoint.path().to_owned(), problems: Box::new(std::mem::take(self)) })
+                let problems = std::mem::take(self).called(|own| checkpoint.family().published(own));
+                Err(Error::Weights { path: checkpoint.path().to_owned(), problems: Box::new(problems) })
             }
         }
     }
@@ -337,7 +341,7 @@ impl Path<'_> {
     /// The adaptation of the linear layer at this place, if it has one.
     pub(crate) fn lora(&self, inputs: i64, outputs: i64) -> Option<Lora> {
         let adapter = self.loader.adapter.as_ref()?;
-        let names = [self.prefix.clone(), nested_name(&self.prefix)];
+        let names = [self.loader.names.published(&self.prefix), self.loader.names.today(&self.prefix)];
         let picked = adapter.picker.picks(&names);
         self.loader.state.borrow_mut().linear.push(names);
         let get =

@@ -6,9 +6,8 @@ use safetensors::tensor::View;
 use safetensors::{Dtype, serialize_to_file};
 use tch::{Device, Kind, Tensor};
 
-use crate::checkpoint::nested_name;
 use crate::lora::merge;
-use crate::{Error, LoraConfig, Result};
+use crate::{Error, LoraConfig, Names, Result};
 
 pub(crate) const LORA_A: &str = "lora_A.weight";
 pub(crate) const LORA_B: &str = "lora_B.weight";
@@ -22,21 +21,13 @@ pub(crate) fn is_adapter(name: &str) -> bool {
 #[derive(Debug)]
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
+    names: Names,
     adapter: Option<LoraConfig>,
 }
 
-/// Which names a file of parameters has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Names {
-    /// `model.layers…`, as language models have it.
-    Language,
-    /// `model.language_model.layers…` and `model.visual…`, as vision-language models have it in today's transformers.
-    Nested,
-}
-
 impl Parameters {
-    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, adapter: Option<LoraConfig>) -> Self {
-        Self { tensors, adapter }
+    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, names: Names, adapter: Option<LoraConfig>) -> Self {
+        Self { tensors, names, adapter }
     }
 
     /// Names and tensors, sorted by name.
@@ -52,6 +43,11 @@ impl Parameters {
     /// The settings of the adapter that is among them.
     pub fn adapter(&self) -> Option<&LoraConfig> {
         self.adapter.as_ref()
+    }
+
+    /// What files call them.
+    pub fn names(&self) -> Names {
+        self.names
     }
 
     /// How many numbers there are in all.
@@ -102,14 +98,14 @@ impl Parameters {
         })
     }
 
-    /// Writes all parameters as `kind` into the safetensors `file`, by way of a file beside it; an adapter is merged into
-    /// the layers that it adapts.
+    /// Writes all parameters as `kind` into the safetensors `file`, under their published names and by way of a file beside it; an
+    /// adapter is merged into the layers that it adapts.
     ///
     /// # Errors
     /// If `kind` is not one weights are saved in, or the file cannot be written.
     pub fn save(&self, file: &Path, kind: Kind) -> Result<()> {
         let own = self.tensors.iter().filter(|(name, _)| !is_adapter(name));
-        let views = own.map(|(name, tensor)| Ok((name.clone(), self.view(name, tensor, kind)?)));
+        let views = own.map(|(name, tensor)| Ok((self.names.published(name), self.view(name, tensor, kind)?)));
         write(views.collect::<Result<_>>()?, file)
     }
 
@@ -118,12 +114,11 @@ impl Parameters {
     ///
     /// # Errors
     /// If there is no adapter or a file cannot be written.
-    pub fn save_adapter(&self, dir: &Path, names: Names, base: Option<&str>) -> Result<()> {
+    pub fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
         let config = self.adapter.as_ref().ok_or_else(|| Error::Config("the model has no adapter".to_owned()))?;
         let own = self.tensors.iter().filter(|(name, _)| is_adapter(name));
         let views = own.map(|(name, tensor)| {
-            let module = if names == Names::Nested { nested_name(name) } else { name.clone() };
-            Ok((format!("base_model.model.{module}"), self.view(name, tensor, Kind::Float)?))
+            Ok((format!("base_model.model.{}", self.names.today(name)), self.view(name, tensor, Kind::Float)?))
         });
         write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
         let file = dir.join("adapter_config.json");

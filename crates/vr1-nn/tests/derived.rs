@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Adapter, Bias, Derived, Linear, Loader, LoraConfig, Modules, Parameters, Pass};
+use vr1_nn::{Adapter, Bias, Derived, Linear, Loader, LoraConfig, Modules, Names, Parameters, Pass};
 
 const CPU: Device = Device::Cpu;
 
@@ -14,7 +14,7 @@ fn build(loader: Loader) -> (Parameters, [Linear; 2]) {
 }
 
 fn plain(kind: Kind) -> Parameters {
-    build(Loader::random(11, CPU, kind)).0
+    build(Loader::random(11, Names::LANGUAGE, CPU, kind)).0
 }
 
 /// Layer `a` with an adapter that is at work already.

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::Write;
 
 use tch::{Device, Kind};
-use vr1_nn::{Checkpoint, Init, Loader};
+use vr1_nn::{Checkpoint, Init, Loader, Names};
 
 /// The most memory that this process had so far, in bytes.
 fn peak() -> usize {
@@ -33,7 +33,8 @@ fn the_peak_is_the_weights() {
     file.set_len((8 + header.len() + TENSORS * size) as u64).unwrap();
 
     let before = peak();
-    let loader = Loader::from_checkpoint(Checkpoint::open(dir.path()).unwrap(), Device::Cpu, Kind::BFloat16);
+    let loader =
+        Loader::from_checkpoint(Checkpoint::open(dir.path(), Names::LANGUAGE).unwrap(), Device::Cpu, Kind::BFloat16);
     for i in 0..TENSORS {
         let _ = loader.root().sub(i).get("weight", &SHAPE, Init::Zeros);
     }

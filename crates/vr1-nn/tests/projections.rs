@@ -4,7 +4,7 @@
 use std::fs;
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Adapter, Bias, Checkpoint, Derived, Loader, LoraConfig, Modules, Parameters, Pass, Projections};
+use vr1_nn::{Adapter, Bias, Checkpoint, Derived, Loader, LoraConfig, Modules, Names, Parameters, Pass, Projections};
 use vr1_torch::{AdamWStep, fused_adamw, put_gradient, take_gradient};
 
 const CPU: Device = Device::Cpu;
@@ -18,7 +18,7 @@ fn build(loader: Loader) -> (Parameters, Projections<3>) {
 }
 
 fn random() -> (Parameters, Projections<3>) {
-    let (parameters, layers) = build(Loader::random(3, CPU, Kind::Float));
+    let (parameters, layers) = build(Loader::random(3, Names::LANGUAGE, CPU, Kind::Float));
     // A bias starts at zero, which any wrong sum of biases is too.
     tch::no_grad(|| ["q", "k", "v"].iter().for_each(|name| drop(bias(&parameters, name).normal_(0.0, 1.0))));
     (parameters, layers)
@@ -74,7 +74,8 @@ fn layers_without_gradients_are_one_product_however_the_model_was_made() {
 
     let dir = tempfile::tempdir().unwrap();
     parameters.save(&dir.path().join("model.safetensors"), Kind::Float).unwrap();
-    let (loaded, layers) = build(Loader::from_checkpoint(Checkpoint::open(dir.path()).unwrap(), CPU, Kind::Float));
+    let (loaded, layers) =
+        build(Loader::from_checkpoint(Checkpoint::open(dir.path(), Names::LANGUAGE).unwrap(), CPU, Kind::Float));
     assert_joint(&loaded, &layers, "loaded");
     assert!(loaded.iter().zip(parameters.iter()).all(|(one, other)| one.0 == other.0 && one.1.equal(other.1)));
 
@@ -167,7 +168,7 @@ fn files_have_the_published_names_and_each_layers_numbers_alone() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("model.safetensors");
     parameters.save(&file, Kind::Float).unwrap();
-    let checkpoint = Checkpoint::open(dir.path()).unwrap();
+    let checkpoint = Checkpoint::open(dir.path(), Names::LANGUAGE).unwrap();
     let names: Vec<&str> = checkpoint.names().collect();
     assert_eq!(
         names,
@@ -181,13 +182,13 @@ fn files_have_the_published_names_and_each_layers_numbers_alone() {
 #[test]
 fn a_layer_that_is_missing_or_of_another_shape_is_named_as_ever() {
     let dir = tempfile::tempdir().unwrap();
-    let loader = Loader::random(3, CPU, Kind::Float);
+    let loader = Loader::random(3, Names::LANGUAGE, CPU, Kind::Float);
     let root = loader.root().sub("model");
     for (name, shape) in [("q.weight", &[8, 5][..]), ("q.bias", &[8]), ("k.weight", &[2, 4]), ("v.weight", &[3, 5])] {
         drop(root.get(name, shape, vr1_nn::Init::Ones));
     }
     loader.finish().unwrap().save(&dir.path().join("model.safetensors"), Kind::Float).unwrap();
-    let loader = Loader::from_checkpoint(Checkpoint::open(dir.path()).unwrap(), CPU, Kind::Float);
+    let loader = Loader::from_checkpoint(Checkpoint::open(dir.path(), Names::LANGUAGE).unwrap(), CPU, Kind::Float);
     let layers = [("q", OUTPUTS[0]), ("k", OUTPUTS[1]), ("v", OUTPUTS[2])];
     let _ = Projections::new(&loader.root().sub("model"), layers, 5, Bias::With);
     let error = loader.finish().unwrap_err().to_string();

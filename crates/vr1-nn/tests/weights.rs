@@ -8,9 +8,14 @@ use std::path::Path;
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Checkpoint, Error, Init, Loader, Parameters, Problems};
+use vr1_nn::{Checkpoint, Error, Init, Loader, Names, Parameters, Problems};
 
 const CPU: Device = Device::Cpu;
+const NAMES: Names = Names::new(&[
+    ["model.", "model.", "model.language_model."],
+    ["visual.", "visual.", "model.visual."],
+    ["lm_head.", "lm_head.", "lm_head."],
+]);
 
 /// A file of tensors, each filled with its own value.
 fn write(file: &Path, tensors: &[(&str, Dtype, &[usize], f32)]) {
@@ -40,7 +45,7 @@ fn values(parameters: &Parameters, name: &str) -> Vec<f32> {
 }
 
 fn load(dir: &Path, wanted: &[(&str, &[i64])], tied: &[(&str, &str)]) -> vr1_nn::Result<Parameters> {
-    let loader = Loader::from_checkpoint(Checkpoint::open(dir)?, CPU, Kind::Float);
+    let loader = Loader::from_checkpoint(Checkpoint::open(dir, NAMES)?, CPU, Kind::Float);
     for (name, shape) in wanted {
         let _ = loader.root().get(name, shape, Init::Zeros);
     }
@@ -50,7 +55,7 @@ fn load(dir: &Path, wanted: &[(&str, &[i64])], tied: &[(&str, &str)]) -> vr1_nn:
 
 /// Two layers whose values are drawn at random.
 fn random(kind: Kind) -> Parameters {
-    let loader = Loader::random(11, CPU, kind);
+    let loader = Loader::random(11, NAMES, CPU, kind);
     let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Normal(1.0));
     let _ = loader.root().sub("b").get("bias", &[7], Init::Normal(1e-3));
     let _ = loader.root().get("scale", &[], Init::Ones);
@@ -119,22 +124,22 @@ fn a_file_cut_anywhere_is_an_error_that_names_it() {
     let file = dir.path().join("model.safetensors");
     write(&file, &[("a.weight", Dtype::F32, &[4, 4], 1.0), ("b.weight", Dtype::BF16, &[3], 2.0)]);
     let whole = fs::read(&file).unwrap();
-    assert!(Checkpoint::open(dir.path()).is_ok());
+    assert!(Checkpoint::open(dir.path(), NAMES).is_ok());
     for length in (0..whole.len()).step_by(5).chain([whole.len() - 1]) {
         fs::write(&file, &whole[..length]).unwrap();
-        let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
+        let error = Checkpoint::open(dir.path(), NAMES).unwrap_err().to_string();
         assert!(error.contains("model.safetensors"), "{length} bytes: {error}");
     }
     // A header that claims to be longer than anything.
     let mut wrong = whole.clone();
     wrong[..8].fill(0xff);
     fs::write(&file, &wrong).unwrap();
-    assert!(Checkpoint::open(dir.path()).unwrap_err().to_string().contains("model.safetensors"));
+    assert!(Checkpoint::open(dir.path(), NAMES).unwrap_err().to_string().contains("model.safetensors"));
     // A header that is no JSON.
     let mut wrong = whole;
     wrong[8] = b'?';
     fs::write(&file, &wrong).unwrap();
-    assert!(Checkpoint::open(dir.path()).unwrap_err().to_string().contains("model.safetensors"));
+    assert!(Checkpoint::open(dir.path(), NAMES).unwrap_err().to_string().contains("model.safetensors"));
 }
 
 #[test]
@@ -156,17 +161,17 @@ fn shards_are_one_checkpoint() {
     assert_eq!(values(&parameters, "c.weight"), [-0.5]);
 
     fs::remove_file(dir.path().join("model-00002-of-00002.safetensors")).unwrap();
-    let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
+    let error = Checkpoint::open(dir.path(), NAMES).unwrap_err().to_string();
     assert!(error.contains("model-00002-of-00002.safetensors"), "{error}");
     for wrong in
         ["{", "{}", r#"{"weight_map": {"a.weight": 3}}"#, r#"{"weight_map": {"a.weight": "../a.safetensors"}}"#]
     {
         fs::write(&index, wrong).unwrap();
-        let error = Checkpoint::open(dir.path()).unwrap_err();
+        let error = Checkpoint::open(dir.path(), NAMES).unwrap_err();
         assert!(matches!(&error, Error::Index { path, .. } if *path == index), "{wrong}: {error}");
     }
     fs::remove_file(&index).unwrap();
-    assert!(matches!(Checkpoint::open(dir.path()), Err(Error::NoWeights(path)) if path == dir.path()));
+    assert!(matches!(Checkpoint::open(dir.path(), NAMES), Err(Error::NoWeights(path)) if path == dir.path()));
 }
 
 #[test]
@@ -177,7 +182,7 @@ fn a_tensor_in_two_shards_is_an_error() {
     }
     let map = r#"{"weight_map": {"a.weight": "x.safetensors", "b.weight": "y.safetensors"}}"#;
     fs::write(dir.path().join("model.safetensors.index.json"), map).unwrap();
-    let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
+    let error = Checkpoint::open(dir.path(), NAMES).unwrap_err().to_string();
     assert!(error.contains("y.safetensors") && error.contains("a.weight is there twice"), "{error}");
 }
 
@@ -204,8 +209,42 @@ fn names_of_both_generations_are_the_same_tensors() {
         &dir.path().join("model.safetensors"),
         &[(published[1], Dtype::F32, &[2], 1.0), (nested[1], Dtype::F32, &[2], 2.0)],
     );
-    let error = Checkpoint::open(dir.path()).unwrap_err().to_string();
+    let error = Checkpoint::open(dir.path(), NAMES).unwrap_err().to_string();
     assert!(error.contains("model.layers.0.mlp.up_proj.weight is there twice"), "{error}");
+}
+
+#[test]
+fn what_is_written_has_the_published_names_whatever_was_read() {
+    const OTHERS: Names = Names::new(&[
+        ["model.", "language_model.model.", "model.language_model."],
+        ["tower.", "tower.inner.", "model.tower."],
+        ["tower.", "tower.", "model.tower.inner."],
+    ]);
+    let own = ["model.norm.weight", "tower.norm.weight"];
+    for files in [
+        ["language_model.model.norm.weight", "tower.inner.norm.weight"],
+        ["model.language_model.norm.weight", "model.tower.norm.weight"],
+        ["model.language_model.norm.weight", "model.tower.inner.norm.weight"],
+        ["module.language_model.model.norm.weight", "module.tower.norm.weight"],
+    ] {
+        let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let tensor = |name| (name, Dtype::F32, &[1][..], 1.0);
+        write(&dir.path().join("model.safetensors"), &files.map(tensor));
+        let checkpoint = Checkpoint::open(dir.path(), OTHERS).unwrap();
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), own, "{files:?}");
+        let loader = Loader::from_checkpoint(checkpoint, CPU, Kind::Float);
+        own.map(|name| loader.root().get(name, &[1], Init::Ones));
+        loader.finish().unwrap().save(&again.path().join("model.safetensors"), Kind::Float).unwrap();
+        let written = Checkpoint::open(again.path(), Names::new(&[])).unwrap();
+        let published = ["language_model.model.norm.weight", "tower.inner.norm.weight"];
+        assert_eq!(written.names().collect::<Vec<_>>(), published, "{files:?}");
+
+        let loader = Loader::from_checkpoint(Checkpoint::open(dir.path(), OTHERS).unwrap(), CPU, Kind::Float);
+        loader.root().get(own[0], &[2], Init::Ones);
+        let error = loader.finish().unwrap_err().to_string();
+        assert!(error.contains("unexpected: tower.inner.norm.weight"), "{error}");
+        assert!(error.contains("shape of language_model.model.norm.weight"), "{error}");
+    }
 }
 
 #[test]
@@ -218,7 +257,7 @@ fn what_is_saved_is_loaded_again() {
         parameters.save(&dir.path().join("model.safetensors"), saved).unwrap();
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
         assert_eq!(left, ["model.safetensors"], "nothing written aside is left");
-        let loader = Loader::from_checkpoint(Checkpoint::open(dir.path()).unwrap(), CPU, model);
+        let loader = Loader::from_checkpoint(Checkpoint::open(dir.path(), NAMES).unwrap(), CPU, model);
         let _ = loader.root().sub("a").get("weight", &[3, 5], Init::Zeros);
         let _ = loader.root().sub("b").get("bias", &[7], Init::Zeros);
         let _ = loader.root().get("scale", &[], Init::Zeros);
@@ -262,7 +301,7 @@ fn weights_are_not_saved_as_a_kind_that_nobody_loads() {
 #[test]
 fn a_random_tensor_depends_on_its_seed_and_name_alone() {
     let one = |seed, names: &[&str]| {
-        let loader = Loader::random(seed, CPU, Kind::Float);
+        let loader = Loader::random(seed, NAMES, CPU, Kind::Float);
         names.iter().for_each(|name| drop(loader.root().get(name, &[4], Init::Normal(1.0))));
         loader.finish().unwrap()
     };

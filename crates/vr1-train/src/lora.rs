@@ -36,12 +36,14 @@ pub enum LoraParts {
 }
 
 impl LoraRecipe {
-    /// The settings as layers and PEFT have them.
-    pub fn config(&self) -> LoraConfig {
+    /// The settings as layers and PEFT have them, for a model that has these `places` beside its language model.
+    pub fn config(&self, places: &[&str]) -> LoraConfig {
         let exclude_modules = match self.parts {
-            // Under the name that every generation of transformers has for it.
-            LoraParts::Language => Some(Modules::Pattern(r"(.*\.)?visual\..*".to_owned())),
-            LoraParts::All => None,
+            // Under whatever names a generation of transformers puts before them.
+            LoraParts::Language if !places.is_empty() => {
+                Some(Modules::Pattern(format!(r"(.*\.)?({})\..*", places.join("|"))))
+            }
+            LoraParts::Language | LoraParts::All => None,
         };
         LoraConfig {
             rank: self.rank,

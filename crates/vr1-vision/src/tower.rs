@@ -3,27 +3,49 @@
 
 use std::fmt::Debug;
 
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
 use tch::{Device, Tensor};
 use vr1_nn::{Activation, Bias, Error, Heads, Init, Linear, Pass, Path, Recompute, Result, Rotation, vision_rotation};
+use vr1_processor::Patches;
 
-/// A vision encoder: patches to tokens of the language model.
+use crate::Features;
+
+/// A vision encoder: patches to what a language model reads.
 pub trait VisionTower: Debug + Send {
-    /// Flattened patches `pixel_values` `[N, channels · frames · patch²]` of images and videos whose grids of frames, rows
-    /// and columns are `grid_thw`, to features `[M, D]` in the same order, `M = N / merge²`. Blocks
-    /// keep for the backward pass what `recompute` says.
-    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]], recompute: Recompute) -> Tensor;
+    /// The features of pictures and videos, all encoded in one pass, in order. Blocks keep for the backward pass what
+    /// `recompute` says.
+    fn forward(&self, media: &[Arc<Patches>], recompute: Recompute) -> Vec<Features>;
 }
 
-/// What a `vision_config` says, checked; a tower is built from it.
+/// The parts of a `config.json` that a tower is read from.
+#[derive(Debug, Clone, Copy)]
+pub struct Sections<'a> {
+    /// The keys of `vision_config`.
+    pub vision: &'a Map<String, Value>,
+    /// Those of the whole file.
+    pub outer: &'a Map<String, Value>,
+    /// The language model's width.
+    pub hidden_size: i64,
+}
+
+/// What a config says of a tower, checked; the tower is built from it.
 pub trait VisionConfig: Debug + Send + Sync {
-    /// How pictures must be cut for it.
-    fn cut(&self) -> Cut;
+    /// How pictures must be cut for it, where they are cut by these numbers alone.
+    fn cut(&self) -> Option<Cut>;
+
+    /// How many tokens of a prompt stand for a picture or video; none where it is not made as the tower wants it.
+    fn tokens(&self, patches: &Patches) -> Option<usize>;
+
+    /// How the tower wants pictures, in words.
+    fn wants(&self) -> String;
 
     /// The width of its features, the language model's.
     fn output(&self) -> i64;
 
-    /// A tower whose parameters are at `path`, `visual` in a published checkpoint.
-    fn build(&self, path: &Path<'_>) -> Box<dyn VisionTower>;
+    /// A tower whose parameters are below `root`, under the names of a published checkpoint.
+    fn build(&self, root: &Path<'_>) -> Box<dyn VisionTower>;
 }
 
 /// How pictures are cut into patches.
@@ -40,13 +62,50 @@ pub struct Cut {
 }
 
 impl Cut {
+    /// How many numbers a flattened patch has.
+    pub(crate) fn values(self) -> i64 {
+        self.channels * self.frames * self.patch * self.patch
+    }
+
+    /// How many tokens these patches are; none where they are of other numbers.
+    pub(crate) fn tokens(self, patches: &Patches) -> Option<usize> {
+        let (rows, width) = patches.pixel_values.dim();
+        let square = (self.merge * self.merge) as usize;
+        (width as i64 == self.values() && rows % square == 0).then(|| rows / square)
+    }
+
+    /// The same in words.
+    pub(crate) fn wants(self) -> String {
+        format!("{} patches of {} values a token", self.merge * self.merge, self.values())
+    }
+
     /// The matrix that embeds a flattened patch, `[E, channels · frames · patch²]`: a convolution whose stride is its
     /// kernel.
     pub(crate) fn embedding(self, path: &Path<'_>, width: i64) -> Tensor {
-        let numbers = self.channels * self.frames * self.patch * self.patch;
         let shape = [width, self.channels, self.frames, self.patch, self.patch];
-        path.sub("patch_embed.proj").get("weight", &shape, Init::Normal((1.0 / numbers as f64).sqrt()))
+        path.sub("patch_embed.proj").get("weight", &shape, Init::Normal((1.0 / self.values() as f64).sqrt()))
     }
+}
+
+/// The patches of all media, one behind the other as a tower's `weight` is: `[N, values]`.
+pub(crate) fn pixels(media: &[Arc<Patches>], weight: &Tensor) -> Tensor {
+    let rows = media.iter().map(|patches| {
+        let values = patches.pixel_values.as_standard_layout();
+        // A freshly laid out array is one slice.
+        Tensor::from_slice(values.as_slice().unwrap_or_default()).view([values.nrows() as i64, -1])
+    });
+    Tensor::cat(&rows.collect::<Vec<_>>(), 0).to_device(weight.device()).to_kind(weight.kind())
+}
+
+/// The grids of media in time, height and width.
+pub(crate) fn grids(media: &[Arc<Patches>]) -> Vec<[i64; 3]> {
+    media.iter().map(|patches| patches.grid_thw.map(|n| n as i64)).collect()
+}
+
+/// The tokens `[M, D]` of all media, `merge²` patches each, apart.
+pub(crate) fn apart(tokens: &Tensor, grid_thw: &[[i64; 3]], merge: i64) -> Vec<Features> {
+    let counts: Vec<i64> = grid_thw.iter().map(|grid| grid.iter().product::<i64>() / (merge * merge)).collect();
+    tokens.split_with_sizes(&counts, 0).into_iter().map(Features::tokens).collect()
 }
 
 /// Patches to the tower's width: `[N, channels · frames · patch²]` to `[N, E]`.

@@ -3,16 +3,25 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use ndarray::{Array2, Axis};
 use safetensors::SafeTensors;
 use serde_json::{Map, Value};
 use tch::{Device, Kind, Tensor};
-use vr1_nn::{Checkpoint, Loader};
-use vr1_vision::{VisionConfig, VisionTower, qwen2_5_vl, qwen2_vl};
+use vr1_nn::{Checkpoint, Loader, Names, Recompute};
+use vr1_processor::{Patches, Tiles};
+use vr1_vision::{Sections, VisionConfig, VisionTower, qwen2_5_vl, qwen2_vl};
 
-type Read = fn(&Map<String, Value>) -> vr1_nn::Result<Box<dyn VisionConfig>>;
+type Read = fn(&Sections<'_>) -> vr1_nn::Result<Box<dyn VisionConfig>>;
 
 const TOWERS: [(&str, Read); 2] = [("qwen2_vl", qwen2_vl), ("qwen2_5_vl", qwen2_5_vl)];
+/// What both generations of Qwen's files call the tower.
+const NAMES: Names = Names::new(&[["visual.", "visual.", "model.visual."]]);
+
+fn read_from(read: Read, vision: &Map<String, Value>) -> vr1_nn::Result<Box<dyn VisionConfig>> {
+    read(&Sections { vision, outer: &Map::new(), hidden_size: 3584 })
+}
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/towers").join(name)
@@ -23,14 +32,14 @@ fn keys(name: &str) -> Map<String, Value> {
 }
 
 fn tower(name: &str, read: Read) -> Box<dyn VisionTower> {
-    let loader = Loader::from_checkpoint(Checkpoint::open(&folder(name)).unwrap(), Device::Cpu, Kind::Float);
-    let tower = read(&keys(name)).unwrap().build(&loader.root().sub("visual"));
+    let loader = Loader::from_checkpoint(Checkpoint::open(&folder(name), NAMES).unwrap(), Device::Cpu, Kind::Float);
+    let tower = read_from(read, &keys(name)).unwrap().build(&loader.root());
     loader.finish().unwrap();
     tower
 }
 
-/// Patches, grids and features.
-fn expected(name: &str) -> (Tensor, Vec<[i64; 3]>, Tensor) {
+/// Pictures and videos, and the features of them all.
+fn expected(name: &str) -> (Vec<Arc<Patches>>, Tensor) {
     let bytes = fs::read(folder(name).join("expected.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensor = |name: &str, kind| {
@@ -38,9 +47,28 @@ fn expected(name: &str) -> (Tensor, Vec<[i64; 3]>, Tensor) {
         let shape: Vec<i64> = view.shape().iter().map(|&d| d as i64).collect();
         Tensor::from_data_size(view.data(), &shape, kind)
     };
-    let grids: Vec<Vec<i64>> = tensor("grid_thw", Kind::Int64).try_into().unwrap();
-    let grids = grids.into_iter().map(|grid| grid.try_into().unwrap()).collect();
-    (tensor("pixel_values", Kind::Float), grids, tensor("features", Kind::Float))
+    let (grids, values) = (tensor("grid_thw", Kind::Int64), tensor("pixel_values", Kind::Float));
+    let mut start = 0;
+    let media = Vec::<Vec<i64>>::try_from(grids).unwrap().into_iter().map(|grid| {
+        let grid_thw: [usize; 3] = grid.iter().map(|&n| n as usize).collect::<Vec<_>>().try_into().unwrap();
+        let rows = grid.iter().product::<i64>();
+        start += rows;
+        Arc::new(patches(&values.narrow(0, start - rows, rows), grid_thw))
+    });
+    (media.collect(), tensor("features", Kind::Float))
+}
+
+fn patches(values: &Tensor, grid_thw: [usize; 3]) -> Patches {
+    let shape = (values.size()[0] as usize, values.size()[1] as usize);
+    let values = Vec::<f32>::try_from(values.contiguous().flatten(0, -1)).unwrap();
+    Patches { pixel_values: Array2::from_shape_vec(shape, values).unwrap(), grid_thw, tiles: Tiles::Whole }
+}
+
+/// The tokens that a tower makes of media, one behind the other.
+fn tokens(tower: &dyn VisionTower, media: &[Arc<Patches>]) -> Tensor {
+    let features = tower.forward(media, Recompute::None);
+    assert_eq!(features.len(), media.len());
+    Tensor::cat(&features.iter().map(|shown| shown.tokens.as_ref().unwrap()).collect::<Vec<_>>(), 0)
 }
 
 fn worst(a: &Tensor, b: &Tensor) -> f64 {
@@ -51,8 +79,8 @@ fn worst(a: &Tensor, b: &Tensor) -> f64 {
 #[test]
 fn features_are_those_of_transformers() {
     for (name, read) in TOWERS {
-        let (pixel_values, grids, features) = expected(name);
-        let error = worst(&tower(name, read).forward(&pixel_values, &grids, vr1_nn::Recompute::None), &features);
+        let (media, features) = expected(name);
+        let error = worst(&tokens(&*tower(name, read), &media), &features);
         assert!(error < 1e-4, "{name}: {error}");
     }
 }
@@ -61,16 +89,11 @@ fn features_are_those_of_transformers() {
 fn an_image_alone_has_the_features_it_has_among_others() {
     for (name, read) in TOWERS {
         let tower = tower(name, read);
-        let (pixel_values, grids, _) = expected(name);
-        let together = tower.forward(&pixel_values, &grids, vr1_nn::Recompute::None);
-        let (mut patch, mut token) = (0, 0);
-        for grid in grids {
-            let patches: i64 = grid.iter().product();
-            let alone = tower.forward(&pixel_values.narrow(0, patch, patches), &[grid], vr1_nn::Recompute::None);
-            let error = worst(&alone, &together.narrow(0, token, patches / 4));
-            assert!(error < 1e-5, "{name} {grid:?}: {error}");
-            patch += patches;
-            token += patches / 4;
+        let (media, _) = expected(name);
+        let together = tower.forward(&media, Recompute::None);
+        for (shown, among) in media.iter().zip(&together) {
+            let error = worst(&tokens(&*tower, &[shown.clone()]), among.tokens.as_ref().unwrap());
+            assert!(error < 1e-5, "{name} {:?}: {error}", shown.grid_thw);
         }
     }
 }
@@ -79,13 +102,18 @@ fn an_image_alone_has_the_features_it_has_among_others() {
 fn a_frame_sees_no_other() {
     for (name, read) in TOWERS {
         let tower = tower(name, read);
-        let (pixel_values, grids, _) = expected(name);
-        // The second piece is a video of three frames of 24 patches, after 60 of the first.
-        assert_eq!(grids[1], [3, 6, 4]);
-        let video = pixel_values.narrow(0, 60, 72);
-        let whole = tower.forward(&video, &[grids[1]], vr1_nn::Recompute::None);
-        let second = tower.forward(&video.narrow(0, 24, 24), &[[1, 6, 4]], vr1_nn::Recompute::None);
-        assert!(worst(&whole.narrow(0, 6, 6), &second) < 1e-5, "{name}");
+        let (media, _) = expected(name);
+        // The second piece is a video of three frames of 24 patches.
+        let video = &media[1];
+        assert_eq!(video.grid_thw, [3, 6, 4]);
+        let second = Patches {
+            pixel_values: video.pixel_values.select(Axis(0), &(24..48).collect::<Vec<_>>()),
+            grid_thw: [1, 6, 4],
+            tiles: Tiles::Whole,
+        };
+        let whole = tokens(&*tower, &[video.clone()]);
+        let error = worst(&whole.narrow(0, 6, 6), &tokens(&*tower, &[Arc::new(second)]));
+        assert!(error < 1e-5, "{name}: {error}");
     }
 }
 
@@ -100,10 +128,10 @@ fn an_impossible_config_is_refused_by_its_key() {
     ] {
         let mut keys = keys(name);
         keys.insert(key.to_owned(), value.into());
-        let error = read(&keys).unwrap_err().to_string();
+        let error = read_from(read, &keys).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
         keys.insert(key.to_owned(), "two".into());
-        let error = read(&keys).unwrap_err().to_string();
+        let error = read_from(read, &keys).unwrap_err().to_string();
         assert!(error.contains(&format!("`{key}`: invalid type")), "{error}");
     }
 }
@@ -112,9 +140,9 @@ fn an_impossible_config_is_refused_by_its_key() {
 fn a_key_that_is_left_out_has_its_classs_default() {
     let none = serde_json::Map::new();
     for (name, read) in TOWERS {
-        let (left_out, mut said) = (read(&none).unwrap(), none.clone());
+        let (left_out, mut said) = (read_from(read, &none).unwrap(), none.clone());
         assert_eq!(left_out.output(), 3584, "{name}");
-        let cut = left_out.cut();
+        let cut = left_out.cut().unwrap();
         assert_eq!((cut.channels, cut.patch, cut.merge, cut.frames), (3, 14, 2, 2), "{name}");
         // The defaults in the generator's transformers.
         let defaults = match name {
@@ -128,7 +156,7 @@ fn a_key_that_is_left_out_has_its_classs_default() {
         };
         said.extend(defaults.as_object().unwrap().clone());
         said.remove("in_channels"); // by one name or the other, or by none
-        assert_eq!(format!("{left_out:?}"), format!("{:?}", read(&said).unwrap()), "{name}");
+        assert_eq!(format!("{left_out:?}"), format!("{:?}", read_from(read, &said).unwrap()), "{name}");
     }
 }
 
@@ -137,10 +165,10 @@ fn colour_channels_go_by_either_name_or_both() {
     for (name, read) in TOWERS {
         let mut keys = keys(name);
         assert_eq!(keys.remove("in_channels"), Some(3.into()));
-        assert_eq!(read(&keys).unwrap().cut().channels, 3);
+        assert_eq!(read_from(read, &keys).unwrap().cut().unwrap().channels, 3);
         keys.insert("in_chans".to_owned(), 4.into());
-        assert_eq!(read(&keys).unwrap().cut().channels, 4);
+        assert_eq!(read_from(read, &keys).unwrap().cut().unwrap().channels, 4);
         keys.insert("in_channels".to_owned(), 5.into());
-        assert_eq!(read(&keys).unwrap().cut().channels, 5);
+        assert_eq!(read_from(read, &keys).unwrap().cut().unwrap().channels, 5);
     }
 }

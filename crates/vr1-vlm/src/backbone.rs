@@ -1,4 +1,4 @@
-//! `N` tokens of a batch, `M` trained ones, `m` tokens of a picture, `P` prompts, `B` rows of decoding, `D` hidden, `V`
+//! `N` tokens of a batch, `M` trained ones, `P` prompts, `B` rows of decoding, `D` hidden, `V`
 //! vocabulary.
 
 use std::fmt::Debug;
@@ -9,25 +9,7 @@ use tch::{Device, Kind, Tensor};
 use vr1_nn::{Derived, GrowingCache, Parameters, Prefix, Recompute, linear};
 use vr1_processor::{Patches, Prompt};
 
-use crate::{Batch, Result};
-
-/// What a vision tower makes of a picture or a video.
-#[derive(Debug)]
-pub struct Features {
-    /// What stands in the places of its tokens, `[m, D]`.
-    pub tokens: Tensor,
-    /// What a language model reads beside them: states that it attends to across, or adds in deeper layers. None of the
-    /// families here has any.
-    pub side: Vec<Tensor>,
-}
-
-impl Features {
-    /// The same numbers, which pass no gradient on.
-    #[must_use]
-    pub fn detached(&self) -> Self {
-        Self { tokens: self.tokens.detach(), side: self.side.iter().map(Tensor::detach).collect() }
-    }
-}
+use crate::{Batch, Features, Result};
 
 /// A model as training and decoding see it; which family it is, nobody else need know.
 ///

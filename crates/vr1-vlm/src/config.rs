@@ -4,9 +4,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tch::Kind;
 use vr1_llm::DecoderConfig;
-use vr1_vision::VisionConfig;
+use vr1_nn::Names;
+use vr1_vision::{Sections, VisionConfig};
 
-use super::families::FAMILIES;
+use super::families::{FAMILIES, Family};
 use super::freeze::ModelPart;
 use crate::{Error, Result};
 
@@ -19,8 +20,7 @@ pub struct ModelConfig {
     pub vision: Option<Arc<dyn VisionConfig>>,
     /// The file as it was read; what is saved again.
     json: Map<String, Value>,
-    /// What settings call the family's parts.
-    parts: &'static [ModelPart],
+    family: &'static Family,
 }
 
 impl ModelConfig {
@@ -62,8 +62,12 @@ impl ModelConfig {
             None => None,
             Some(read) => {
                 let none = Map::new();
-                let vision = read(nested("vision_config").unwrap_or(&none))
-                    .map_err(|e| setting("vision_config", e.to_string()))?;
+                let sections = Sections {
+                    vision: nested("vision_config").unwrap_or(&none),
+                    outer: &json,
+                    hidden_size: text.hidden_size,
+                };
+                let vision = read(&sections).map_err(|e| setting("vision_config", e.to_string()))?;
                 if vision.output() != text.hidden_size {
                     let reason =
                         format!("its features are {} wide, `hidden_size` is {}", vision.output(), text.hidden_size);
@@ -72,12 +76,27 @@ impl ModelConfig {
                 Some(vision.into())
             }
         };
-        Ok(Self { text, vision, json, parts: family.parts })
+        Ok(Self { text, vision, json, family })
     }
 
     /// What settings call the family's parts.
     pub(crate) fn parts(&self) -> &'static [ModelPart] {
-        self.parts
+        self.family.parts
+    }
+
+    /// The places of what is no language model: of the tower, and of what brings its features there.
+    pub fn places_beside_language(&self) -> Vec<&'static str> {
+        let beside = self.parts().iter().filter(|(word, ..)| *word != "language");
+        let places: Vec<&str> = beside.flat_map(|(_, within, _)| within.iter().copied()).collect();
+        let inside = |place: &&str| {
+            places.iter().any(|other| place.strip_prefix(other).is_some_and(|rest| rest.starts_with('.')))
+        };
+        places.iter().copied().filter(|place| !inside(place)).collect()
+    }
+
+    /// What the family's files call its parameters.
+    pub fn names(&self) -> Names {
+        self.family.names
     }
 
     /// How the weights beside the config are quantised, by its key and what that says, where it says so.

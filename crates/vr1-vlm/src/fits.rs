@@ -18,7 +18,7 @@ impl Model {
         let Some(vision) = &config.vision else {
             return misfit("settings for images".to_owned(), "no vision tower".to_owned());
         };
-        let cut = vision.cut();
+        let Some(cut) = vision.cut() else { return Ok(()) };
         for (key, here, there_key, there) in [
             ("patch_size", images.patch_size, "patch_size", cut.patch),
             ("temporal_patch_size", images.temporal_patch_size, "temporal_patch_size", cut.frames),
@@ -43,13 +43,11 @@ impl Model {
             let shown = format!("media ({pieces}) in `{sample}`");
             return if pieces == 0 { Ok(()) } else { misfit(shown, "no vision tower".to_owned()) };
         };
-        let cut = vision.cut();
-        let values = cut.channels * cut.frames * cut.patch.pow(2);
         for (patches, span) in prompt.patches().iter().zip(prompt.media()) {
             let (rows, width) = patches.pixel_values.dim();
             let of = format!("{} tokens, {rows} patches of {width} values in `{}`", span.range.len(), prompt.sample());
-            if width as i64 != values || rows as i64 != span.range.len() as i64 * cut.merge.pow(2) {
-                return misfit(of, format!("{} patches of {values} values a token", cut.merge.pow(2)));
+            if vision.tokens(patches) != Some(span.range.len()) {
+                return misfit(of, vision.wants());
             }
         }
         Ok(())

@@ -11,10 +11,11 @@ mod hub;
 mod model;
 mod snapshot;
 
-pub use backbone::{Backbone, Features};
+pub use backbone::Backbone;
 pub use batch::{Batch, BatchMedia, Piece};
 pub use config::ModelConfig;
 pub use error::{Error, Result};
 pub use hub::{resolve, resolve_from};
 pub use model::Model;
 pub use snapshot::Snapshot;
+pub use vr1_vision::Features;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 use vr1_llm::Decoder;
-use vr1_nn::{Adapter, Checkpoint, Context, Derived, GrowingCache, Loader, Names, Parameters, Prefix, Recompute};
+use vr1_nn::{Adapter, Checkpoint, Context, Derived, GrowingCache, Loader, Parameters, Prefix, Recompute};
 use vr1_processor::{Patches, Prompt};
 use vr1_vision::VisionTower;
 
@@ -35,7 +35,7 @@ impl Model {
     pub fn load(dir: &Path, device: Device, kind: Kind) -> Result<Self> {
         let config = ModelConfig::from_dir(dir)?;
         let quantization = config.quantization();
-        let loader = Loader::from_checkpoint(Checkpoint::open(dir)?, device, kind);
+        let loader = Loader::from_checkpoint(Checkpoint::open(dir, config.names())?, device, kind);
         let built = vr1_torch::guarded(|| Self::build(config, loader, kind)).map_err(Error::from).flatten();
         built.map_err(|error| match (error, quantization) {
             (Error::Weights(vr1_nn::Error::Weights { .. }), Some((key, method))) => {
@@ -50,7 +50,8 @@ impl Model {
     /// # Errors
     /// If the config is impossible.
     pub fn random(config: ModelConfig, seed: u64, device: Device, kind: Kind) -> Result<Self> {
-        Self::build(config, Loader::random(seed, device, kind), kind)
+        let names = config.names();
+        Self::build(config, Loader::random(seed, names, device, kind), kind)
     }
 
     /// This model with a LoRA adapter; only the adapter is trained from here on, and [`Model::save`] merges it.
@@ -64,7 +65,7 @@ impl Model {
 
     fn build(config: ModelConfig, loader: Loader, kind: Kind) -> Result<Self> {
         let device = loader.device();
-        let visual = config.vision.as_ref().map(|vision| vision.build(&loader.root().sub("visual")));
+        let visual = config.vision.as_ref().map(|vision| vision.build(&loader.root()));
         let language = Decoder::new(&loader.root(), &config.text, device)?;
         let parameters = loader.finish()?;
         Ok(Self { config, visual, language, parameters, device, kind })
@@ -117,12 +118,14 @@ impl Model {
     /// Embedded words with the media's features in their places: `[1, N, D]`.
     fn among(&self, ids: &[i64], starts: &[usize], features: &[&Features]) -> Tensor {
         let words = self.language.embed(&self.tensor(ids).unsqueeze(0));
-        if features.is_empty() {
+        let spans =
+            starts.iter().zip(features).filter_map(|(&start, shown)| Some((start as i64, shown.tokens.as_ref()?)));
+        let (places, tokens): (Vec<_>, Vec<_>) =
+            spans.map(|(start, tokens)| (start..start + tokens.size()[0], tokens)).unzip();
+        let places: Vec<i64> = places.into_iter().flatten().collect();
+        if tokens.is_empty() {
             return words;
         }
-        let spans = starts.iter().zip(features).map(|(&start, shown)| (start as i64, shown.tokens.size()[0]));
-        let places: Vec<i64> = spans.flat_map(|(start, count)| start..start + count).collect();
-        let tokens: Vec<&Tensor> = features.iter().map(|shown| &shown.tokens).collect();
         words.index_copy(1, &self.tensor(&places), &Tensor::cat(&tokens, 0).unsqueeze(0))
     }
 
@@ -176,19 +179,7 @@ impl Backbone for Model {
                 }),
             };
         };
-        let merge = self.config.vision.as_ref().map_or(1, |vision| vision.cut().merge);
-        let (mut pixels, mut grids, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-        for patches in media {
-            let values = patches.pixel_values.as_standard_layout();
-            let rows = values.nrows() as i64;
-            // A freshly laid out array is one slice.
-            pixels.push(Tensor::from_slice(values.as_slice().unwrap_or_default()).view([rows, -1]));
-            grids.push(patches.grid_thw.map(|n| n as i64));
-            counts.push(rows / (merge * merge));
-        }
-        let pixel_values = Tensor::cat(&pixels, 0).to_device(self.device).to_kind(self.kind);
-        let features = visual.forward(&pixel_values, &grids, recompute).split_with_sizes(&counts, 0);
-        Ok(features.into_iter().map(|tokens| Features { tokens, side: Vec::new() }).collect())
+        Ok(visual.forward(media, recompute))
     }
 
     fn score(&self, batch: &Batch, features: &[&Features]) -> Result<Tensor> {
@@ -227,7 +218,6 @@ impl Backbone for Model {
     }
 
     fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
-        let names = if self.visual.is_some() { Names::Nested } else { Names::Language };
-        Ok(self.parameters.save_adapter(dir, names, base)?)
+        Ok(self.parameters.save_adapter(dir, base)?)
     }
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use tch::{Device, Kind};
 use vr1_nn::{Adapter, Checkpoint};
-use vr1_vlm::{Backbone, Model};
+use vr1_vlm::{Backbone, Model, ModelConfig};
 
 use crate::say;
 
@@ -71,7 +71,7 @@ impl Export {
 
 /// The kind that the weights of `dir` are stored in.
 fn stored(dir: &Path) -> Result<Kind> {
-    let checkpoint = Checkpoint::open(dir)?;
+    let checkpoint = Checkpoint::open(dir, ModelConfig::from_dir(dir)?.names())?;
     let kinds = [Kind::Float, Kind::BFloat16, Kind::Half];
     let has = |kind: &&Kind| checkpoint.names().any(|name| checkpoint.kind(name) == Some(**kind));
     Ok(kinds.iter().find(has).copied().unwrap_or(Kind::Float))

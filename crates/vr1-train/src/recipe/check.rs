@@ -40,7 +40,7 @@ impl Recipe {
             return fault("rollout.memory_gb", format!("is {gb}, and must be above 0 and finite"));
         }
         if let Some(lora) = &self.lora {
-            lora.config().validate().map_err(|e| ("lora".to_owned(), e.to_string()))?;
+            lora.config(&[]).validate().map_err(|e| ("lora".to_owned(), e.to_string()))?;
         }
         if !(self.save_every_minutes >= 0.0 && self.save_every_minutes.is_finite()) {
             return fault("save_every_minutes", "must be 0 or more");

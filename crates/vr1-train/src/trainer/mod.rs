@@ -113,7 +113,10 @@ impl Trainer {
     ) -> Result<Self> {
         model.fits(&processor)?;
         let model = match &recipe.lora {
-            Some(lora) => model.with_adapter(Adapter::random(lora.config(), recipe.seed)?)?,
+            Some(lora) => {
+                let settings = lora.config(&model.config().places_beside_language());
+                model.with_adapter(Adapter::random(settings, recipe.seed)?)?
+            }
             None => model,
         };
         let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, origin };

@@ -123,10 +123,11 @@ fn base(recipe: &Recipe, options: &RunOptions) -> Result<Model> {
 /// The model that the run began with, as its first reference: one that is to move has the adapter that the run began with.
 fn start(recipe: &Recipe, options: &RunOptions) -> Result<Rc<dyn Backbone>> {
     let base = base(recipe, options)?;
+    let places = base.config().places_beside_language();
     let first = recipe.all_stages().into_iter().next().and_then(|stage| stage.reference);
     Ok(match &recipe.lora {
         Some(lora) if first.unwrap_or_default() != ReferenceConfig::Start => {
-            Rc::new(base.with_adapter(Adapter::random(lora.config(), recipe.seed)?)?)
+            Rc::new(base.with_adapter(Adapter::random(lora.config(&places), recipe.seed)?)?)
         }
         _ => Rc::new(base),
     })

@@ -1,9 +1,10 @@
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use vr1_nn::{Activation, Error, Heads, Path, Result, check_sizes, read_config, with_defaults};
+use vr1_processor::Patches;
 
 use super::Qwen25VlVision;
-use crate::tower::{Cut, VisionConfig, VisionTower, heads};
+use crate::tower::{Cut, Sections, VisionConfig, VisionTower, heads};
 
 /// The keys of `vision_config`; Hugging Face's names.
 #[derive(Debug, Clone, Deserialize)]
@@ -41,8 +42,8 @@ fn defaults() -> Value {
 ///
 /// # Errors
 /// If a key is of the wrong type or impossible.
-pub fn qwen2_5_vl(json: &Map<String, Value>) -> Result<Box<dyn VisionConfig>> {
-    let config: Qwen25VlVisionConfig = read_config(&with_defaults(json, defaults()))?;
+pub fn qwen2_5_vl(sections: &Sections<'_>) -> Result<Box<dyn VisionConfig>> {
+    let config: Qwen25VlVisionConfig = read_config(&with_defaults(sections.vision, defaults()))?;
     check_sizes(&[
         ("depth", config.depth),
         ("hidden_size", config.hidden_size),
@@ -68,6 +69,12 @@ impl Qwen25VlVisionConfig {
         self.in_channels.or(self.in_chans).unwrap_or(3)
     }
 
+    /// How pictures are cut.
+    pub(crate) fn squares(&self) -> Cut {
+        let (channels, frames) = (self.channels(), self.temporal_patch_size);
+        Cut { channels, patch: self.patch_size, merge: self.spatial_merge_size, frames }
+    }
+
     pub(crate) fn heads(&self) -> Heads {
         let dim = self.hidden_size / self.num_heads;
         Heads { count: self.num_heads, key_value: self.num_heads, dim }
@@ -80,16 +87,23 @@ impl Qwen25VlVisionConfig {
 }
 
 impl VisionConfig for Qwen25VlVisionConfig {
-    fn cut(&self) -> Cut {
-        let (channels, frames) = (self.channels(), self.temporal_patch_size);
-        Cut { channels, patch: self.patch_size, merge: self.spatial_merge_size, frames }
+    fn cut(&self) -> Option<Cut> {
+        Some(self.squares())
+    }
+
+    fn tokens(&self, patches: &Patches) -> Option<usize> {
+        self.squares().tokens(patches)
+    }
+
+    fn wants(&self) -> String {
+        self.squares().wants()
     }
 
     fn output(&self) -> i64 {
         self.out_hidden_size
     }
 
-    fn build(&self, path: &Path<'_>) -> Box<dyn VisionTower> {
-        Box::new(Qwen25VlVision::new(path, self))
+    fn build(&self, root: &Path<'_>) -> Box<dyn VisionTower> {
+        Box::new(Qwen25VlVision::new(&root.sub("visual"), self))
     }
 }

@@ -1,12 +1,16 @@
 //! `N` patches of all images, `M` tokens they merge into, `E` width, `D` the language model's width.
 
+use std::sync::Arc;
+
 use tch::Tensor;
 use vr1_nn::{Held, Pass, Path, Recompute, Residual, RmsNorm, Segments};
+use vr1_processor::Patches;
 
 use super::Qwen25VlVisionConfig;
 use super::block::{Block, NORM_EPSILON};
 use super::windows::by_window;
-use crate::tower::{PatchMerger, VisionConfig, VisionTower, embed, frames, index, places, rotation};
+use crate::Features;
+use crate::tower::{PatchMerger, VisionTower, apart, embed, frames, grids, index, pixels, places, rotation};
 
 /// The vision tower. Patches are put in the order of their windows and attend to those of their own window, in the blocks
 /// of `fullatt_block_indexes` to those of their own frame; the merged tokens are put back.
@@ -21,7 +25,7 @@ pub(super) struct Qwen25VlVision {
 
 impl Qwen25VlVision {
     pub(super) fn new(path: &Path<'_>, config: &Qwen25VlVisionConfig) -> Self {
-        let (width, cut, blocks) = (config.hidden_size, config.cut(), path.sub("blocks"));
+        let (width, cut, blocks) = (config.hidden_size, config.squares(), path.sub("blocks"));
         Self {
             patch_embed: cut.embedding(path, width),
             blocks: (0..config.depth).map(|i| Held::new(Block::new(&blocks.sub(i), config))).collect(),
@@ -33,8 +37,9 @@ impl Qwen25VlVision {
 }
 
 impl VisionTower for Qwen25VlVision {
-    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]], recompute: Recompute) -> Tensor {
-        let (device, merge) = (pixel_values.device(), self.config.cut().merge);
+    fn forward(&self, media: &[Arc<Patches>], recompute: Recompute) -> Vec<Features> {
+        let (pixel_values, grid_thw) = (&pixels(media, &self.patch_embed), &grids(media));
+        let (device, merge) = (pixel_values.device(), self.config.squares().merge);
         let squares: Vec<(i64, i64)> =
             grid_thw.iter().flat_map(|&[t, h, w]| (0..t).map(move |_| (h / merge, w / merge))).collect();
         let (order, sizes) = by_window(&squares, self.config.window()); // [M]
@@ -58,6 +63,7 @@ impl VisionTower for Qwen25VlVision {
         }
         let mut back = vec![0; order.len()];
         order.iter().enumerate().for_each(|(place, &square)| back[square as usize] = place as i64);
-        self.merger.forward(&self.ln_q.of(&mut x)).index_select(0, &index(&back, device)) // [M, D]
+        let tokens = self.merger.forward(&self.ln_q.of(&mut x)).index_select(0, &index(&back, device)); // [M, D]
+        apart(&tokens, grid_thw, merge)
     }
 }

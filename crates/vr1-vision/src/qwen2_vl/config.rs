@@ -1,9 +1,10 @@
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use vr1_nn::{Activation, Heads, Path, Result, check_sizes, read_config, with_defaults};
+use vr1_processor::Patches;
 
 use super::Qwen2VlVision;
-use crate::tower::{Cut, VisionConfig, VisionTower, heads};
+use crate::tower::{Cut, Sections, VisionConfig, VisionTower, heads};
 
 /// The keys of `vision_config`; Hugging Face's names.
 #[derive(Debug, Clone, Deserialize)]
@@ -36,8 +37,8 @@ fn defaults() -> Value {
 ///
 /// # Errors
 /// If a key is of the wrong type or impossible.
-pub fn qwen2_vl(json: &Map<String, Value>) -> Result<Box<dyn VisionConfig>> {
-    let config: Qwen2VlVisionConfig = read_config(&with_defaults(json, defaults()))?;
+pub fn qwen2_vl(sections: &Sections<'_>) -> Result<Box<dyn VisionConfig>> {
+    let config: Qwen2VlVisionConfig = read_config(&with_defaults(sections.vision, defaults()))?;
     check_sizes(&[
         ("depth", config.depth),
         ("embed_dim", config.embed_dim),
@@ -57,6 +58,12 @@ impl Qwen2VlVisionConfig {
         self.in_channels.or(self.in_chans).unwrap_or(3)
     }
 
+    /// How pictures are cut.
+    pub(crate) fn squares(&self) -> Cut {
+        let (channels, frames) = (self.channels(), self.temporal_patch_size);
+        Cut { channels, patch: self.patch_size, merge: self.spatial_merge_size, frames }
+    }
+
     pub(crate) fn heads(&self) -> Heads {
         let dim = self.embed_dim / self.num_heads;
         Heads { count: self.num_heads, key_value: self.num_heads, dim }
@@ -64,16 +71,23 @@ impl Qwen2VlVisionConfig {
 }
 
 impl VisionConfig for Qwen2VlVisionConfig {
-    fn cut(&self) -> Cut {
-        let (channels, frames) = (self.channels(), self.temporal_patch_size);
-        Cut { channels, patch: self.patch_size, merge: self.spatial_merge_size, frames }
+    fn cut(&self) -> Option<Cut> {
+        Some(self.squares())
+    }
+
+    fn tokens(&self, patches: &Patches) -> Option<usize> {
+        self.squares().tokens(patches)
+    }
+
+    fn wants(&self) -> String {
+        self.squares().wants()
     }
 
     fn output(&self) -> i64 {
         self.hidden_size
     }
 
-    fn build(&self, path: &Path<'_>) -> Box<dyn VisionTower> {
-        Box::new(Qwen2VlVision::new(path, self))
+    fn build(&self, root: &Path<'_>) -> Box<dyn VisionTower> {
+        Box::new(Qwen2VlVision::new(&root.sub("visual"), self))
     }
 }

@@ -1,11 +1,15 @@
 //! `N` patches of all images, `M` tokens they merge into, `E` width, `D` the language model's width.
 
+use std::sync::Arc;
+
 use tch::Tensor;
 use vr1_nn::{Held, LayerNorm, Pass, Path, Recompute, Residual, Segments};
+use vr1_processor::Patches;
 
 use super::Qwen2VlVisionConfig;
 use super::block::{Block, NORM_EPSILON};
-use crate::tower::{PatchMerger, VisionConfig, VisionTower, embed, frames, places, rotation};
+use crate::Features;
+use crate::tower::{PatchMerger, VisionTower, apart, embed, frames, grids, pixels, places, rotation};
 
 /// The vision tower; patches attend to those of their own frame.
 #[derive(Debug)]
@@ -19,7 +23,7 @@ pub(super) struct Qwen2VlVision {
 
 impl Qwen2VlVision {
     pub(super) fn new(path: &Path<'_>, config: &Qwen2VlVisionConfig) -> Self {
-        let (width, cut, blocks) = (config.embed_dim, config.cut(), path.sub("blocks"));
+        let (width, cut, blocks) = (config.embed_dim, config.squares(), path.sub("blocks"));
         Self {
             patch_embed: cut.embedding(path, width),
             blocks: (0..config.depth).map(|i| Held::new(Block::new(&blocks.sub(i), config))).collect(),
@@ -31,8 +35,10 @@ impl Qwen2VlVision {
 }
 
 impl VisionTower for Qwen2VlVision {
-    fn forward(&self, pixel_values: &Tensor, grid_thw: &[[i64; 3]], recompute: Recompute) -> Tensor {
-        let (rows, columns) = places(grid_thw, self.config.cut().merge);
+    fn forward(&self, media: &[Arc<Patches>], recompute: Recompute) -> Vec<Features> {
+        let (pixel_values, grid_thw) = (&pixels(media, &self.patch_embed), &grids(media));
+        let merge = self.config.squares().merge;
+        let (rows, columns) = places(grid_thw, merge);
         let rotation = rotation(&rows, &columns, self.config.heads().dim, pixel_values.device());
         let frames = Segments::new(frames(grid_thw));
         let mut x = Residual::new(&embed(pixel_values, &self.patch_embed), Pass::Scoring); // [N, E]
@@ -41,6 +47,6 @@ impl VisionTower for Qwen2VlVision {
             let attend = move |block: &Block, x: &mut Residual| block.attend(x, &rotation, &frames);
             block.halves(recompute, &mut x, attend, Block::feed);
         }
-        self.merger.forward(&self.ln_q.of(&mut x))
+        apart(&self.merger.forward(&self.ln_q.of(&mut x)), grid_thw, merge)
     }
 }
