@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use safetensors::tensor::View;
@@ -22,12 +22,19 @@ pub(crate) fn is_adapter(name: &str) -> bool {
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
     names: Names,
+    /// Those that nothing is computed with.
+    idle: BTreeSet<String>,
     adapter: Option<LoraConfig>,
 }
 
 impl Parameters {
     pub(crate) fn new(tensors: BTreeMap<String, Tensor>, names: Names, adapter: Option<LoraConfig>) -> Self {
-        Self { tensors, names, adapter }
+        Self { tensors, names, idle: BTreeSet::new(), adapter }
+    }
+
+    /// The same, of which nothing is computed with these.
+    pub(crate) fn with_idle(self, idle: BTreeSet<String>) -> Self {
+        Self { idle, ..self }
     }
 
     /// Names and tensors, sorted by name.
@@ -56,11 +63,12 @@ impl Parameters {
     }
 
     /// Makes the parameters that `trained` picks by name collect gradients, and no others; gives those back. Where there is
-    /// an adapter, only its own are picked.
+    /// an adapter, only its own are picked; those that nothing is computed with never are.
     pub fn train(&self, trained: impl Fn(&str) -> bool) -> Vec<(String, Tensor)> {
         let mut picked = Vec::new();
         for (name, tensor) in &self.tensors {
-            let tensor = tensor.set_requires_grad((self.adapter.is_none() || is_adapter(name)) && trained(name));
+            let own = self.adapter.is_none() || is_adapter(name);
+            let tensor = tensor.set_requires_grad(own && !self.idle.contains(name) && trained(name));
             if tensor.requires_grad() {
                 picked.push((name.clone(), tensor));
             }
