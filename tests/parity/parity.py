@@ -20,10 +20,12 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 from transformers.video_utils import VideoMetadata
 
 import checkpoints
-from families import FAMILIES
 
+ROOT = Path(__file__).parents[2]
+TEXTS = ROOT / "crates/vr1-processor/tests/fixtures/checkpoint"
 WORDS = ["What is two and two?", "Which of them is the larger one, and what colour has it?", "Describe what is here.", "Is <|box_start|>(1,2),(30,40)<|box_end|> the <|object_ref_start|> red cube <|object_ref_end|> ?"]
 SENTENCES = ["It is four, as always.", " The red cube is left of the sphere.", "<answer> (A) </answer>", " Nothing else is here:\n 1, 2, 30.", "<|object_ref_start|>cube<|object_ref_end|> <|box_start|>(1,2),(30,40)<|box_end|>", " Done.<|im_end|>\n"]
+SHOWN = ["", "i", "ii", "v", "iv", "ivv"]
 BOUNDS = {"ids": 0, "f32": 1e-3, "greedy": 0, "cached": 1e-3, "export": 1e-5, "trained": 1e-3, "peft": 1e-3, "merged": 1e-3, "back": 1e-5}
 
 
@@ -32,11 +34,11 @@ def main():
     parser.add_argument("--vr1", required=True)
     parser.add_argument("--seeds", type=int, default=2, help="checkpoints of each family")
     parser.add_argument("--seed", type=int, help="this one instead of fresh ones")
-    parser.add_argument("families", nargs="*", default=list(FAMILIES))
+    parser.add_argument("families", nargs="*", default=checkpoints.FAMILIES)
     args = parser.parse_args()
-    unknown = set(args.families) - set(FAMILIES)
+    unknown = set(args.families) - set(checkpoints.FAMILIES)
     if unknown:
-        sys.exit(f"error: {', '.join(sorted(unknown))}: known are {', '.join(FAMILIES)}")
+        sys.exit(f"error: {', '.join(sorted(unknown))}: known are {', '.join(checkpoints.FAMILIES)}")
     warnings.filterwarnings("ignore")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -44,7 +46,7 @@ def main():
     columns = ["f32", "greedy", "cached", "bf16", "their bf16", "export", "trained", "peft", "merged", "back"]
     print(f"{'family':<11} {'seed':>7} {'form':<9} {'file':<8} {'shown':<5} " + " ".join(f"{c:>10}" for c in ["moved", *columns]))
     failed = 0
-    for family in args.families or FAMILIES:
+    for family in args.families or checkpoints.FAMILIES:
         for _ in range(1 if args.seed is not None else args.seeds):
             seed = args.seed if args.seed is not None else fresh.randrange(10**6)
             with tempfile.TemporaryDirectory() as folder:
@@ -80,20 +82,19 @@ def vr1(program, command, *args):
 
 def compare(program, family, seed, folder):
     chance = random.Random(seed)
-    tokenizer = checkpoints.tokenizer(family)
-    config = checkpoints.config(family, seed, tokenizer)
-    made = checkpoints.model(config, seed)
+    tokenizer = AutoTokenizer.from_pretrained(TEXTS)
+    made = checkpoints.model(checkpoints.config(family, seed, tokenizer), seed)
     form, dtype = chance.choice(["published", "nested"]), chance.choice([torch.float32, torch.bfloat16, torch.float16])
     here = folder / "model"
     checkpoints.save(made, here, form, dtype, shards=chance.choice([1, 2]))
     checkpoints.leave_out(here, chance)
-    vision = FAMILIES[family].sees
-    checkpoints.dress(here, family, config)
+    vision = family.endswith("vl")
+    dress(here, family, tokenizer)
     auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
     wide = auto.from_pretrained(here, dtype=torch.float32).eval()
     narrow = auto.from_pretrained(here, dtype=torch.bfloat16).eval()
 
-    shown = chance.choice(FAMILIES[family].shown)
+    shown = chance.choice(SHOWN) if vision else ""
     images = [picture(chance, folder / f"{i}.png") for i in range(shown.count("i"))]
     videos = [video(chance, folder / f"v{i}") for i in range(shown.count("v"))]
     rate = chance.choice([None, 2.0, 30.0]) if videos else None
@@ -104,13 +105,13 @@ def compare(program, family, seed, folder):
     said = vr1(program, "logprobs", "--model", here, *question, "--completion", completion)
     assert said["prompt_ids"] == inputs["input_ids"][0].tolist(), "the prompts differ"
     ids = said["completion_ids"]
-    assert ids == tokenizer(completion, add_special_tokens=False)["input_ids"], "the completions differ"
+    assert ids == tokenizer(completion)["input_ids"], "the completions differ"
     right = logprobs(wide, inputs, ids)
     moved = checkpoints.sensitive(wide, extended(inputs, ids))
     rough = vr1(program, "logprobs", "--model", here, *question, "--completion", completion, "--dtype", "bf16")
 
     sampled = vr1(program, "generate", "--model", here, *question, "--max-new-tokens", 64)["completions"][0]
-    greedy = generate(wide, inputs, tokenizer, FAMILIES[family].unsaid)
+    greedy = generate(wide, inputs, tokenizer)
 
     exported = folder / "exported"
     vr1(program, "export", "--model", here, "--out", exported)
@@ -163,6 +164,21 @@ def train(program, here, folder, words, images, videos):
 
 def named(option, values):
     return [arg for value in values for arg in (option, value)]
+
+
+def dress(folder, family, tokenizer):
+    """Tokenizer, template, two tokens that end a completion and, for larger images than usual, the processor's settings."""
+    vision = family.endswith("vl")
+    for file in TEXTS.iterdir():
+        if vision or "preprocessor" not in file.name:
+            (folder / file.name).write_bytes(file.read_bytes())
+    ends = [tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "pad_token_id": ends[1], "transformers_version": "5.24.0"}))
+    if vision:
+        file = folder / "preprocessor_config.json"
+        settings = json.loads(file.read_text())
+        settings["max_pixels"] = settings["size"]["longest_edge"] = 28 * 28 * 40
+        file.write_text(json.dumps(settings))
 
 
 def size(chance):
@@ -220,9 +236,9 @@ def logprobs(model, inputs, ids):
     return logits[0, -len(ids) - 1 : -1].log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
 
 
-def generate(model, inputs, tokenizer, unsaid):
-    suppressed = {"suppress_tokens": tokenizer.convert_tokens_to_ids(list(unsaid))} if unsaid else {}
-    out = model.generate(**inputs, do_sample=False, max_new_tokens=64, **suppressed)
+def generate(model, inputs, tokenizer):
+    media = [tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in (*checkpoints.MEDIA, "vision_pad")]
+    out = model.generate(**inputs, do_sample=False, max_new_tokens=64, suppress_tokens=media)
     return out[0, inputs["input_ids"].shape[1]:].tolist()
 
 
@@ -231,11 +247,11 @@ def adapter(program, auto, here, folder, inputs, ids, question, completion, chan
     from peft import LoraConfig, PeftModel, get_peft_model
 
     base = auto.from_pretrained(here, dtype=torch.float32)
-    tower = FAMILIES[base.config.model_type].tower
+    vision = hasattr(base.config, "vision_config")
     targets = [["q_proj", "v_proj"], "all-linear", r".*\.(o_proj|down_proj)"]
     config = LoraConfig(
         r=chance.choice([2, 4]), lora_alpha=chance.choice([3, 8]), target_modules=chance.choice(targets),
-        exclude_modules=chance.choice([None, tower]), use_rslora=chance.choice([True, False]),
+        exclude_modules=chance.choice([None, r"(.*\.)?visual\..*"]) if vision else None, use_rslora=chance.choice([True, False]),
     )
     torch.manual_seed(chance.randrange(10**6))
     model = get_peft_model(base, config).eval()
