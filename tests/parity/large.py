@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-import checkpoints
+from checkpoints import published
+from families import FAMILIES
 
 TEXT = {
     "vocab_size": 151936, "hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12,
@@ -28,9 +29,10 @@ def main():
     config = Qwen2VLConfig(text_config=TEXT, vision_config=VISION, tie_word_embeddings=True)
     with torch.device("meta"):
         model = Qwen2VLForConditionalGeneration(config)
-    keys = checkpoints.flat({**config.to_dict(), "architectures": [type(model).__name__]})
+    family = FAMILIES[config.model_type]
+    keys = family.published({**config.to_dict(), "architectures": [type(model).__name__]})
     (folder / "config.json").write_text(json.dumps({**keys, "torch_dtype": "bfloat16"}, indent=1) + "\n")
-    named = [(name.replace("model.visual.", "visual.").replace("model.language_model.", "model."), p.shape) for name, p in model.named_parameters()]
+    named = [(published(family, name), p.shape) for name, p in model.named_parameters()]
     print(sum(shape.numel() for _, shape in named), "parameters")
     index = {}
     for shard in range(2):

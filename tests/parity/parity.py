@@ -16,16 +16,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, logging
+from transformers import AutoTokenizer, logging
 from transformers.video_utils import VideoMetadata
 
 import checkpoints
+from checkpoints import extended
+from families import FAMILIES
 
-ROOT = Path(__file__).parents[2]
-TEXTS = ROOT / "crates/vr1-processor/tests/fixtures/checkpoint"
 WORDS = ["What is two and two?", "Which of them is the larger one, and what colour has it?", "Describe what is here.", "Is <|box_start|>(1,2),(30,40)<|box_end|> the <|object_ref_start|> red cube <|object_ref_end|> ?"]
 SENTENCES = ["It is four, as always.", " The red cube is left of the sphere.", "<answer> (A) </answer>", " Nothing else is here:\n 1, 2, 30.", "<|object_ref_start|>cube<|object_ref_end|> <|box_start|>(1,2),(30,40)<|box_end|>", " Done.<|im_end|>\n"]
-SHOWN = ["", "i", "ii", "v", "iv", "ivv"]
 BOUNDS = {"ids": 0, "f32": 1e-3, "greedy": 0, "cached": 1e-3, "export": 1e-5, "trained": 1e-3, "peft": 1e-3, "merged": 1e-3, "back": 1e-5}
 
 
@@ -34,11 +33,11 @@ def main():
     parser.add_argument("--vr1", required=True)
     parser.add_argument("--seeds", type=int, default=2, help="checkpoints of each family")
     parser.add_argument("--seed", type=int, help="this one instead of fresh ones")
-    parser.add_argument("families", nargs="*", default=checkpoints.FAMILIES)
+    parser.add_argument("families", nargs="*", default=list(FAMILIES))
     args = parser.parse_args()
-    unknown = set(args.families) - set(checkpoints.FAMILIES)
+    unknown = set(args.families) - set(FAMILIES)
     if unknown:
-        sys.exit(f"error: {', '.join(sorted(unknown))}: known are {', '.join(checkpoints.FAMILIES)}")
+        sys.exit(f"error: {', '.join(sorted(unknown))}: known are {', '.join(FAMILIES)}")
     warnings.filterwarnings("ignore")
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -46,11 +45,11 @@ def main():
     columns = ["f32", "greedy", "cached", "bf16", "their bf16", "export", "trained", "peft", "merged", "back"]
     print(f"{'family':<11} {'seed':>7} {'form':<9} {'file':<8} {'shown':<5} " + " ".join(f"{c:>10}" for c in ["moved", *columns]))
     failed = 0
-    for family in args.families or checkpoints.FAMILIES:
+    for family in args.families or FAMILIES:
         for _ in range(1 if args.seed is not None else args.seeds):
             seed = args.seed if args.seed is not None else fresh.randrange(10**6)
             with tempfile.TemporaryDirectory() as folder:
-                row = compare(args.vr1, family, seed, Path(folder))
+                row = compare(args.vr1, FAMILIES[family], seed, Path(folder))
             wrong = {c for c in columns if c in BOUNDS and row[c] > BOUNDS[c]}
             # Two roundings of one sum: neither side's is the right one, and either may be lucky.
             wrong |= {"bf16"} if row["bf16"] > 1.25 * row["their bf16"] else set()
@@ -82,49 +81,48 @@ def vr1(program, command, *args):
 
 def compare(program, family, seed, folder):
     chance = random.Random(seed)
-    tokenizer = AutoTokenizer.from_pretrained(TEXTS)
-    made = checkpoints.model(checkpoints.config(family, seed, tokenizer), seed)
+    family.write_processor(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    made = checkpoints.model(family, checkpoints.config(family, seed, tokenizer), seed)
     form, dtype = chance.choice(["published", "nested"]), chance.choice([torch.float32, torch.bfloat16, torch.float16])
     here = folder / "model"
-    checkpoints.save(made, here, form, dtype, shards=chance.choice([1, 2]))
-    checkpoints.leave_out(here, chance)
-    vision = family.endswith("vl")
+    checkpoints.save(family, made, here, form, dtype, shards=chance.choice([1, 2]))
+    checkpoints.leave_out(family, here, chance)
     dress(here, family, tokenizer)
-    auto = AutoModelForImageTextToText if vision else AutoModelForCausalLM
-    wide = auto.from_pretrained(here, dtype=torch.float32).eval()
-    narrow = auto.from_pretrained(here, dtype=torch.bfloat16).eval()
+    wide = family.auto.from_pretrained(here, dtype=torch.float32).eval()
+    narrow = family.auto.from_pretrained(here, dtype=torch.bfloat16).eval()
 
-    shown = chance.choice(SHOWN) if vision else ""
-    images = [picture(chance, folder / f"{i}.png") for i in range(shown.count("i"))]
-    videos = [video(chance, folder / f"v{i}") for i in range(shown.count("v"))]
+    shown = chance.choice(family.shown)
+    images = [picture(family, chance, folder / f"{i}.png") for i in range(shown.count("i"))]
+    videos = [video(family, chance, folder / f"v{i}") for i in range(shown.count("v"))]
     rate = chance.choice([None, 2.0, 30.0]) if videos else None
     words, completion = chance.choice(WORDS), "".join(chance.choices(SENTENCES, k=4))
     asked = ["--prompt", words, *named("--image", images), *named("--video", [frames[0].parent for frames in videos])]
     question = [*asked, "--json", *named("--frame-rate", [rate] if rate else [])]
-    inputs = prompt(here, words, images, videos, rate) if vision else text_prompt(here, words)
+    inputs = prompt(family, here, words, images, videos, rate)
     said = vr1(program, "logprobs", "--model", here, *question, "--completion", completion)
     assert said["prompt_ids"] == inputs["input_ids"][0].tolist(), "the prompts differ"
     ids = said["completion_ids"]
-    assert ids == tokenizer(completion)["input_ids"], "the completions differ"
+    assert ids == tokenizer(completion, add_special_tokens=False)["input_ids"], "the completions differ"
     right = logprobs(wide, inputs, ids)
-    moved = checkpoints.sensitive(wide, extended(inputs, ids))
+    moved = checkpoints.sensitive(family, wide, extended(inputs, ids))
     rough = vr1(program, "logprobs", "--model", here, *question, "--completion", completion, "--dtype", "bf16")
 
     sampled = vr1(program, "generate", "--model", here, *question, "--max-new-tokens", 64)["completions"][0]
-    greedy = generate(wide, inputs, tokenizer)
+    greedy = generate(family, wide, inputs, tokenizer)
 
     exported = folder / "exported"
     vr1(program, "export", "--model", here, "--out", exported)
-    again = auto.from_pretrained(exported, dtype=torch.float32).eval()
+    again = family.auto.from_pretrained(exported, dtype=torch.float32).eval()
     trained = folder / "run/checkpoints/step-1"
     train(program, here, folder, words, images, videos)
-    learnt = auto.from_pretrained(trained, dtype=torch.float32).eval()
+    learnt = family.auto.from_pretrained(trained, dtype=torch.float32).eval()
     # Without a rate of frames, of which training rows say nothing.
-    bare = prompt(trained, words, images, videos, None) if vision else text_prompt(trained, words)
+    bare = prompt(family, trained, words, images, videos, None)
     judged = logprobs(learnt, bare, ids)
     assert difference(judged, logprobs(wide, bare, ids)) > 0.05, "the step hardly changed the model"
     after = vr1(program, "logprobs", "--model", trained, *asked, "--completion", completion, "--json")
-    adapted = adapter(program, auto, here, folder, inputs, ids, question, completion, chance)
+    adapted = adapter(program, family, here, folder, inputs, ids, question, completion, chance)
     return {
         "form": form,
         "shown": shown,
@@ -167,67 +165,31 @@ def named(option, values):
 
 
 def dress(folder, family, tokenizer):
-    """Tokenizer, template, two tokens that end a completion and, for larger images than usual, the processor's settings."""
-    vision = family.endswith("vl")
-    for file in TEXTS.iterdir():
-        if vision or "preprocessor" not in file.name:
-            (folder / file.name).write_bytes(file.read_bytes())
-    ends = [tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")]
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "pad_token_id": ends[1], "transformers_version": "5.24.0"}))
-    if vision:
-        file = folder / "preprocessor_config.json"
-        settings = json.loads(file.read_text())
-        settings["max_pixels"] = settings["size"]["longest_edge"] = 28 * 28 * 40
-        file.write_text(json.dumps(settings))
+    """What the processor is made of, and the tokens that end a completion."""
+    family.write_processor(folder)
+    ends = [tokenizer.convert_tokens_to_ids(token) for token in family.ends]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "pad_token_id": ends[-1], "transformers_version": "5.24.0"}))
 
 
-def size(chance):
-    """Of whole patches, or any."""
-    return tuple(28 * chance.randrange(1, 7) for _ in range(2)) if chance.random() < 0.5 else (chance.randrange(12, 200), chance.randrange(12, 200))
-
-
-def noise(chance, height, width, file):
-    pixels = np.random.default_rng(chance.randrange(10**6)).integers(0, 256, (height, width, 3), np.uint8)
-    Image.fromarray(pixels).save(file)
+def picture(family, chance, file):
+    checkpoints.noise(chance.randrange(10**6), *family.size(chance)).save(file)
     return file
 
 
-def picture(chance, file):
-    return noise(chance, *size(chance), file)
-
-
-def video(chance, folder):
+def video(family, chance, folder):
     """A folder of frames of one size."""
     folder.mkdir()
-    height, width = size(chance)
-    return [noise(chance, height, width, folder / f"{i}.png") for i in range(chance.randrange(1, 7))]
+    height, width = family.size(chance)
+    files = [folder / f"{i}.png" for i in range(chance.randrange(1, 7))]
+    for file in files:
+        checkpoints.noise(chance.randrange(10**6), height, width).save(file)
+    return files
 
 
-def text_prompt(folder, words):
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    rendered = tokenizer.apply_chat_template([{"role": "user", "content": words}], tokenize=False, add_generation_prompt=True)
-    return dict(tokenizer(rendered, return_tensors="pt"))
-
-
-def prompt(folder, words, images, videos, rate):
-    processor = AutoProcessor.from_pretrained(folder)
-    content = [{"type": kind} for kind, media in (("image", images), ("video", videos)) for _ in media] + [{"type": "text", "text": words}]
-    rendered = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-    frames = lambda files: torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files])
-    shown = {"images": [Image.open(file) for file in images]} if images else {}
-    if videos:
-        shown["videos"] = [frames(files) for files in videos]
-        shown["video_metadata"] = [VideoMetadata(total_num_frames=len(files), fps=rate, frames_indices=list(range(len(files)))) for files in videos]
-    return dict(processor(text=[rendered], **shown, return_tensors="pt"))
-
-
-def extended(inputs, ids):
-    more = torch.tensor([ids])
-    inputs = {**inputs, "input_ids": torch.cat([inputs["input_ids"], more], 1)}
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if "mm_token_type_ids" in inputs:
-        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
-    return inputs
+def prompt(family, folder, words, images, videos, rate):
+    frames = [torch.stack([torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1) for file in files]) for files in videos]
+    metadata = [VideoMetadata(total_num_frames=len(files), fps=rate, frames_indices=list(range(len(files)))) for files in videos]
+    return checkpoints.inputs(family, folder, words, [Image.open(file) for file in images], frames, metadata)
 
 
 def logprobs(model, inputs, ids):
@@ -236,22 +198,21 @@ def logprobs(model, inputs, ids):
     return logits[0, -len(ids) - 1 : -1].log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
 
 
-def generate(model, inputs, tokenizer):
-    media = [tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in (*checkpoints.MEDIA, "vision_pad")]
+def generate(family, model, inputs, tokenizer):
+    media = [tokenizer.convert_tokens_to_ids(token) for token in family.media]
     out = model.generate(**inputs, do_sample=False, max_new_tokens=64, suppress_tokens=media)
     return out[0, inputs["input_ids"].shape[1]:].tolist()
 
 
-def adapter(program, auto, here, folder, inputs, ids, question, completion, chance):
+def adapter(program, family, here, folder, inputs, ids, question, completion, chance):
     """A LoRA adapter with random matrices: read, merged, and written back."""
     from peft import LoraConfig, PeftModel, get_peft_model
 
-    base = auto.from_pretrained(here, dtype=torch.float32)
-    vision = hasattr(base.config, "vision_config")
+    base = family.auto.from_pretrained(here, dtype=torch.float32)
     targets = [["q_proj", "v_proj"], "all-linear", r".*\.(o_proj|down_proj)"]
     config = LoraConfig(
         r=chance.choice([2, 4]), lora_alpha=chance.choice([3, 8]), target_modules=chance.choice(targets),
-        exclude_modules=chance.choice([None, r"(.*\.)?visual\..*"]) if vision else None, use_rslora=chance.choice([True, False]),
+        exclude_modules=chance.choice([None, rf"(.*\.)?({'|'.join(family.beside)})\..*"]) if family.sees else None, use_rslora=chance.choice([True, False]),
     )
     torch.manual_seed(chance.randrange(10**6))
     model = get_peft_model(base, config).eval()
@@ -267,11 +228,11 @@ def adapter(program, auto, here, folder, inputs, ids, question, completion, chan
     merged, ours = folder / "merged", folder / "back"
     vr1(program, "export", "--model", here, "--adapter", theirs, "--out", merged, "--dtype", "f32")
     vr1(program, "export", "--model", here, "--adapter", theirs, "--out", ours, "--adapter-only")
-    base = auto.from_pretrained(here, dtype=torch.float32)
+    base = family.auto.from_pretrained(here, dtype=torch.float32)
     back = PeftModel.from_pretrained(base, ours).eval()
     return {
         "peft": difference(said["logprobs"], right),
-        "merged": difference(logprobs(auto.from_pretrained(merged).eval(), inputs, ids), right),
+        "merged": difference(logprobs(family.auto.from_pretrained(merged).eval(), inputs, ids), right),
         "back": difference(logprobs(back, inputs, ids), right),
     }
 

@@ -3,12 +3,27 @@
 
 mod checkpoints;
 
-use checkpoints::{checkpoints, logprobs, processor, processor_with, slope, states, whole, worst};
+use std::path::Path;
+use std::sync::Arc;
+
+use checkpoints::{checkpoints, group, logprobs, picked, processor, processor_with, slope, states, whole, worst};
 use tch::{Device, Kind, Tensor};
 use vr1_data::Picture;
 use vr1_nn::GrowingCache;
 use vr1_processor::{ImageProcessor, Layout, Message, PromptRequest};
-use vr1_vlm::{Backbone, Error, Model};
+use vr1_vlm::{Backbone, Batch, Error, Model, ModelConfig, Piece};
+
+#[test]
+fn every_family_has_a_checkpoint() {
+    let unknown = serde_json::json!({ "model_type": "gpt2" });
+    let error = ModelConfig::from_json(unknown.as_object().unwrap().clone(), Path::new("config.json")).unwrap_err();
+    let error = error.to_string();
+    let (_, known) = error.split_once("\"gpt2\" is not one of ").unwrap();
+    let shown: Vec<String> =
+        checkpoints().iter().map(|checkpoint| checkpoint.name.rsplit_once('_').unwrap().0.to_owned()).collect();
+    let missing: Vec<&str> = known.split(", ").filter(|family| !shown.iter().any(|name| name == family)).collect();
+    assert!(missing.is_empty(), "no checkpoint of {missing:?}");
+}
 
 #[test]
 fn logprobs_are_those_of_transformers() {
@@ -18,6 +33,43 @@ fn logprobs_are_those_of_transformers() {
             let error = worst(&whole(&model, case, prompt), &case.logprobs);
             println!("{} {}: {error:e}", checkpoint.name, case.name);
             assert!(error < 1e-3, "{} {}: {error}", checkpoint.name, case.name);
+        }
+    }
+}
+
+/// Of every parameter, tied or not, and none of what a prompt does not touch.
+#[test]
+fn gradients_are_those_of_transformers() {
+    for checkpoint in checkpoints() {
+        let model = checkpoint.model(Kind::Float);
+        let trained = model.train(&[]).unwrap();
+        for (case, prompt) in &checkpoint.cases {
+            let group = group(&Arc::new(prompt.clone()), &[&case.completion]);
+            let loss = -picked(&model, &Batch::new(&[Piece::whole(&group)]).unwrap()).mean(Kind::Float);
+            loss.backward();
+            // Of what changes nothing, as the bias of keys without positions, both sides have the rounding alone.
+            let rounding = 1e-6 * case.gradients.values().map(|[norm, _]| *norm).fold(0.0, f64::max);
+            assert_eq!(trained.len(), case.gradients.len(), "{}", checkpoint.name);
+            for (own, parameter) in &trained {
+                let name = model.parameters().names().today(own);
+                let [norm, product] = case.gradients[&name];
+                let gradient = parameter.grad();
+                if !gradient.defined() {
+                    assert!(norm == 0.0, "{} {} {name}: no gradient", checkpoint.name, case.name);
+                    continue;
+                }
+                let gradient = gradient.to_kind(Kind::Double).flatten(0, -1);
+                let cosines = Tensor::arange(gradient.size()[0], (Kind::Double, Device::Cpu)).cos();
+                let found = [gradient.norm().double_value(&[]), gradient.dot(&cosines).double_value(&[])];
+                let error = (found[0] - norm).abs().max((found[1] - product).abs());
+                assert!(
+                    error <= 1e-4 * norm + rounding,
+                    "{} {} {name}: {found:?}, {norm}, {product}",
+                    checkpoint.name,
+                    case.name
+                );
+                parameter.shallow_clone().zero_grad();
+            }
         }
     }
 }
@@ -74,9 +126,9 @@ fn decoding_with_a_cache_changes_no_logprob() {
 /// Where two tokens are equally likely but for rounding, either may be first.
 #[test]
 fn sixty_four_greedy_tokens_are_those_of_transformers() {
-    let processor = processor();
-    let (media, eos) = (Tensor::from_slice(&processor.tokenizer().media_ids()), processor.tokenizer().eos());
     for checkpoint in checkpoints() {
+        let tokenizer = checkpoint.processor.tokenizer();
+        let (media, eos) = (Tensor::from_slice(&tokenizer.media_ids()), tokenizer.eos());
         let model = checkpoint.model(Kind::Float);
         for (case, prompt) in &checkpoint.cases {
             let (mut last, prefix) = model.prefill(&[prompt]).unwrap();

@@ -145,12 +145,12 @@ fn conversation() -> [Message; 4] {
 
 #[test]
 fn pictures_behind_the_prompt_are_those_of_the_whole() {
-    let processor = processor();
     let [question, _, further, _] = conversation();
     fn request(messages: &[Message]) -> PromptRequest<'_> {
         PromptRequest { sample: "s", messages, layout: Layout::Chat, prefill: "" }
     }
     for checkpoint in checkpoints().into_iter().filter(Checkpoint::sees) {
+        let processor = &checkpoint.processor;
         let model = checkpoint.model(Kind::Float);
         let asked = Arc::new(processor.prompt(&request(std::slice::from_ref(&question))).unwrap());
         // The model answers, is shown more, and answers again; the answers are trained on.
@@ -183,8 +183,8 @@ fn pictures_behind_the_prompt_are_those_of_the_whole() {
 
 #[test]
 fn a_document_is_the_whole_whatever_of_it_is_learnt() {
-    let processor = processor();
     for checkpoint in checkpoints() {
+        let processor = &checkpoint.processor;
         let model = checkpoint.model(Kind::Float);
         let words = [Message::text(Role::User, "Two?"), Message::text(Role::Assistant, "Four.")];
         let shown = conversation();
@@ -222,15 +222,15 @@ fn gradients(trained: &[(String, Tensor)], loss: &Tensor) -> Vec<Tensor> {
 
 #[test]
 fn a_shared_prompt_gets_the_gradients_of_all_its_completions() {
-    let processor = processor();
     for checkpoint in checkpoints() {
+        let processor = &checkpoint.processor;
         let model = checkpoint.model(Kind::Float);
         let trained = model.train(&[]).unwrap();
         let mut groups = unequal(&checkpoint);
         if checkpoint.sees() {
             // And one that is shown a picture behind its prompt.
             let prompt = Arc::new(checkpoint.cases[1].1.clone());
-            let tail = prompt.tail(&[17, 60], "").unwrap().followed_by(&shown(&processor, &[(28, 56)], "Sure?"));
+            let tail = prompt.tail(&[17, 60], "").unwrap().followed_by(&shown(processor, &[(28, 56)], "Sure?"));
             let tail = tail.followed_by(&prompt.tail(&[99, 45], "").unwrap());
             let answer = |place: usize| place < 2 || place >= tail.len() - 2;
             let trained = (0..tail.len()).map(answer).collect();

@@ -1,6 +1,7 @@
 //! The random checkpoints of fixtures/families, their prompts, and what transformers makes of them.
 #![allow(dead_code, reason = "not every test needs all of it")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -24,11 +25,14 @@ pub(crate) struct Case {
     pub(crate) input_ids: Vec<i64>,
     pub(crate) logprobs: Vec<f32>,
     pub(crate) greedy: Vec<i64>,
+    /// Of each parameter by today's name: the gradient's length, and its product with cosines.
+    pub(crate) gradients: BTreeMap<String, [f64; 2]>,
 }
 
 pub(crate) struct Checkpoint {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
+    pub(crate) processor: Processor,
     pub(crate) cases: Vec<(Case, Prompt)>,
 }
 
@@ -39,7 +43,7 @@ impl Checkpoint {
 
     /// Whether the family takes pictures.
     pub(crate) fn sees(&self) -> bool {
-        self.name.contains("vl_")
+        self.processor.images().is_some() || self.cases.iter().any(|(_, prompt)| !prompt.media().is_empty())
     }
 
     pub(crate) fn prompts(&self) -> Vec<&Prompt> {
@@ -47,6 +51,7 @@ impl Checkpoint {
     }
 }
 
+/// Qwen2-VL's, with room for larger pictures.
 pub(crate) fn processor() -> Processor {
     processor_with(|images| ImageProcessor { max_pixels: MAX_PIXELS, ..images })
 }
@@ -60,21 +65,21 @@ pub(crate) fn processor_with(settings: impl FnOnce(ImageProcessor) -> ImageProce
 }
 
 pub(crate) fn checkpoints() -> Vec<Checkpoint> {
-    let processor = processor();
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/families");
     let mut dirs: Vec<PathBuf> = std::fs::read_dir(all).unwrap().map(|entry| entry.unwrap().path()).collect();
     dirs.retain(|dir| dir.join("config.json").is_file());
     dirs.sort();
-    assert_eq!(dirs.len(), 11);
     let checkpoint = |dir: PathBuf| {
         let text = std::fs::read_to_string(dir.join("expected.json")).unwrap();
         let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
-        let cases = cases.into_iter().map(|case| {
+        let processor = Processor::from_dir(&dir).unwrap();
+        let with_prompt = |case: Case| {
             let prompt = prompt(&case, &processor);
             (case, prompt)
-        });
+        };
+        let cases = cases.into_iter().map(with_prompt).collect();
         let name = dir.file_name().unwrap().to_str().unwrap().to_owned();
-        Checkpoint { cases: cases.collect(), name, dir }
+        Checkpoint { cases, processor, name, dir }
     };
     dirs.into_iter().map(checkpoint).collect()
 }
