@@ -57,8 +57,12 @@ pub struct Loader {
 #[derive(Debug)]
 enum Source {
     Files(Checkpoint),
-    Random { seed: u64 },
+    Random {
+        seed: u64,
+    },
     Held(BTreeMap<String, Parameter>),
+    /// Nothing: a number that is seen as many times as a tensor has places.
+    Shapes,
 }
 
 /// A parameter of another model, and what becomes of it when it is asked for.
@@ -91,6 +95,8 @@ struct State {
     stored: BTreeMap<String, Stored>,
     /// Names of files that are parts of parameters, or other names of theirs.
     parts: BTreeSet<String>,
+    /// Names of parameters that nothing is computed with.
+    idle: BTreeSet<String>,
     /// Every linear layer by its name in files of both generations.
     linear: Vec<[String; 2]>,
     failure: Option<Error>,
@@ -148,9 +154,14 @@ impl Loader {
         Self::new(Source::Random { seed }, names, device, kind)
     }
 
+    /// A loader whose tensors have names and shapes and take no room, however large they are: all zero. Files would have these `names`.
+    pub fn shapes(names: Names) -> Self {
+        Self::new(Source::Shapes, names, Device::Cpu, Kind::Float)
+    }
+
     /// The root of the tree of names.
     pub fn root(&self) -> Path<'_> {
-        Path { loader: self, prefix: String::new() }
+        Path { loader: self, prefix: String::new(), idle: false }
     }
 
     /// The device that tensors are put on.
@@ -164,7 +175,7 @@ impl Loader {
     /// If any tensor was missing, mis-shaped or of no floating-point kind, the files hold one nobody asked for, or an
     /// adapter targets layers that are not there.
     pub fn finish(self) -> Result<Parameters> {
-        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, linear, failure } =
+        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, idle, linear, failure } =
             self.state.into_inner();
         if let Some(error) = failure {
             return Err(error);
@@ -180,7 +191,8 @@ impl Loader {
                 adapter_problems.finish(checkpoint, |name| tensors.contains_key(name))?;
             }
         }
-        Ok(Parameters::new(tensors, stored, self.names, self.adapter.map(|adapter| adapter.config)))
+        let parameters = Parameters::new(tensors, self.names, self.adapter.map(|adapter| adapter.config));
+        Ok(parameters.with_idle(idle).with_stored(stored))
     }
 
     fn get(&self, name: String, shape: &[i64], init: Init, stored: Stored) -> Tensor {
@@ -193,6 +205,7 @@ impl Loader {
             Source::Random { seed } => Some(random(*seed, &name, shape, init)),
             // The same architecture asks for the same names.
             Source::Held(tensors) => tensors.get(&name).map(Parameter::tensor),
+            Source::Shapes => Some(Tensor::zeros([1], options).expand(shape, false)),
             Source::Files(checkpoint) => {
                 let found = read_stored(checkpoint, &name, (shape, stored), options, &mut state);
                 found.unwrap_or_else(|error| {
@@ -210,7 +223,8 @@ impl Loader {
     /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet.
     fn get_adjoining(&self, parts: &[(String, Vec<i64>)], init: Init) -> Vec<Tensor> {
         let own: Vec<Tensor> = parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init, Stored::Whole)).collect();
-        if own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape) || joint(&own).is_some() {
+        let absent = own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape);
+        if absent || matches!(self.source, Source::Shapes) || joint(&own).is_some() {
             return own;
         }
         let mut state = self.state.borrow_mut();
@@ -358,13 +372,20 @@ fn fnv1a(text: &str) -> u64 {
 pub struct Path<'a> {
     loader: &'a Loader,
     prefix: String,
+    idle: bool,
 }
 
 impl Path<'_> {
     /// The place `name` below this one.
     #[must_use]
     pub fn sub(&self, name: impl Display) -> Self {
-        Self { loader: self.loader, prefix: self.join(name) }
+        Self { prefix: self.join(name), ..self.clone() }
+    }
+
+    /// The same place for parameters that nothing is computed with: files have them and get them again, and they are never trained.
+    #[must_use]
+    pub fn idle(&self) -> Self {
+        Self { idle: true, ..self.clone() }
     }
 
     /// The parameter `name` at this place, of exactly this shape.
@@ -374,7 +395,15 @@ impl Path<'_> {
 
     /// The same where files hold it as `stored` says.
     pub fn get_stored(&self, name: &str, shape: &[i64], init: Init, stored: Stored) -> Tensor {
-        self.loader.get(self.join(name), shape, init, stored)
+        let name = self.join(name);
+        self.mark(&name);
+        self.loader.get(name, shape, init, stored)
+    }
+
+    fn mark(&self, name: &str) {
+        if self.idle {
+            self.loader.state.borrow_mut().idle.insert(name.to_owned());
+        }
     }
 
     /// The parameter `name` at each of the `places` below this one, each of its number of rows `[rows, rest…]`. They adjoin in
@@ -395,8 +424,11 @@ impl Path<'_> {
         let names = [self.loader.names.published(&self.prefix), self.loader.names.today(&self.prefix)];
         let picked = adapter.picker.picks(&names);
         self.loader.state.borrow_mut().linear.push(names);
-        let get =
-            |name: &str, shape: &[i64], init| self.loader.get_adapter(&adapter.source, self.join(name), shape, init);
+        let get = |name: &str, shape: &[i64], init| {
+            let name = self.join(name);
+            self.mark(&name);
+            self.loader.get_adapter(&adapter.source, name, shape, init)
+        };
         let rank = adapter.config.rank;
         // PEFT's start: A as a linear layer starts, B zero.
         let bound = (1.0 / inputs as f64).sqrt();

@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use safetensors::tensor::View;
@@ -24,17 +24,24 @@ pub struct Parameters {
     /// How files hold those that they do not hold whole.
     stored: BTreeMap<String, Stored>,
     names: Names,
+    /// Those that nothing is computed with.
+    idle: BTreeSet<String>,
     adapter: Option<LoraConfig>,
 }
 
 impl Parameters {
-    pub(crate) fn new(
-        tensors: BTreeMap<String, Tensor>,
-        stored: BTreeMap<String, Stored>,
-        names: Names,
-        adapter: Option<LoraConfig>,
-    ) -> Self {
-        Self { tensors, stored, names, adapter }
+    pub(crate) fn new(tensors: BTreeMap<String, Tensor>, names: Names, adapter: Option<LoraConfig>) -> Self {
+        Self { tensors, stored: BTreeMap::new(), names, idle: BTreeSet::new(), adapter }
+    }
+
+    /// The same, of which nothing is computed with these.
+    pub(crate) fn with_idle(self, idle: BTreeSet<String>) -> Self {
+        Self { idle, ..self }
+    }
+
+    /// The same, of which files hold some as these say.
+    pub(crate) fn with_stored(self, stored: BTreeMap<String, Stored>) -> Self {
+        Self { stored, ..self }
     }
 
     /// Names and tensors, sorted by name.
@@ -63,11 +70,12 @@ impl Parameters {
     }
 
     /// Makes the parameters that `trained` picks by name collect gradients, and no others; gives those back. Where there is
-    /// an adapter, only its own are picked.
+    /// an adapter, only its own are picked; those that nothing is computed with never are.
     pub fn train(&self, trained: impl Fn(&str) -> bool) -> Vec<(String, Tensor)> {
         let mut picked = Vec::new();
         for (name, tensor) in &self.tensors {
-            let tensor = tensor.set_requires_grad((self.adapter.is_none() || is_adapter(name)) && trained(name));
+            let own = self.adapter.is_none() || is_adapter(name);
+            let tensor = tensor.set_requires_grad(own && !self.idle.contains(name) && trained(name));
             if tensor.requires_grad() {
                 picked.push((name.clone(), tensor));
             }

@@ -1,12 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod features;
+mod idefics3;
+mod llava;
 mod qwen2_5_vl;
 mod qwen2_vl;
 mod qwen3_vl;
 mod tower;
+mod vit;
 
 pub use features::Features;
+pub use idefics3::idefics3;
+pub use llava::{llava, llava_next};
 pub use qwen2_5_vl::qwen2_5_vl;
 pub use qwen2_vl::qwen2_vl;
 pub use qwen3_vl::qwen3_vl;
