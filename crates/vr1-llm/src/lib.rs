@@ -1,11 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+mod aria;
 mod decoder;
 mod llama;
 mod mistral;
 mod qwen2;
 mod qwen3;
 
+pub use aria::aria;
 pub use decoder::{Decoder, DecoderConfig, Deep, HeadNorms, Mixed};
 pub use llama::llama;
 pub use mistral::mistral;

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod aria;
 mod features;
 mod idefics3;
 mod llava;
@@ -9,6 +10,7 @@ mod qwen3_vl;
 mod tower;
 mod vit;
 
+pub use aria::aria;
 pub use features::Features;
 pub use idefics3::idefics3;
 pub use llava::{llava, llava_next};

@@ -49,8 +49,20 @@ const QWEN3_VL: Names = Names::new(&[
     ["lm_head.", "lm_head.", "lm_head."],
 ]);
 
+/// One whose features a projector brings to the language model's width.
+const PROJECTED: &[ModelPart] =
+    &[("tower", &["vision_tower"], &[]), ("merger", &["multi_modal_projector"], &[]), LANGUAGE];
+
+/// What files of models like LLaVA call their parts.
+const LLAVA: Names = Names::new(&[
+    ["model.", "language_model.model.", "model.language_model."],
+    ["vision_tower.", "vision_tower.", "model.vision_tower."],
+    ["multi_modal_projector.", "multi_modal_projector.", "model.multi_modal_projector."],
+    ["lm_head.", "language_model.lm_head.", "lm_head."],
+]);
+
 /// Every one that there is.
-pub(crate) const FAMILIES: [Family; 8] = [
+pub(crate) const FAMILIES: [Family; 9] = [
     Family { model_type: "llama", text: llama, vision: None, names: Names::LANGUAGE, parts: WORDS },
     Family { model_type: "qwen2", text: qwen2, vision: None, names: Names::LANGUAGE, parts: WORDS },
     Family { model_type: "qwen2_vl", text: qwen2_multimodal, vision: Some(qwen2_vl), names: QWEN_VL, parts: MERGED },
@@ -70,5 +82,12 @@ pub(crate) const FAMILIES: [Family; 8] = [
         vision: Some(qwen3_vl),
         names: QWEN3_VL,
         parts: DEEP,
+    },
+    Family {
+        model_type: "aria",
+        text: vr1_llm::aria,
+        vision: Some(vr1_vision::aria),
+        names: LLAVA,
+        parts: PROJECTED,
     },
 ];

@@ -1,5 +1,6 @@
 """The families that are compared, by `model_type`; another is a class in a file of its own, and a line here."""
 
+from .aria import Aria
 from .llama import Llama
 from .qwen2 import Qwen2
 from .qwen2_5_vl import Qwen25VL
@@ -7,4 +8,4 @@ from .qwen2_vl import Qwen2VL
 from .qwen3 import Qwen3, Qwen3Moe
 from .qwen3_vl import Qwen3VL, Qwen3VLMoe
 
-FAMILIES = {family.name: family for family in (Llama(), Qwen2(), Qwen2VL(), Qwen25VL(), Qwen3(), Qwen3Moe(), Qwen3VL(), Qwen3VLMoe())}
+FAMILIES = {family.name: family for family in (Llama(), Qwen2(), Qwen2VL(), Qwen25VL(), Qwen3(), Qwen3Moe(), Qwen3VL(), Qwen3VLMoe(), Aria())}

@@ -132,7 +132,7 @@ impl VitConfig {
 }
 
 /// Lines and columns of patches of each tile, those that show something.
-pub(super) fn tiles(patches: &Patches) -> Vec<[i64; 2]> {
+pub(crate) fn tiles(patches: &Patches) -> Vec<[i64; 2]> {
     let [count, rows, columns] = patches.grid_thw;
     let sides = match &patches.tiles {
         Tiles::Corners(corners) => corners.clone(),

@@ -8,5 +8,5 @@ mod config;
 mod model;
 mod positions;
 
-pub(crate) use config::{Form, Reads, VitConfig};
+pub(crate) use config::{Form, Reads, VitConfig, tiles};
 pub(crate) use model::Vit;
