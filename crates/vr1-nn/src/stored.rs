@@ -5,7 +5,8 @@ use tch::Tensor;
 pub enum Stored {
     /// By its name and in its shape.
     Whole,
-    /// By its name with the last two dimensions the other way round. Where the shape is the parameter's own it is as the model has it.
+    /// By its name with the last two dimensions the other way round. Where the shape is the parameter's own it is as the model has it,
+    /// which is what transformers goes by: square matrices are never turned.
     Turned,
     /// Each element of the first dimension for itself, and that in parts, which are its rows, one behind the other: number 3 of
     /// `experts.gate_up_proj` is `experts.3.gate_proj.weight` and `experts.3.up_proj.weight` with the parts `gate_proj` and `up_proj`.
@@ -21,7 +22,10 @@ impl Stored {
         let place = place_of(name);
         match self {
             Self::Whole => vec![(name.to_owned(), tensor.shallow_clone())],
-            Self::Turned => vec![(name.to_owned(), tensor.transpose(1, 2))],
+            Self::Turned => {
+                let square = tensor.size()[1] == tensor.size()[2];
+                vec![(name.to_owned(), if square { tensor.shallow_clone() } else { tensor.transpose(1, 2) })]
+            }
             Self::Called(other) => vec![(format!("{place}{other}"), tensor.shallow_clone())],
             Self::Apart(parts) => {
                 let one = |(number, element): (usize, Tensor)| {

@@ -1,3 +1,4 @@
+import json
 from contextlib import contextmanager
 
 from transformers import AriaConfig, AriaForConditionalGeneration
@@ -27,6 +28,8 @@ class Aria(Family):
                 (folder / file.name).write_bytes(file.read_bytes())
         halves = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
         write(folder / "preprocessor_config.json", {"image_processor_type": "AriaImageProcessor", "max_image_size": 490, "min_image_size": 336, "split_image": False, "resample": 3, **halves})
+        tokens = {token["content"]: token["id"] for token in json.loads((folder / "tokenizer.json").read_text())["added_tokens"]}
+        write(folder / "generation_config.json", {"eos_token_id": [tokens[end] for end in self.ends], "transformers_version": "5.24.0"})
         write(folder / "processor_config.json", {"processor_class": "AriaProcessor", "size_conversion": {"490": 6, "980": 10}})
 
     def config(self, chance, seed, text, head_dim, ids):

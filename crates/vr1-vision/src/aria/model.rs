@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tch::Tensor;
 use vr1_nn::{Path, Recompute};
 use vr1_processor::Patches;
 
