@@ -7,6 +7,9 @@ use vr1_vision::{Sections, VisionConfig, qwen2_5_vl, qwen2_vl, qwen3_vl};
 
 use super::freeze::ModelPart;
 
+/// Reads what a config says of a tower.
+type ReadsTower = fn(&Sections<'_>) -> Result<Box<dyn VisionConfig>>;
+
 /// What a `model_type` is made of.
 #[derive(Debug)]
 pub(crate) struct Family {
@@ -14,7 +17,7 @@ pub(crate) struct Family {
     /// The language model, from the keys of `text_config` or, in a flat file, of the top level.
     pub(crate) text: fn(&Map<String, Value>) -> Result<DecoderConfig>,
     /// The vision tower.
-    pub(crate) vision: Option<fn(&Sections<'_>) -> Result<Box<dyn VisionConfig>>>,
+    pub(crate) vision: Option<ReadsTower>,
     /// What its files call its parameters.
     pub(crate) names: Names,
     /// What settings call its parts.
