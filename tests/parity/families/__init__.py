@@ -1,8 +1,26 @@
 """The families that are compared, by `model_type`; another is a class in a file of its own, and a line here."""
 
+from .idefics3 import Idefics3
 from .llama import Llama
+from .llava import Llava
+from .llava_next import LlavaNext
+from .mistral import Mistral
 from .qwen2 import Qwen2
 from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
+from .smolvlm import SmolVLM
 
-FAMILIES = {family.name: family for family in (Llama(), Qwen2(), Qwen2VL(), Qwen25VL())}
+FAMILIES = {
+    family.name: family
+    for family in (
+        Llama(),
+        Mistral(),
+        Qwen2(),
+        Qwen2VL(),
+        Qwen25VL(),
+        Llava(),
+        LlavaNext(),
+        Idefics3(),
+        SmolVLM(),
+    )
+}
