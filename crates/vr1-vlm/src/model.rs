@@ -54,6 +54,15 @@ impl Model {
         Self::build(config, Loader::random(seed, names, device, kind), kind)
     }
 
+    /// Names and shapes of the parameters that a model has; they take no room, however many numbers they are.
+    ///
+    /// # Errors
+    /// If the config is impossible.
+    pub fn shapes(config: ModelConfig) -> Result<Parameters> {
+        let names = config.names();
+        Ok(Self::build(config, Loader::shapes(names), Kind::Float)?.parameters)
+    }
+
     /// This model with a LoRA adapter; only the adapter is trained from here on, and [`Model::save`] merges it.
     ///
     /// # Errors

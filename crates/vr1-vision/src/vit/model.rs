@@ -145,3 +145,71 @@ fn head(path: &Path<'_>, config: &VitConfig) {
     LayerNorm::new(&path.sub("layernorm"), width, config.layer_norm_eps);
     Mlp::new(&path.sub("mlp"), config);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ndarray::{Array2, Axis, concatenate};
+    use serde_json::{Map, json};
+    use tch::{Device, Kind, Tensor};
+    use vr1_nn::{Loader, Names, Recompute};
+    use vr1_processor::{Patches, Tiles};
+
+    use super::Vit;
+    use crate::vit::{Form, Reads, VitConfig};
+
+    fn tower(reads: Reads) -> Option<Vit> {
+        let keys = json!({ "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+            "image_size": 28, "patch_size": 7 });
+        let config = VitConfig::read(keys.as_object().unwrap_or(&Map::new()), Form::Idefics3).ok()?;
+        let loader = Loader::random(5, Names::LANGUAGE, Device::Cpu, Kind::Float);
+        Some(Vit::new(&loader.root(), &config, reads))
+    }
+
+    /// A tile of 4 × 4 patches that show something in the corner of `rows × columns`, and these alone.
+    fn corner(seed: usize, [rows, columns]: [usize; 2]) -> [Patches; 2] {
+        let level = |patch: usize, value: usize| (((patch * 147 + value) * (seed + 3) % 101) as f32 - 50.0) / 40.0;
+        let whole = Array2::from_shape_fn((16, 147), |(patch, value)| {
+            if patch / 4 < rows && patch % 4 < columns { level(patch, value) } else { -1.0 }
+        });
+        let shown: Vec<usize> = (0..rows).flat_map(|row| (0..columns).map(move |column| row * 4 + column)).collect();
+        let alone = whole.select(Axis(0), &shown);
+        [
+            Patches { pixel_values: whole, grid_thw: [1, 4, 4], tiles: Tiles::Corners(vec![[rows, columns]]) },
+            Patches { pixel_values: alone, grid_thw: [1, rows, columns], tiles: Tiles::Whole },
+        ]
+    }
+
+    fn states(tower: &Vit, media: &[&Patches]) -> Tensor {
+        tower.forward(&media.iter().map(|patches| Arc::new((*patches).clone())).collect::<Vec<_>>(), Recompute::None)
+    }
+
+    #[test]
+    fn of_a_tile_that_is_not_filled_nothing_is_seen_but_what_is_shown() {
+        let tower = tower(Reads::Normed).expect("a possible config");
+        let ([first, alone], [second, other]) = (corner(1, [2, 3]), corner(2, [4, 1]));
+        let found = states(&tower, &[&first, &second]);
+        let expected = Tensor::cat(&[states(&tower, &[&alone]), states(&tower, &[&other])], 0);
+        assert_eq!(found.size(), [10, 16]);
+        assert!(found.allclose(&expected, 1e-5, 1e-5, false));
+        // The same as two tiles of one picture.
+        let pixel_values = concatenate![Axis(0), first.pixel_values, second.pixel_values];
+        let tiles = Tiles::Corners(vec![[2, 3], [4, 1]]);
+        let both = Patches { pixel_values, grid_thw: [2, 4, 4], tiles };
+        assert!(states(&tower, &[&both]).allclose(&found, 1e-5, 1e-5, false));
+    }
+
+    #[test]
+    fn states_behind_blocks_lie_side_by_side_in_the_order_they_are_named_in() {
+        let [_, tile] = corner(1, [4, 4]);
+        let read =
+            |blocks: &[i64]| states(&tower(Reads::Behind(blocks.to_vec())).expect("a possible config"), &[&tile]);
+        let several = read(&[2, 0, 1]);
+        assert_eq!(several.size(), [16, 48]);
+        for (place, block) in [(0, 2), (16, 0), (32, 1)] {
+            assert!(several.narrow(1, place, 16).allclose(&read(&[block]), 1e-6, 1e-6, false), "{block}");
+        }
+        assert!(!read(&[1]).allclose(&read(&[2]), 1e-2, 1e-2, false));
+    }
+}
