@@ -24,6 +24,7 @@ mod recompute;
 mod residual;
 mod rope;
 mod rotary;
+mod routing;
 mod segments;
 mod stored;
 
@@ -50,5 +51,6 @@ pub use recompute::{Held, Recompute};
 pub use residual::{Pass, Residual};
 pub use rope::{Rope, RopeScaling, Sections};
 pub use rotary::{MultimodalRotary, Rotation, vision_rotation};
+pub use routing::Routing;
 pub use segments::Segments;
 pub use stored::Stored;

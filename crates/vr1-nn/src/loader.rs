@@ -222,7 +222,8 @@ impl Loader {
 
     /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet.
     fn get_adjoining(&self, parts: &[(String, Vec<i64>)], init: Init) -> Vec<Tensor> {
-        let own: Vec<Tensor> = parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init, Stored::Whole)).collect();
+        let own: Vec<Tensor> =
+            parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init, Stored::Whole)).collect();
         let absent = own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape);
         if absent || matches!(self.source, Source::Shapes) || joint(&own).is_some() {
             return own;

@@ -1,9 +1,10 @@
 //! `B` sequences, `T` tokens, `N = B·T`, `E` experts, `k` of them for each token, `D` width.
 
 use tch::{Kind, Tensor};
+use vr1_torch::{beside, gradients_collected, granted};
 
 use crate::experts::{Experts, Lying};
-use crate::{Activation, Bias, Error, GatedMlp, Init, Pass, Path, Result, Stored, check_sizes};
+use crate::{Activation, Bias, Error, GatedMlp, Init, Pass, Path, Result, Routing, Stored, check_sizes};
 
 /// What a mixture of experts is made of.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,12 +94,22 @@ impl Mixture {
         }
     }
 
-    /// `[B, T, D]` to the same shape.
-    pub fn forward(&self, x: &Tensor, pass: Pass) -> Tensor {
+    /// `[B, T, D]` to the same shape; what the router did is taken down in `routing`, as that of the layer with this number.
+    ///
+    /// # Panics
+    /// As all operations of tensors do where libtorch refuses them: for want of memory.
+    pub fn forward(&self, x: &Tensor, pass: Pass, routing: Option<(&Routing, usize)>) -> Tensor {
         let tokens = x.flatten(0, -2); // [N, D]
         let scores = tokens.linear(&self.router, None::<&Tensor>); // [N, E]
         let (chosen, weights) = self.route(&scores);
-        let thought = self.experts.forward(&tokens, &chosen, &weights, pass).view_as(x);
+        let mut thought = self.experts.forward(&tokens, &chosen, &weights, pass).view_as(x);
+        if let Some((routing, layer)) = routing {
+            let given = scores.softmax(-1, None::<Kind>).sum_dim_intlist(0, false, Kind::Float); // [E]
+            let gradient = routing.note(layer, &chosen, &given);
+            if let Some(gradient) = gradient.filter(|_| gradients_collected() && given.requires_grad()) {
+                thought = granted(beside(&thought, &given, &gradient));
+            }
+        }
         match &self.shared {
             Some(shared) => thought + shared.forward(x, pass),
             None => thought,

@@ -5,9 +5,7 @@ use vr1_llm::{
     DecoderConfig, llama, mistral, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal,
 };
 use vr1_nn::{Error, Names, Result};
-use vr1_vision::{
-    Sections, VisionConfig, aria, idefics3, llava, llava_next, qwen2_5_vl, qwen2_vl, qwen3_vl,
-};
+use vr1_vision::{Sections, VisionConfig, aria, idefics3, llava, llava_next, qwen2_5_vl, qwen2_vl, qwen3_vl};
 
 use super::freeze::ModelPart;
 

@@ -191,6 +191,10 @@ impl Backbone for Model {
         usize::try_from(numbers).unwrap_or(0) * self.kind.elt_size_in_bytes()
     }
 
+    fn experts_of_a_token(&self) -> i64 {
+        self.config.text.mixture.as_ref().map_or(0, |mixed| mixed.of.chosen)
+    }
+
     fn check(&self, prompt: &Prompt) -> Result<()> {
         self.check_prompt(prompt)
     }
@@ -218,7 +222,7 @@ impl Backbone for Model {
         let starts: Vec<usize> = batch.media.iter().map(|media| media.start).collect();
         let (embeds, deep) = (self.among(&batch.input_ids, &starts, features), deep(&starts, features));
         let rows: Vec<Tensor> = batch.position_ids.iter().map(|row| self.tensor(row).unsqueeze(0)).collect();
-        let mut context = Context::groups(&batch.groups, batch.recompute);
+        let mut context = Context::groups(&batch.groups, batch.recompute).taking_down(batch.routing.as_ref());
         let hidden = self.language.forward(&embeds, &Tensor::stack(&rows, 0), &deep, &mut context);
         Ok(hidden.squeeze_dim(0).index_select(0, &self.tensor(&batch.places)))
     }

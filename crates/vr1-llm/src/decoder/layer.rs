@@ -1,7 +1,9 @@
 //! `B` sequences, `T` tokens, `D` hidden.
 
 use tch::Tensor;
-use vr1_nn::{Context, GatedMlp, Heads, Linear, Mixture, Pass, Path, Projections, Residual, RmsNorm, Rotation};
+use vr1_nn::{
+    Context, GatedMlp, Heads, Linear, Mixture, Pass, Path, Projections, Residual, RmsNorm, Rotation, Routing,
+};
 
 use super::{DecoderConfig, HeadNorms};
 
@@ -43,12 +45,12 @@ impl Layer {
         x.add(seen);
     }
 
-    /// The second half, the MLP.
-    pub(crate) fn feed(&self, x: &mut Residual) {
+    /// The second half, the MLP or what is in its place; what a router does is taken down.
+    pub(crate) fn feed(&self, x: &mut Residual, routing: Option<&Routing>, index: usize) {
         let (pass, normed) = (x.pass(), self.post_attention_layernorm.of(x));
         x.add(match &self.mlp {
             Mlp::Dense(mlp) => mlp.forward(&normed, pass),
-            Mlp::Mixed(mixture) => mixture.forward(&normed, pass),
+            Mlp::Mixed(mixture) => mixture.forward(&normed, pass, routing.map(|routing| (routing, index))),
         });
     }
 }

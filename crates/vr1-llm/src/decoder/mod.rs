@@ -5,7 +5,7 @@ mod deep;
 mod layer;
 mod model;
 
-pub use config::{DecoderConfig, HeadNorms, Mixed};
 pub(crate) use config::Keys;
+pub use config::{DecoderConfig, HeadNorms, Mixed};
 pub use deep::Deep;
 pub use model::Decoder;

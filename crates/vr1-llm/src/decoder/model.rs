@@ -5,8 +5,8 @@ use vr1_nn::{
     Context, Embedding, Held, Init, MultimodalRotary, Pass, Path, Recompute, Residual, Result, RmsNorm, linear,
 };
 
-use super::{Deep, DecoderConfig};
 use super::layer::Layer;
+use super::{DecoderConfig, Deep};
 
 /// A decoder with its embedding and output matrix.
 #[derive(Debug)]
@@ -58,16 +58,21 @@ impl Decoder {
                     let attend = move |layer: &Layer, x: &mut Residual| {
                         layer.attend(x, &rotation, &mut Context::groups(&groups, Recompute::None), index);
                     };
-                    layer.halves(recompute, &mut x, attend, Layer::feed);
+                    let routing = context.routing().cloned();
+                    let feed = move |layer: &Layer, x: &mut Residual| layer.feed(x, routing.as_ref(), index);
+                    layer.halves(recompute, &mut x, attend, feed);
                 }
                 None => layer.with(|layer| {
                     layer.attend(&mut x, &rotation, context, index);
-                    layer.feed(&mut x);
+                    layer.feed(&mut x, context.routing(), index);
                 }),
             }
             if let (Some(places), Some(added)) = (&places, deep.added.get(index)) {
                 x.add_at(places, added);
             }
+        }
+        if let Some(routing) = context.routing() {
+            routing.settle();
         }
         self.norm.of(&mut x)
     }

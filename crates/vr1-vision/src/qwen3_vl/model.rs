@@ -29,7 +29,8 @@ pub(super) struct Qwen3VlVision {
 impl Qwen3VlVision {
     pub(super) fn new(path: &Path<'_>, config: &Qwen3VlVisionConfig) -> Self {
         let (width, blocks, deep) = (config.hidden_size, path.sub("blocks"), path.sub("deepstack_merger_list"));
-        let deep = (0..config.deepstack_visual_indexes.len()).map(|i| Merger::new(&deep.sub(i), config, Normed::Tokens));
+        let deep =
+            (0..config.deepstack_visual_indexes.len()).map(|i| Merger::new(&deep.sub(i), config, Normed::Tokens));
         Self {
             patch_embed: config.squares().embedding(path, width),
             patch_bias: path.sub("patch_embed.proj").get("bias", &[width], Init::Zeros),
