@@ -7,7 +7,7 @@ use safetensors::{Dtype, serialize_to_file};
 use tch::{Device, Kind, Tensor};
 
 use crate::lora::merge;
-use crate::{Error, LoraConfig, Names, Result, Stored};
+use crate::{Error, LoraConfig, Modules, Names, Result, Stored};
 
 pub(crate) const LORA_A: &str = "lora_A.weight";
 pub(crate) const LORA_B: &str = "lora_B.weight";
@@ -146,8 +146,20 @@ impl Parameters {
         });
         write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
         let file = dir.join("adapter_config.json");
-        let text = format!("{:#}\n", config.to_peft(base));
+        let text = format!("{:#}\n", self.spelt_out(config).to_peft(base));
         std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
+    }
+
+    /// The adapter's settings as PEFT is to read them: what it calls `all-linear` is experts too, which are no linear layers here.
+    fn spelt_out(&self, config: &LoraConfig) -> LoraConfig {
+        if self.stored.is_empty() || config.target_modules != Modules::default() {
+            return config.clone();
+        }
+        let layers =
+            self.tensors.keys().filter_map(|name| name.strip_suffix(LORA_A)?.trim_end_matches('.').rsplit('.').next());
+        let names: BTreeSet<&str> = layers.collect();
+        let names = names.into_iter().map(str::to_owned).collect();
+        LoraConfig { target_modules: Modules::Names(names), ..config.clone() }
     }
 
     /// The two matrices that adapt a parameter, and the scale of their product.
