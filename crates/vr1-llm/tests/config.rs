@@ -76,7 +76,7 @@ fn rotary_settings_of_both_generations_are_the_same() {
     );
     assert_eq!(
         rope(json!({})),
-        Rope { theta: 1e6, sections: Some(vec![16, 24, 24]), scaling: RopeScaling::None },
+        Rope { theta: 1e6, sections: Some(Sections::Adjoining(vec![16, 24, 24])), scaling: RopeScaling::None },
         "images never have one position for all three axes"
     );
     let llama3 = RopeScaling::Llama3 {
@@ -153,6 +153,8 @@ fn a_key_that_is_left_out_has_its_classs_default() {
             qkv_bias,
             output_bias: Bias::Without,
             mlp_bias: Bias::Without,
+            head_norms: HeadNorms::Without,
+            mixture: None,
         };
     let none = Map::new();
     let plain = [32000, 4096, 11008, 32, 2048];
@@ -160,7 +162,7 @@ fn a_key_that_is_left_out_has_its_classs_default() {
     let second = [151_936, 4096, 22016, 32, 32768];
     assert_eq!(qwen2(&none).unwrap(), config((32, 32, 128), second, 1e-6, PLAIN, Bias::With));
     let seeing = [152_064, 8192, 29568, 80, 32768];
-    let rope = Rope { theta: 1e6, sections: Some(vec![16, 24, 24]), ..PLAIN };
+    let rope = Rope { theta: 1e6, sections: Some(Sections::Adjoining(vec![16, 24, 24])), ..PLAIN };
     assert_eq!(qwen2_multimodal(&none).unwrap(), config((64, 8, 128), seeing, 1e-5, rope, Bias::With));
     // What is said to be none is not left out.
     let null = json!({ "num_key_value_heads": null, "use_sliding_window": null, "rope_scaling": null });
