@@ -1,15 +1,18 @@
-"""Preprocessing side by side: vr1 and transformers' image processor on the same JPEG files of 1280 x 960, two threads each.
+"""Preprocessing side by side: vr1 and transformers' image processors on the same JPEG files of 1280 x 960, two threads each.
 
     cargo bench --bench preprocessing --no-run
-    python benches/preprocessing.py          # in turn, five rounds; the best round of each counts
+    python benches/preprocessing.py [FAMILY…]        # in turn, three rounds; the best round of each counts
 
-Needs transformers 5.x, torch, torchvision and Pillow. The peer is given the fastest of three ways to use two threads: one
-call a picture and one call for all of them, each with two threads in torch and two threads that decode, and two threads
-that each take pictures one by one.
+Needs transformers 5.x, torch, torchvision, Pillow and num2words. Each family has the settings of published checkpoints. The peer is
+given the fastest of three ways to use two threads: one call a picture and one call for all of them, each with two threads in torch
+and two threads that decode, and two threads that each take pictures one by one. Beside pictures a second there are milliseconds of
+processors a picture, which others who use the machine hardly change.
 """
 
+import argparse
 import json
 import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -19,9 +22,62 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from transformers.models.qwen2_vl.image_processing_qwen2_vl import Qwen2VLImageProcessor
+from transformers import AutoImageProcessor, logging
 
-PICTURES, THREADS, ROUNDS = 24, 2, 5
+PICTURES, THREADS = 24, 2
+TEXTS = Path(__file__).parents[1] / "crates/vr1-processor/tests/fixtures"
+CLIP = {"image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711]}
+HALVES = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+LLAVA = {"image_token": "<image>", "num_additional_image_tokens": 1, "patch_size": 14, "vision_feature_select_strategy": "default"}
+
+
+def square(side):
+    return {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+
+
+# Settings of pictures, more of the processor, and of the model what they go by.
+FAMILIES = {
+    "qwen2_vl": ({"image_processor_type": "Qwen2VLImageProcessor"}, {}, {}),
+    "qwen3_vl": (
+        {"image_processor_type": "Qwen2VLImageProcessor", "patch_size": 16, "size": {"shortest_edge": 65536, "longest_edge": 16777216}, **HALVES},
+        {},
+        {"vision_config": {"patch_size": 16}},
+    ),
+    "llava": ({"image_processor_type": "CLIPImageProcessor", **square(336), **CLIP}, {"processor_class": "LlavaProcessor", **LLAVA}, {}),
+    "llava_next": ({"image_processor_type": "LlavaNextImageProcessor", **square(336), **CLIP}, {"processor_class": "LlavaNextProcessor", **LLAVA}, {}),
+    "mllama": (
+        {"image_processor_type": "MllamaImageProcessor", "size": {"height": 560, "width": 560}, "max_image_tiles": 4, **CLIP},
+        {},
+        {"vision_config": {"patch_size": 14, "image_size": 560}},
+    ),
+    "idefics3": (
+        {"image_processor_type": "Idefics3ImageProcessor", "size": {"longest_edge": 1456}, "max_image_size": {"longest_edge": 364}, **HALVES},
+        {"processor_class": "Idefics3Processor", "image_seq_len": 169},
+        {"scale_factor": 2, "vision_config": {"patch_size": 14, "image_size": 364}},
+    ),
+    "smolvlm": (
+        {"image_processor_type": "SmolVLMImageProcessor", "size": {"longest_edge": 2048}, "max_image_size": {"longest_edge": 512}, **HALVES},
+        {"processor_class": "SmolVLMProcessor", "image_seq_len": 64},
+        {"scale_factor": 4, "vision_config": {"patch_size": 16, "image_size": 512}},
+    ),
+    "aria": (
+        {"image_processor_type": "AriaImageProcessor", "max_image_size": 980, "min_image_size": 336, **HALVES},
+        {"processor_class": "AriaProcessor"},
+        {"vision_config": {"patch_size": 14, "image_size": 980}},
+    ),
+}
+
+
+def checkpoint(folder, family):
+    """What a processor is made of."""
+    place, (images, more, config) = folder / family, FAMILIES[family]
+    texts = TEXTS / "checkpoint" if family == "qwen2_vl" else TEXTS / "families" / family
+    place.mkdir()
+    for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        shutil.copy(texts / file, place / file)
+    for file, keys in (("preprocessor_config.json", images), ("processor_config.json", more), ("config.json", {"model_type": family, **config})):
+        (place / file).write_text(json.dumps(keys))
+    return place
 
 
 def photo(seed, height=960, width=1280):
@@ -44,47 +100,59 @@ def decode(path):
 
 
 def ways(processor, files):
-    """How many pictures a second, whole and without decoding, for each way."""
+    """How many pictures a second and milliseconds of processors a picture, whole and without decoding, for each way."""
     pool = ThreadPoolExecutor(THREADS)
 
     def rate(work):
         work()
-        start = time.perf_counter()
+        start, busy = time.perf_counter(), time.process_time()
         work()
-        return len(files) / (time.perf_counter() - start)
+        return len(files) / (time.perf_counter() - start), (time.process_time() - busy) / len(files) * 1000
 
     one = lambda picture: processor([picture], return_tensors="pt")
     pictures = [decode(file) for file in files]
     torch.set_num_threads(THREADS)
-    yield "one call a picture", rate(lambda: [one(picture) for picture in pool.map(decode, files)]), rate(lambda: [one(picture) for picture in pictures])
-    yield "one call for all", rate(lambda: processor(list(pool.map(decode, files)), return_tensors="pt")), rate(lambda: processor(pictures, return_tensors="pt"))
+    yield rate(lambda: [one(picture) for picture in pool.map(decode, files)]), rate(lambda: [one(picture) for picture in pictures])
+    yield rate(lambda: processor(list(pool.map(decode, files)), return_tensors="pt")), rate(lambda: processor(pictures, return_tensors="pt"))
     torch.set_num_threads(1)
-    yield "two threads", rate(lambda: list(pool.map(lambda file: one(decode(file)), files))), rate(lambda: list(pool.map(one, pictures)))
+    yield rate(lambda: list(pool.map(lambda file: one(decode(file)), files))), rate(lambda: list(pool.map(one, pictures)))
+
+
+def best(measured):
+    """Of pairs of pictures a second and milliseconds the most and the least."""
+    return max(a for a, _ in measured), min(b for _, b in measured)
 
 
 def main():
-    processor = Qwen2VLImageProcessor()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("families", nargs="*", default=list(FAMILIES))
+    args = parser.parse_args()
+    logging.set_verbosity_error()
     with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "pictures"
+        pictures.mkdir()
         for seed in range(PICTURES):
-            photo(seed).save(Path(folder) / f"{seed:02}.jpg", quality=90)
-        files = sorted(Path(folder).iterdir())
+            photo(seed).save(pictures / f"{seed:02}.jpg", quality=90)
+        files = sorted(pictures.iterdir())
         size = sum(file.stat().st_size for file in files) / len(files) / 1024
-        command = ["cargo", "bench", "--quiet", "--bench", "preprocessing", "--", folder]
-        ours, theirs = {"whole": 0, "process": 0}, {}
-        for _ in range(ROUNDS):
-            out = subprocess.run(command, env={**os.environ, "RAYON_NUM_THREADS": str(THREADS)}, check=True, capture_output=True, text=True)
-            line = json.loads(out.stdout.strip().splitlines()[-1])
-            ours = {key: max(best, line[key]) for key, best in ours.items()}
-            for way, whole, process in ways(processor, files):
-                before = theirs.get(way, (0, 0))
-                theirs[way] = (max(before[0], whole), max(before[1], process))
-    best = [max(rates[i] for rates in theirs.values()) for i in range(2)]
-    print(f"{PICTURES} JPEG files of 1280 x 960, {size:.0f} KiB each; {THREADS} threads; pictures a second\n")
-    print("| | file to patches | pixels to patches |\n|---|---|---|")
-    print(f"| vr1 | {ours['whole']:.1f} | {ours['process']:.1f} |")
-    for way, (whole, process) in theirs.items():
-        print(f"| transformers, {way} | {whole:.1f} | {process:.1f} |")
-    print(f"| vr1 / the fastest of these | {ours['whole'] / best[0]:.2f} | {ours['process'] / best[1]:.2f} |")
+        print(f"{PICTURES} JPEG files of 1280 x 960, {size:.0f} KiB each; {THREADS} threads; pictures a second, and milliseconds of processors a picture\n")
+        print("| | file to patches: vr1 | transformers | ratio | pixels to patches: vr1 | transformers | ratio |\n|---|---|---|---|---|---|---|")
+        for family in args.families or FAMILIES:
+            place = checkpoint(Path(folder), family)
+            processor = AutoImageProcessor.from_pretrained(place)
+            command = ["cargo", "bench", "--quiet", "-p", "vr1", "--bench", "preprocessing", "--", pictures, place]
+            ours, theirs = [], []
+            for _ in range(args.rounds):
+                out = subprocess.run(command, env={**os.environ, "RAYON_NUM_THREADS": str(THREADS)}, check=True, capture_output=True, text=True)
+                line = json.loads(out.stdout.strip().splitlines()[-1])
+                ours.append((line["whole"], line["process"]))
+                theirs += ways(processor, files)
+            cells = []
+            for what in range(2):
+                (a, busy), (b, their_busy) = (best([pair[what] for pair in side]) for side in (ours, theirs))
+                cells += [f"{a:.1f}, {busy:.1f} ms", f"{b:.1f}, {their_busy:.1f} ms", f"{a / b:.1f}, {their_busy / busy:.1f}"]
+            print(f"| `{family}` | {' | '.join(cells)} |", flush=True)
 
 
 main()

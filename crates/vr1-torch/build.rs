@@ -3,10 +3,11 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     "src/allocated.cpp",
     "src/attend.cpp",
     "src/attention.cpp",
+    "src/beside.cpp",
     "src/draw.cpp",
     "src/few_rows.cpp",
     "src/foreach.cpp",

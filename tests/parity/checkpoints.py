@@ -14,7 +14,7 @@ import torch
 from families import FAMILIES
 from PIL import Image
 from safetensors.torch import save_file
-from transformers import AutoProcessor, AutoTokenizer
+from transformers import CONFIG_MAPPING, AutoConfig, AutoProcessor, AutoTokenizer
 
 
 def config(family, seed, tokenizer, head_dims=(8, 16)):
@@ -59,7 +59,7 @@ def save(family, made, folder, form, dtype=torch.float32, shards=1):
     tensors = {name: p.detach() for name, p in made.named_parameters()}
     if form == "published":
         keys = family.published(keys)
-        tensors = {published(family, name): p for name, p in tensors.items()}
+        tensors = {published(family, part): p for name, whole in tensors.items() for part, p in family.published_tensors(name, whole).items()}
         keys["torch_dtype"] = str(dtype).removeprefix("torch.")
     else:
         keys["dtype"] = str(dtype).removeprefix("torch.")
@@ -92,9 +92,15 @@ def leave_out(family, folder, chance):
     path = Path(folder) / "config.json"
     keys = json.loads(path.read_text())
     made = family.model.config_class()
-    plain = made.to_dict()
-    text = made.get_text_config().to_dict()
-    sections = [(keys, plain if "text_config" in keys else text), (keys.get("text_config", {}), text), (keys.get("vision_config", {}), plain.get("vision_config", {}))]
+    plain, text = made.to_dict(), made.get_text_config().to_dict()
+
+    def of_class(section, default):
+        """What the section's own class has, where it says which that is."""
+        kind = keys.get(section, {}).get("model_type")
+        return AutoConfig.for_model(kind).to_dict() if kind in CONFIG_MAPPING and kind != family.name else default
+
+    text, vision = of_class("text_config", text), of_class("vision_config", plain.get("vision_config", {}))
+    sections = [(keys, plain if "text_config" in keys else text), (keys.get("text_config", {}), text), (keys.get("vision_config", {}), vision)]
     left = []
     for section, defaults in sections:
         for key in [key for key, value in section.items() if key in defaults and defaults[key] == value and key != "model_type"]:

@@ -209,9 +209,8 @@ def adapter(program, family, here, folder, inputs, ids, question, completion, ch
     from peft import LoraConfig, PeftModel, get_peft_model
 
     base = family.auto.from_pretrained(here, dtype=torch.float32)
-    targets = [["q_proj", "v_proj"], "all-linear", r".*\.(o_proj|down_proj)"]
     config = LoraConfig(
-        r=chance.choice([2, 4]), lora_alpha=chance.choice([3, 8]), target_modules=chance.choice(targets),
+        r=chance.choice([2, 4]), lora_alpha=chance.choice([3, 8]), target_modules=chance.choice(family.targets),
         exclude_modules=chance.choice([None, rf"(.*\.)?({'|'.join(family.beside)})\..*"]) if family.sees else None, use_rslora=chance.choice([True, False]),
     )
     torch.manual_seed(chance.randrange(10**6))

@@ -3,7 +3,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use vr1_nn::{Derived, Recompute};
+use vr1_nn::{Derived, Recompute, Routing};
 use vr1_rollout::{Group, Sequence, Version};
 use vr1_torch::{GradientSums, guarded, take_gradient};
 use vr1_vlm::{Backbone, Batch, Features, Snapshot};
@@ -12,6 +12,7 @@ use super::compared::Compared;
 use super::cut::cut;
 use super::features::Encoded;
 use super::part::{Part, count, parts, sampler_gap};
+use super::routed::Routed;
 use super::score::{check, lists, score};
 use crate::{
     Error, Loss, Needs, Optimizer, OptimizerConfig, ReferenceConfig, Result, Scored, SequenceLogprobs, Signals, Stats,
@@ -90,6 +91,11 @@ impl Learner {
         config.reference.validate()?;
         if config.iterations == 0 {
             return Err(Error::Setting { field: "iterations", value: "0".into(), allowed: "1 or more" });
+        }
+        let coefficient = config.optimizer.router_aux_loss_coef;
+        if coefficient > 0.0 && model.experts_of_a_token() == 0 {
+            let (field, allowed) = ("optimizer.router_aux_loss_coef", "0 for a model without experts");
+            return Err(Error::Setting { field, value: coefficient.to_string(), allowed });
         }
         let trained = model.train(&config.freeze)?;
         if trained.iter().any(|(_, tensor)| tensor.kind() == Kind::Half) {
@@ -232,11 +238,16 @@ impl Learner {
         };
         let mut parts = parts(groups, signals, &needs, self.config.tokens_per_micro_batch, self.model.device())?;
         parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
+        let tokens: usize = parts.iter().map(|part| part.batch.input_ids.len()).sum();
         let (mut stats, mut sampler, mut norm) = (Stats::default(), Stats::default(), 0.0);
+        let mut routed = Routed::default();
         for iteration in 0..self.config.iterations {
             let sums = GradientSums::new(self.optimizer.parameters())?;
-            stats = Stats::default();
+            (stats, routed) = (Stats::default(), Routed::default());
             for part in &mut parts {
+                let share = part.batch.input_ids.len() as f64 / tokens as f64;
+                let routing = Routing::new(self.config.optimizer.router_aux_loss_coef * share);
+                part.batch.routing = Some(routing.clone());
                 let scored = self.scored(part, &mut encoded, &needs, mismatched_kl)?;
                 if iteration == 0 {
                     sampler.fold(&sampler_gap(&scored));
@@ -247,6 +258,7 @@ impl Learner {
                 }
                 value.f_backward()?;
                 stats.fold(&measured);
+                routed.add(&routing);
             }
             if self.config.iterations > 1 && iteration == 0 {
                 *undo = Some(self.optimizer.copy_of_state());
@@ -255,6 +267,7 @@ impl Learner {
         }
         stats.fold(&sampler);
         let mut metrics = stats.into_values();
+        metrics.extend(routed.metrics());
         metrics.insert("grad_norm".to_owned(), norm);
         metrics.insert("learning_rate".to_owned(), self.learning_rate(at));
         metrics.insert("micro_batches".to_owned(), parts.len() as f64);

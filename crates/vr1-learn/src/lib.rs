@@ -13,6 +13,7 @@ mod loss;
 mod optimizer;
 mod part;
 mod reference;
+mod routed;
 mod schedule;
 mod score;
 mod sft;

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde_json::{Map, Value, json};
-use vr1_llm::{DecoderConfig, llama, qwen2, qwen2_multimodal};
-use vr1_nn::{Activation, Bias, Heads, Rope, RopeScaling};
+use vr1_llm::{
+    DecoderConfig, HeadNorms, aria, llama, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal,
+    qwen3_multimodal,
+};
+use vr1_nn::{Activation, Bias, Heads, Rope, RopeScaling, Sections, Weighing};
 
 fn keys(more: Value) -> Map<String, Value> {
     let mut keys = json!({
@@ -32,6 +35,8 @@ fn llama_has_biases_where_its_keys_say() {
         qkv_bias: Bias::Without,
         output_bias: Bias::Without,
         mlp_bias: Bias::Without,
+        head_norms: HeadNorms::Without,
+        mixture: None,
     };
     assert_eq!(llama(&keys(json!({}))).unwrap(), plain);
     let attention = DecoderConfig { qkv_bias: Bias::With, output_bias: Bias::With, ..plain.clone() };
@@ -52,7 +57,7 @@ fn heads_may_be_of_their_own_size_and_share_nothing() {
 #[test]
 fn rotary_settings_of_both_generations_are_the_same() {
     let rope = |more| qwen2_multimodal(&keys(more)).unwrap().rope;
-    let sections = Rope { theta: 500.0, sections: Some(vec![1, 1]), scaling: RopeScaling::None };
+    let sections = Rope { theta: 500.0, sections: Some(Sections::Adjoining(vec![1, 1])), scaling: RopeScaling::None };
     assert_eq!(
         rope(json!({ "rope_theta": 500.0, "rope_scaling": { "type": "mrope", "mrope_section": [1, 1] } })),
         sections
@@ -71,7 +76,7 @@ fn rotary_settings_of_both_generations_are_the_same() {
     );
     assert_eq!(
         rope(json!({})),
-        Rope { theta: 1e6, sections: Some(vec![16, 24, 24]), scaling: RopeScaling::None },
+        Rope { theta: 1e6, sections: Some(Sections::Adjoining(vec![16, 24, 24])), scaling: RopeScaling::None },
         "images never have one position for all three axes"
     );
     let llama3 = RopeScaling::Llama3 {
@@ -148,6 +153,8 @@ fn a_key_that_is_left_out_has_its_classs_default() {
             qkv_bias,
             output_bias: Bias::Without,
             mlp_bias: Bias::Without,
+            head_norms: HeadNorms::Without,
+            mixture: None,
         };
     let none = Map::new();
     let plain = [32000, 4096, 11008, 32, 2048];
@@ -155,7 +162,7 @@ fn a_key_that_is_left_out_has_its_classs_default() {
     let second = [151_936, 4096, 22016, 32, 32768];
     assert_eq!(qwen2(&none).unwrap(), config((32, 32, 128), second, 1e-6, PLAIN, Bias::With));
     let seeing = [152_064, 8192, 29568, 80, 32768];
-    let rope = Rope { theta: 1e6, sections: Some(vec![16, 24, 24]), ..PLAIN };
+    let rope = Rope { theta: 1e6, sections: Some(Sections::Adjoining(vec![16, 24, 24])), ..PLAIN };
     assert_eq!(qwen2_multimodal(&none).unwrap(), config((64, 8, 128), seeing, 1e-5, rope, Bias::With));
     // What is said to be none is not left out.
     let null = json!({ "num_key_value_heads": null, "use_sliding_window": null, "rope_scaling": null });
@@ -170,4 +177,58 @@ fn a_key_that_is_left_out_has_its_classs_default() {
         panic!("another scaling")
     };
     assert_eq!(original_max_position_embeddings, 2048.0);
+}
+
+#[test]
+fn qwen3_norms_heads_of_their_own_size() {
+    let config = qwen3(&keys(json!({ "attention_bias": true }))).unwrap();
+    // The class's, whatever the width is.
+    assert_eq!(config.heads, Heads::new(6, 2, 128).unwrap());
+    assert_eq!((config.head_norms, config.qkv_bias, config.output_bias), (HeadNorms::With, Bias::With, Bias::With));
+    assert_eq!(config.rope, PLAIN);
+    let rope = qwen3_multimodal(&keys(json!({ "rope_theta": 5e6, "rope_scaling": {
+        "rope_type": "default", "mrope_interleaved": true, "mrope_section": [3, 2, 1],
+    } })));
+    let sections = Some(Sections::Interleaved([3, 2, 1]));
+    assert_eq!(rope.unwrap().rope, Rope { theta: 5e6, sections, scaling: RopeScaling::None });
+    let left_out = qwen3_multimodal(&keys(json!({}))).unwrap().rope;
+    assert_eq!((left_out.theta, left_out.sections), (5e5, Some(Sections::Interleaved([24, 20, 20]))));
+}
+
+#[test]
+fn layers_have_experts_where_the_keys_say() {
+    let more = json!({ "num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [3], "num_experts": 4, "num_experts_per_tok": 2 });
+    let mixed = |more: Value| qwen3_moe(&keys(more)).unwrap().mixture.unwrap();
+    assert_eq!(mixed(more.clone()).dense, [0, 2, 3, 4]);
+    assert_eq!(mixed(more).of.weighing, Weighing::Probabilities);
+    let of = mixed(json!({ "norm_topk_prob": true, "num_experts": null, "num_local_experts": 8 })).of;
+    assert_eq!((of.count, of.chosen, of.inner, of.weighing), (8, 8, 768, Weighing::Renormalised));
+    let of = qwen3_moe_multimodal(&keys(json!({}))).unwrap().mixture.unwrap().of;
+    assert_eq!((of.count, of.chosen, of.inner, of.weighing), (60, 4, 1408, Weighing::Renormalised));
+    let of = aria(&keys(json!({ "moe_intermediate_size": 10 }))).unwrap().mixture.unwrap().of;
+    assert_eq!((of.count, of.chosen, of.inner, of.weighing), (8, 2, 10, Weighing::OfChosen));
+    assert_eq!(of.shared.unwrap().inner, 20);
+}
+
+#[test]
+fn experts_that_cannot_be_are_refused_by_their_key() {
+    type Reads = fn(&Map<String, Value>) -> vr1_nn::Result<DecoderConfig>;
+    let cases: [(Reads, Value, &str); 8] = [
+        (qwen3_moe, json!({ "num_experts_per_tok": 200 }), "`num_experts_per_tok`: 200 of 128 experts"),
+        (qwen3_moe, json!({ "num_experts": 0 }), "`num_experts`: 0 is not between"),
+        (qwen3_moe, json!({ "decoder_sparse_step": 0 }), "`decoder_sparse_step`: 0 is below 1"),
+        (qwen3_moe, json!({ "norm_topk_prob": "yes" }), "`norm_topk_prob`"),
+        (qwen3_moe, json!({ "mlp_only_layers": "all" }), "`mlp_only_layers`: invalid type"),
+        (aria, json!({ "moe_topk": 9 }), "`moe_topk`: 9 of 8 experts (`moe_num_experts`)"),
+        (aria, json!({ "moe_num_shared_experts": 0 }), "`moe_num_shared_experts`: 0 is not between"),
+        (
+            qwen3_multimodal,
+            json!({ "rope_scaling": { "mrope_section": [1, 2] } }),
+            "`mrope_section`: [1, 2] are not three",
+        ),
+    ];
+    for (read, more, expected) in cases {
+        let error = read(&keys(more)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

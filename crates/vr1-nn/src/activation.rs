@@ -8,6 +8,9 @@ use vr1_torch::{Gate, gated, granted, silu_product};
 pub enum Activation {
     /// `x · Φ(x)` (Hendrycks & Gimpel, [arXiv:1606.08415](https://arxiv.org/abs/1606.08415)).
     Gelu,
+    /// Its approximation `x · (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`.
+    #[serde(rename = "gelu_pytorch_tanh", alias = "gelu_new")]
+    GeluTanh,
     /// `x · σ(1.702 x)`, the approximation that CLIP was trained with.
     QuickGelu,
     /// `x · σ(x)`.
@@ -19,6 +22,7 @@ impl Activation {
     pub fn forward(self, x: &Tensor) -> Tensor {
         match self {
             Self::Gelu => x.gelu("none"),
+            Self::GeluTanh => x.gelu("tanh"),
             Self::QuickGelu => x * (x * 1.702).sigmoid(),
             Self::Silu => x.silu(),
         }
@@ -31,7 +35,7 @@ impl Activation {
     pub fn gate(self, gate: &Tensor, up: &Tensor) -> Tensor {
         match self {
             Self::Silu => granted(silu_product(gate, up)),
-            Self::Gelu | Self::QuickGelu => self.forward(gate) * up,
+            Self::Gelu | Self::GeluTanh | Self::QuickGelu => self.forward(gate) * up,
         }
     }
 
@@ -42,6 +46,7 @@ impl Activation {
     pub fn gated(self, gate_up: &Tensor) -> Tensor {
         let gate = match self {
             Self::Gelu => Gate::Gelu,
+            Self::GeluTanh => Gate::GeluTanh,
             Self::QuickGelu => Gate::QuickGelu,
             Self::Silu => Gate::Silu,
         };

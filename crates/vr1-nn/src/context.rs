@@ -5,13 +5,15 @@ use std::ops::Range;
 use tch::Tensor;
 use vr1_torch::{Groups, Sees, attend, granted, group_attention, merge_attention, shared_prefix_attention};
 
-use crate::{GrowingCache, Heads, Prefix, Recompute, Rotation};
+use crate::{GrowingCache, Heads, Prefix, Recompute, Rotation, Routing};
 
 /// What a forward pass attends to; a language model's layers hand it their queries, keys and values and need not know
 /// whether they run over prompts, over groups of sequences in training, or over one sampled token.
 #[derive(Debug)]
 pub struct Context<'a> {
     seen: Seen<'a>,
+    /// Where what routers do is taken down.
+    routing: Option<&'a Routing>,
 }
 
 #[derive(Debug)]
@@ -75,14 +77,14 @@ impl<'a> Context<'a> {
     /// As [`attend`](Self::attend).
     pub fn prompts(prefix: &'a mut Prefix, tokens: Range<i64>) -> Self {
         let chunk = Chunk::new(prefix, &tokens);
-        Self { seen: Seen::Prompts { prefix, chunk } }
+        Self { seen: Seen::Prompts { prefix, chunk }, routing: None }
     }
 
     /// Groups of sequences that lie ragged in one row: each prompt sees itself causally, each sequence its prompt and
     /// itself. The prompt's keys and values are read by all sequences, forwards and backwards, and copied for none.
     /// Layers keep for the backward pass what `recompute` says.
     pub fn groups(groups: &'a Groups, recompute: Recompute) -> Self {
-        Self { seen: Seen::Groups(groups, recompute) }
+        Self { seen: Seen::Groups(groups, recompute), routing: None }
     }
 
     /// The groups, if this is a pass over such, and what is kept of it.
@@ -93,9 +95,20 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The same, in which what routers do is taken down in `routing`.
+    #[must_use]
+    pub fn taking_down(self, routing: Option<&'a Routing>) -> Self {
+        Self { routing, ..self }
+    }
+
+    /// Where what routers do is taken down.
+    pub fn routing(&self) -> Option<&'a Routing> {
+        self.routing
+    }
+
     /// One more token of each completion, seeing its prompt and what `cache` holds; its keys and values are appended.
     pub fn sampling(prefix: &'a Prefix, cache: &'a mut GrowingCache) -> Self {
-        Self { seen: Seen::Sampling { prefix, cache } }
+        Self { seen: Seen::Sampling { prefix, cache }, routing: None }
     }
 
     /// Attention in layer number `layer` for `query` `[B, T, H, d]`, `key` and `value` `[B, T, K, d]`: `[B, T, H · d]`. Tokens that lie

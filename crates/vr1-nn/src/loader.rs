@@ -1,5 +1,5 @@
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use rand::{RngExt, SeedableRng};
@@ -11,7 +11,8 @@ use crate::adapter::AdapterSource;
 use crate::adjoining::joint;
 use crate::lora::{Lora, merge};
 use crate::parameters::{LORA_A, LORA_B, is_adapter};
-use crate::{Adapter, Checkpoint, Error, Names, Parameters, Problems, Result};
+use crate::stored::place_of;
+use crate::{Adapter, Checkpoint, Error, Names, Parameters, Problems, Result, Stored};
 
 /// How a parameter starts when a model is made from random numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,8 +57,12 @@ pub struct Loader {
 #[derive(Debug)]
 enum Source {
     Files(Checkpoint),
-    Random { seed: u64 },
+    Random {
+        seed: u64,
+    },
     Held(BTreeMap<String, Parameter>),
+    /// Nothing: a number that is seen as many times as a tensor has places.
+    Shapes,
 }
 
 /// A parameter of another model, and what becomes of it when it is asked for.
@@ -86,6 +91,12 @@ struct State {
     adapter_problems: Problems,
     /// Names that stand for another parameter, and that parameter's.
     ties: Vec<(String, String)>,
+    /// How files hold those parameters that they do not hold whole.
+    stored: BTreeMap<String, Stored>,
+    /// Names of files that are parts of parameters, or other names of theirs.
+    parts: BTreeSet<String>,
+    /// Names of parameters that nothing is computed with.
+    idle: BTreeSet<String>,
     /// Every linear layer by its name in files of both generations.
     linear: Vec<[String; 2]>,
     failure: Option<Error>,
@@ -143,9 +154,14 @@ impl Loader {
         Self::new(Source::Random { seed }, names, device, kind)
     }
 
+    /// A loader whose tensors have names and shapes and take no room, however large they are: all zero. Files would have these `names`.
+    pub fn shapes(names: Names) -> Self {
+        Self::new(Source::Shapes, names, Device::Cpu, Kind::Float)
+    }
+
     /// The root of the tree of names.
     pub fn root(&self) -> Path<'_> {
-        Path { loader: self, prefix: String::new() }
+        Path { loader: self, prefix: String::new(), idle: false }
     }
 
     /// The device that tensors are put on.
@@ -159,14 +175,15 @@ impl Loader {
     /// If any tensor was missing, mis-shaped or of no floating-point kind, the files hold one nobody asked for, or an
     /// adapter targets layers that are not there.
     pub fn finish(self) -> Result<Parameters> {
-        let State { tensors, mut problems, mut adapter_problems, ties, linear, failure } = self.state.into_inner();
+        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, idle, linear, failure } =
+            self.state.into_inner();
         if let Some(error) = failure {
             return Err(error);
         }
         if let Source::Files(checkpoint) = &self.source {
             problems.untied = ties.iter().filter(|(name, of)| checkpoint.differ(name, of)).cloned().collect();
-            problems
-                .finish(checkpoint, |name| tensors.contains_key(name) || ties.iter().any(|(tied, _)| tied == name))?;
+            let tied = |name: &str| ties.iter().any(|(tied, _)| tied == name);
+            problems.finish(checkpoint, |name| tensors.contains_key(name) || parts.contains(name) || tied(name))?;
         }
         if let Some(adapter) = &self.adapter {
             adapter.picker.check(&linear)?;
@@ -174,10 +191,11 @@ impl Loader {
                 adapter_problems.finish(checkpoint, |name| tensors.contains_key(name))?;
             }
         }
-        Ok(Parameters::new(tensors, self.names, self.adapter.map(|adapter| adapter.config)))
+        let parameters = Parameters::new(tensors, self.names, self.adapter.map(|adapter| adapter.config));
+        Ok(parameters.with_idle(idle).with_stored(stored))
     }
 
-    fn get(&self, name: String, shape: &[i64], init: Init) -> Tensor {
+    fn get(&self, name: String, shape: &[i64], init: Init, stored: Stored) -> Tensor {
         let mut state = self.state.borrow_mut();
         if let Some(tensor) = state.tensors.get(&name) {
             return tensor.shallow_clone();
@@ -187,21 +205,27 @@ impl Loader {
             Source::Random { seed } => Some(random(*seed, &name, shape, init)),
             // The same architecture asks for the same names.
             Source::Held(tensors) => tensors.get(&name).map(Parameter::tensor),
+            Source::Shapes => Some(Tensor::zeros([1], options).expand(shape, false)),
             Source::Files(checkpoint) => {
-                let found = read(checkpoint, &name, shape, options, &mut state.problems);
+                let found = read_stored(checkpoint, &name, (shape, stored), options, &mut state);
                 found.unwrap_or_else(|error| {
                     state.failure.get_or_insert(error);
                     None
                 })
             }
         };
+        if stored != Stored::Whole {
+            state.stored.insert(name.clone(), stored);
+        }
         state.keep(name, tensor, options)
     }
 
     /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet.
     fn get_adjoining(&self, parts: &[(String, Vec<i64>)], init: Init) -> Vec<Tensor> {
-        let own: Vec<Tensor> = parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init)).collect();
-        if own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape) || joint(&own).is_some() {
+        let own: Vec<Tensor> =
+            parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init, Stored::Whole)).collect();
+        let absent = own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape);
+        if absent || matches!(self.source, Source::Shapes) || joint(&own).is_some() {
             return own;
         }
         let mut state = self.state.borrow_mut();
@@ -284,6 +308,43 @@ fn read(
     Ok(None)
 }
 
+/// The same of a parameter that files may hold otherwise.
+fn read_stored(
+    checkpoint: &Checkpoint,
+    name: &str,
+    (shape, stored): (&[i64], Stored),
+    options: (Kind, Device),
+    state: &mut State,
+) -> Result<Option<Tensor>> {
+    let whole = checkpoint.shape(name);
+    match (stored, shape) {
+        (Stored::Turned, &[count, rows, columns]) if whole != Some(shape) && whole.is_some() => {
+            let found = read(checkpoint, name, &[count, columns, rows], options, &mut state.problems)?;
+            Ok(found.map(|turned| turned.transpose(1, 2).contiguous()))
+        }
+        (Stored::Called(other), _) if whole.is_none() => {
+            let name = format!("{}{other}", place_of(name));
+            let found = read(checkpoint, &name, shape, options, &mut state.problems);
+            state.parts.insert(name);
+            found
+        }
+        (Stored::Apart(parts), &[count, rows, columns]) if whole.is_none() => {
+            let tensor = Tensor::f_empty(shape, options)?;
+            let (place, rows, mut found) = (place_of(name), rows / parts.len() as i64, true);
+            for (number, (start, part)) in (0..count).flat_map(|i| (0..).zip(parts).map(move |part| (i, part))) {
+                let name = format!("{place}{number}.{part}.weight");
+                match read(checkpoint, &name, &[rows, columns], options, &mut state.problems)? {
+                    Some(own) => tch::no_grad(|| tensor.get(number).narrow(0, start * rows, rows).f_copy_(&own))?,
+                    None => found = false,
+                }
+                state.parts.insert(name);
+            }
+            Ok(found.then_some(tensor))
+        }
+        _ => read(checkpoint, name, shape, options, &mut state.problems),
+    }
+}
+
 fn random(seed: u64, name: &str, shape: &[i64], init: Init) -> Tensor {
     let options = (Kind::Float, Device::Cpu);
     let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
@@ -312,18 +373,38 @@ fn fnv1a(text: &str) -> u64 {
 pub struct Path<'a> {
     loader: &'a Loader,
     prefix: String,
+    idle: bool,
 }
 
 impl Path<'_> {
     /// The place `name` below this one.
     #[must_use]
     pub fn sub(&self, name: impl Display) -> Self {
-        Self { loader: self.loader, prefix: self.join(name) }
+        Self { prefix: self.join(name), ..self.clone() }
+    }
+
+    /// The same place for parameters that nothing is computed with: files have them and get them again, and they are never trained.
+    #[must_use]
+    pub fn idle(&self) -> Self {
+        Self { idle: true, ..self.clone() }
     }
 
     /// The parameter `name` at this place, of exactly this shape.
     pub fn get(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.loader.get(self.join(name), shape, init)
+        self.get_stored(name, shape, init, Stored::Whole)
+    }
+
+    /// The same where files hold it as `stored` says.
+    pub fn get_stored(&self, name: &str, shape: &[i64], init: Init, stored: Stored) -> Tensor {
+        let name = self.join(name);
+        self.mark(&name);
+        self.loader.get(name, shape, init, stored)
+    }
+
+    fn mark(&self, name: &str) {
+        if self.idle {
+            self.loader.state.borrow_mut().idle.insert(name.to_owned());
+        }
     }
 
     /// The parameter `name` at each of the `places` below this one, each of its number of rows `[rows, rest…]`. They adjoin in
@@ -344,8 +425,11 @@ impl Path<'_> {
         let names = [self.loader.names.published(&self.prefix), self.loader.names.today(&self.prefix)];
         let picked = adapter.picker.picks(&names);
         self.loader.state.borrow_mut().linear.push(names);
-        let get =
-            |name: &str, shape: &[i64], init| self.loader.get_adapter(&adapter.source, self.join(name), shape, init);
+        let get = |name: &str, shape: &[i64], init| {
+            let name = self.join(name);
+            self.mark(&name);
+            self.loader.get_adapter(&adapter.source, name, shape, init)
+        };
         let rank = adapter.config.rank;
         // PEFT's start: A as a linear layer starts, B zero.
         let bound = (1.0 / inputs as f64).sqrt();

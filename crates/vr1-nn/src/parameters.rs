@@ -1,5 +1,5 @@
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use safetensors::tensor::View;
@@ -7,7 +7,7 @@ use safetensors::{Dtype, serialize_to_file};
 use tch::{Device, Kind, Tensor};
 
 use crate::lora::merge;
-use crate::{Error, LoraConfig, Names, Result};
+use crate::{Error, LoraConfig, Modules, Names, Result, Stored};
 
 pub(crate) const LORA_A: &str = "lora_A.weight";
 pub(crate) const LORA_B: &str = "lora_B.weight";
@@ -21,13 +21,27 @@ pub(crate) fn is_adapter(name: &str) -> bool {
 #[derive(Debug)]
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
+    /// How files hold those that they do not hold whole.
+    stored: BTreeMap<String, Stored>,
     names: Names,
+    /// Those that nothing is computed with.
+    idle: BTreeSet<String>,
     adapter: Option<LoraConfig>,
 }
 
 impl Parameters {
     pub(crate) fn new(tensors: BTreeMap<String, Tensor>, names: Names, adapter: Option<LoraConfig>) -> Self {
-        Self { tensors, names, adapter }
+        Self { tensors, stored: BTreeMap::new(), names, idle: BTreeSet::new(), adapter }
+    }
+
+    /// The same, of which nothing is computed with these.
+    pub(crate) fn with_idle(self, idle: BTreeSet<String>) -> Self {
+        Self { idle, ..self }
+    }
+
+    /// The same, of which files hold some as these say.
+    pub(crate) fn with_stored(self, stored: BTreeMap<String, Stored>) -> Self {
+        Self { stored, ..self }
     }
 
     /// Names and tensors, sorted by name.
@@ -56,11 +70,12 @@ impl Parameters {
     }
 
     /// Makes the parameters that `trained` picks by name collect gradients, and no others; gives those back. Where there is
-    /// an adapter, only its own are picked.
+    /// an adapter, only its own are picked; those that nothing is computed with never are.
     pub fn train(&self, trained: impl Fn(&str) -> bool) -> Vec<(String, Tensor)> {
         let mut picked = Vec::new();
         for (name, tensor) in &self.tensors {
-            let tensor = tensor.set_requires_grad((self.adapter.is_none() || is_adapter(name)) && trained(name));
+            let own = self.adapter.is_none() || is_adapter(name);
+            let tensor = tensor.set_requires_grad(own && !self.idle.contains(name) && trained(name));
             if tensor.requires_grad() {
                 picked.push((name.clone(), tensor));
             }
@@ -105,8 +120,14 @@ impl Parameters {
     /// If `kind` is not one weights are saved in, or the file cannot be written.
     pub fn save(&self, file: &Path, kind: Kind) -> Result<()> {
         let own = self.tensors.iter().filter(|(name, _)| !is_adapter(name));
-        let views = own.map(|(name, tensor)| Ok((self.names.published(name), self.view(name, tensor, kind)?)));
-        write(views.collect::<Result<_>>()?, file)
+        let mut views = Vec::with_capacity(self.tensors.len());
+        for (name, tensor) in own {
+            let stored = self.stored.get(name).copied().unwrap_or(Stored::Whole);
+            for (entry, part) in tch::no_grad(|| stored.entries(name, tensor)) {
+                views.push((self.names.published(&entry), self.view(name, part, kind)?));
+            }
+        }
+        write(views, file)
     }
 
     /// Writes the adapter in PEFT's layout into the directory `dir`: `adapter_config.json` and
@@ -118,12 +139,27 @@ impl Parameters {
         let config = self.adapter.as_ref().ok_or_else(|| Error::Config("the model has no adapter".to_owned()))?;
         let own = self.tensors.iter().filter(|(name, _)| is_adapter(name));
         let views = own.map(|(name, tensor)| {
-            Ok((format!("base_model.model.{}", self.names.today(name)), self.view(name, tensor, Kind::Float)?))
+            Ok((
+                format!("base_model.model.{}", self.names.today(name)),
+                self.view(name, tensor.shallow_clone(), Kind::Float)?,
+            ))
         });
         write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
         let file = dir.join("adapter_config.json");
-        let text = format!("{:#}\n", config.to_peft(base));
+        let text = format!("{:#}\n", self.spelt_out(config).to_peft(base));
         std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
+    }
+
+    /// The adapter's settings as PEFT is to read them: what it calls `all-linear` is experts too, which are no linear layers here.
+    fn spelt_out(&self, config: &LoraConfig) -> LoraConfig {
+        if self.stored.is_empty() || config.target_modules != Modules::default() {
+            return config.clone();
+        }
+        let layers =
+            self.tensors.keys().filter_map(|name| name.strip_suffix(LORA_A)?.trim_end_matches('.').rsplit('.').next());
+        let names: BTreeSet<&str> = layers.collect();
+        let names = names.into_iter().map(str::to_owned).collect();
+        LoraConfig { target_modules: Modules::Names(names), ..config.clone() }
     }
 
     /// The two matrices that adapt a parameter, and the scale of their product.
@@ -133,7 +169,7 @@ impl Parameters {
         Some((part(LORA_A)?, part(LORA_B)?, self.adapter.as_ref()?.scale()))
     }
 
-    fn view<'a>(&'a self, name: &str, tensor: &'a Tensor, kind: Kind) -> Result<Numbers<'a>> {
+    fn view(&self, name: &str, tensor: Tensor, kind: Kind) -> Result<Numbers<'_>> {
         let dtype = match kind {
             Kind::Float => Dtype::F32,
             Kind::BFloat16 => Dtype::BF16,
@@ -148,7 +184,7 @@ impl Parameters {
 
 /// A tensor on its way into a file; its bytes are made when it is its turn, so that they are never all there at once.
 struct Numbers<'a> {
-    tensor: &'a Tensor,
+    tensor: Tensor,
     adaptation: Option<(&'a Tensor, &'a Tensor, f64)>,
     kind: Kind,
     dtype: Dtype,
@@ -165,8 +201,8 @@ impl View for Numbers<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        let merged = self.adaptation.map(|(a, b, scale)| tch::no_grad(|| merge(self.tensor, a, b, scale)));
-        let tensor = merged.as_ref().unwrap_or(self.tensor);
+        let merged = self.adaptation.map(|(a, b, scale)| tch::no_grad(|| merge(&self.tensor, a, b, scale)));
+        let tensor = merged.as_ref().unwrap_or(&self.tensor);
         let tensor = tensor.detach().to_device(Device::Cpu).to_kind(self.kind).contiguous();
         let mut bytes = vec![0; self.data_len()];
         // The buffer is as long as the tensor, which is on the CPU and contiguous.

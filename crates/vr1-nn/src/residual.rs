@@ -45,6 +45,11 @@ impl Residual {
         }
     }
 
+    /// Adds `y` `[m, D]` to the tokens at `places` `[m]` of a stream `[1, T, D]`; no place is there twice.
+    pub fn add_at(&mut self, places: &Tensor, y: &Tensor) {
+        self.through(|sum| sum.index_add(1, places, &y.unsqueeze(0)));
+    }
+
     /// All that was added to what it began with.
     pub fn into_sum(mut self) -> Tensor {
         self.settle();

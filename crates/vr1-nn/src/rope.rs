@@ -11,10 +11,60 @@ use crate::{Error, Result, read_config};
 pub struct Rope {
     /// Base of the frequencies, θ.
     pub theta: f64,
-    /// How many frequencies follow the temporal, the height and the width position; without it all follow one.
-    pub sections: Option<Vec<i64>>,
+    /// Which frequencies follow the temporal, the height and the width position; without it all follow one.
+    pub sections: Option<Sections>,
     /// How the frequencies are stretched for texts that are longer than those trained on.
     pub scaling: RopeScaling,
+}
+
+/// How frequencies are dealt out to the temporal, the height and the width position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sections {
+    /// So many to each, one section behind the other; they sum to half the head size (Qwen2-VL).
+    Adjoining(Vec<i64>),
+    /// By turns: from the second on every third follows the height, from the third on every third the width, as many of each as
+    /// this says, as far as there are any; all else follows time, whatever its number is (Qwen3-VL).
+    Interleaved([i64; 3]),
+}
+
+impl Sections {
+    /// The same way with other lengths.
+    fn of(&self, lengths: Vec<i64>) -> Result<Self> {
+        match self {
+            Self::Adjoining(_) => Ok(Self::Adjoining(lengths)),
+            Self::Interleaved(_) => match <[i64; 3]>::try_from(lengths) {
+                Ok(lengths) if lengths.iter().all(|&length| length >= 0) => Ok(Self::Interleaved(lengths)),
+                Ok(lengths) => Err(Error::Config(format!("`mrope_section`: {lengths:?} has a negative length"))),
+                Err(lengths) => Err(Error::Config(format!("`mrope_section`: {lengths:?} are not three lengths"))),
+            },
+        }
+    }
+
+    /// The axis that each of `count` frequencies follows.
+    ///
+    /// # Errors
+    /// If sections that adjoin are not one to three, or do not fill the head.
+    pub(crate) fn axes(&self, count: i64) -> Result<Vec<i64>> {
+        match self {
+            Self::Adjoining(lengths) => {
+                let fill = lengths.iter().all(|&n| n >= 0) && lengths.iter().sum::<i64>() == count;
+                if !fill || lengths.len() > 3 {
+                    let head = 2 * count;
+                    return Err(Error::Config(format!(
+                        "`mrope_section`: the rotary sections {lengths:?} must be one to three and sum to half the head size {head}"
+                    )));
+                }
+                Ok((0..).zip(lengths).flat_map(|(axis, &n)| vec![axis; n as usize]).collect())
+            }
+            Self::Interleaved([_, height, width]) => Ok((0..count)
+                .map(|i| match i % 3 {
+                    1 if i < 3 * height => 1,
+                    2 if i < 3 * width => 2,
+                    _ => 0,
+                })
+                .collect()),
+        }
+    }
 }
 
 /// How rotary frequencies `f` are stretched.
@@ -115,6 +165,11 @@ impl Rope {
                 return Err(Error::Config(format!("`{name}.rope_type`: {other:?} is not one of {known}")));
             }
         };
-        Ok(Self { theta, sections: keys.mrope_section.or_else(|| default.sections.clone()), scaling })
+        let sections = match (keys.mrope_section, &default.sections) {
+            (Some(lengths), Some(sections)) => Some(sections.of(lengths)?),
+            (Some(lengths), None) => Some(Sections::Adjoining(lengths)),
+            (None, sections) => sections.clone(),
+        };
+        Ok(Self { theta, sections, scaling })
     }
 }

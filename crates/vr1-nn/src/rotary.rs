@@ -41,8 +41,8 @@ impl Rotation {
     }
 }
 
-/// Multimodal rotary embedding: the frequencies are dealt out to temporal, height and width positions in sections
-/// (Qwen2-VL, [arXiv:2409.12191](https://arxiv.org/abs/2409.12191), section 2.1). With a single section it is the plain
+/// Multimodal rotary embedding: the frequencies are dealt out to temporal, height and width positions
+/// (Qwen2-VL, [arXiv:2409.12191](https://arxiv.org/abs/2409.12191), section 2.1). Where all follow one it is the plain
 /// rotary embedding (RoFormer, [arXiv:2104.09864](https://arxiv.org/abs/2104.09864)).
 #[derive(Debug)]
 pub struct MultimodalRotary {
@@ -51,20 +51,19 @@ pub struct MultimodalRotary {
 }
 
 impl MultimodalRotary {
-    /// A rotation of heads of size `head_dim` with the frequencies of `rope`; its sections sum to `head_dim / 2`.
+    /// A rotation of heads of size `head_dim` with the frequencies of `rope`.
     ///
     /// # Errors
     /// If `head_dim` is odd or the sections do not fill it.
     pub fn new(head_dim: i64, rope: &Rope, device: Device) -> Result<Self> {
-        let whole = [head_dim / 2];
-        let sections = rope.sections.as_deref().unwrap_or(&whole);
-        let fill = sections.iter().all(|&n| n >= 0) && sections.iter().sum::<i64>() == head_dim / 2;
-        if head_dim % 2 != 0 || !fill || sections.len() > 3 {
-            return Err(Error::Config(format!(
-                "`mrope_section`: the rotary sections {sections:?} must be one to three and sum to half the head size {head_dim}"
-            )));
+        if head_dim % 2 != 0 {
+            return Err(Error::Config(format!("a head of size {head_dim} has no two halves to rotate")));
         }
-        let axis: Vec<i64> = sections.iter().enumerate().flat_map(|(axis, &n)| vec![axis as i64; n as usize]).collect();
+        let count = head_dim / 2;
+        let axis = match &rope.sections {
+            Some(sections) => sections.axes(count)?,
+            None => vec![0; count as usize],
+        };
         let inverse_frequencies = rope.scaling.apply(&inverse_frequencies(head_dim, rope.theta, device));
         Ok(Self { inverse_frequencies, axis: Tensor::from_slice(&axis).to_device(device) })
     }

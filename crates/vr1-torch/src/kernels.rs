@@ -136,7 +136,7 @@ fn parse(names: &str) -> Result<u32, String> {
     names.split(',').map(str::trim).filter(|name| !name.is_empty()).try_fold(0, |bits, name| Ok(bits | bit(name)?))
 }
 
-fn gpu(index: usize) -> Result<&'static Gpu> {
+pub(crate) fn gpu(index: usize) -> Result<&'static Gpu> {
     static GPUS: Mutex<Vec<Option<&'static Gpu>>> = Mutex::new(Vec::new());
     let mut gpus = GPUS.lock().unwrap_or_else(PoisonError::into_inner);
     if gpus.len() <= index {

@@ -40,6 +40,11 @@ pub trait Backbone: Debug {
     /// Bytes of the keys and values of one token.
     fn key_value_bytes(&self) -> usize;
 
+    /// How many experts a token goes through in a layer that has some; 0 where there are none.
+    fn experts_of_a_token(&self) -> i64 {
+        0
+    }
+
     /// Checks that a prompt, or what follows one, is made as this model wants it.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use vr1_nn::Recompute;
+use vr1_nn::{Recompute, Routing};
 use vr1_processor::{Patches, Prompt};
 use vr1_rollout::{Group, Sequence};
 use vr1_torch::Groups;
@@ -62,6 +62,8 @@ pub struct Batch {
     pub lengths: Vec<usize>,
     /// What the backward pass computes again; nothing, where [`Batch::new`] made this.
     pub recompute: Recompute,
+    /// Where what routers do is taken down; nowhere, where [`Batch::new`] made this.
+    pub routing: Option<Routing>,
 }
 
 impl Batch {
@@ -96,8 +98,8 @@ impl Batch {
             }
         }
         let Tokens { input_ids, position_ids, media } = tokens;
-        let recompute = Recompute::None;
-        Ok(Self { input_ids, position_ids, media, groups, places, targets, lengths, recompute })
+        let (recompute, routing) = (Recompute::None, None);
+        Ok(Self { input_ids, position_ids, media, groups, places, targets, lengths, recompute, routing })
     }
 }
 

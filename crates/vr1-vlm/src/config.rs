@@ -51,10 +51,7 @@ impl ModelConfig {
         if let Some(nested) = nested("text_config") {
             // What it leaves out is the class's, whatever stands outside.
             keys = nested.clone();
-            // Where both levels say it, transformers goes by the outer one.
-            if let Some(tie) = json.get("tie_word_embeddings") {
-                keys.insert("tie_word_embeddings".to_owned(), tie.clone());
-            }
+            family.ties.settle(&json, &mut keys);
         }
         let place = if nested("text_config").is_some() { "text_config" } else { "(top level)" };
         let text = (family.text)(&keys).map_err(|e| setting(place, e.to_string()))?;

@@ -1,9 +1,11 @@
 //! The model types that load. Another is a folder in vr1-llm or vr1-vision, and a line here.
 
 use serde_json::{Map, Value};
-use vr1_llm::{DecoderConfig, llama, qwen2, qwen2_multimodal};
-use vr1_nn::{Names, Result};
-use vr1_vision::{Sections, VisionConfig, qwen2_5_vl, qwen2_vl};
+use vr1_llm::{
+    DecoderConfig, llama, mistral, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal,
+};
+use vr1_nn::{Error, Names, Result};
+use vr1_vision::{Sections, VisionConfig, aria, idefics3, llava, llava_next, qwen2_5_vl, qwen2_vl, qwen3_vl};
 
 use super::freeze::ModelPart;
 
@@ -18,10 +20,50 @@ pub(crate) struct Family {
     pub(crate) text: fn(&Map<String, Value>) -> Result<DecoderConfig>,
     /// The vision tower.
     pub(crate) vision: Option<ReadsTower>,
+    /// At which level of a config `tie_word_embeddings` counts.
+    pub(crate) ties: Ties,
     /// What its files call its parameters.
     pub(crate) names: Names,
     /// What settings call its parts.
     pub(crate) parts: &'static [ModelPart],
+}
+
+/// At which level of a config with a `text_config` it counts that embeddings are tied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ties {
+    /// At the outer; where that does not say, in the section.
+    OuterFirst,
+    /// At the outer alone.
+    Outer,
+    /// Where one says that they are.
+    Either,
+}
+
+impl Ties {
+    /// Leaves in the keys of `text_config` what counts.
+    pub(crate) fn settle(self, outer: &Map<String, Value>, text: &mut Map<String, Value>) {
+        const KEY: &str = "tie_word_embeddings";
+        let (outside, inside) = (outer.get(KEY).cloned(), text.remove(KEY));
+        let counts = match self {
+            Self::OuterFirst => outside.or(inside),
+            Self::Outer => outside,
+            Self::Either => inside.filter(|tied| *tied != Value::Bool(false)).or(outside),
+        };
+        text.extend(counts.map(|tied| (KEY.to_owned(), tied)));
+    }
+}
+
+/// The language model that a section describes: a Llama, or what its `model_type` says.
+fn language(keys: &Map<String, Value>) -> Result<DecoderConfig> {
+    let Some(said) = keys.get("model_type") else { return llama(keys) };
+    let languages = || FAMILIES.iter().filter(|family| family.vision.is_none());
+    match languages().find(|family| said == family.model_type) {
+        Some(family) => (family.text)(keys),
+        None => {
+            let known: Vec<&str> = languages().map(|family| family.model_type).collect();
+            Err(Error::Config(format!("`model_type`: {said} is not one of {}", known.join(", "))))
+        }
+    }
 }
 
 const LANGUAGE: ModelPart = ("language", &["model", "lm_head"], &[]);
@@ -38,16 +80,124 @@ const QWEN_VL: Names = Names::new(&[
     ["lm_head.", "lm_head.", "lm_head."],
 ]);
 
+/// The tower of LLaVA is CLIP or SigLIP, and what brings its features to the language model's width is an MLP.
+const PROJECTED: &[ModelPart] =
+    &[("tower", &["vision_tower"], &[]), ("merger", &["multi_modal_projector", "image_newline"], &[]), LANGUAGE];
+
+/// What files of LLaVA call its parts; the second row of the tower is from between the generations.
+const LLAVA: Names = Names::new(&[
+    ["model.", "language_model.model.", "model.language_model."],
+    ["lm_head.", "language_model.lm_head.", "lm_head."],
+    ["vision_tower.", "vision_tower.vision_model.", "model.vision_tower."],
+    ["vision_tower.", "vision_tower.", "model.vision_tower.vision_model."],
+    ["multi_modal_projector.", "multi_modal_projector.", "model.multi_modal_projector."],
+    ["image_newline", "image_newline", "model.image_newline"],
+]);
+
+/// The tower of Idefics3 has a matrix behind it.
+const CONNECTED: &[ModelPart] = &[("tower", &["vision_model"], &[]), ("merger", &["connector"], &[]), LANGUAGE];
+
+/// What files of Idefics3 call its parts, in all generations.
+const IDEFICS3: Names = Names::new(&[
+    ["model.", "model.text_model.", "model.text_model."],
+    ["lm_head.", "lm_head.", "lm_head."],
+    ["vision_model.", "model.vision_model.", "model.vision_model."],
+    ["connector.", "model.connector.", "model.connector."],
+]);
+
+/// A language model by itself.
+const ALONE: Family = Family {
+    model_type: "llama",
+    text: llama,
+    vision: None,
+    ties: Ties::OuterFirst,
+    names: Names::LANGUAGE,
+    parts: WORDS,
+};
+
+/// Qwen's with a tower.
+const QWEN2_VL: Family = Family {
+    model_type: "qwen2_vl",
+    text: qwen2_multimodal,
+    vision: Some(qwen2_vl),
+    ties: Ties::OuterFirst,
+    names: QWEN_VL,
+    parts: MERGED,
+};
+
+/// LLaVA's.
+const PROJECTING: Family = Family {
+    model_type: "llava",
+    text: language,
+    vision: Some(llava),
+    ties: Ties::Either,
+    names: LLAVA,
+    parts: PROJECTED,
+};
+
+/// Idefics3's.
+const CONNECTING: Family = Family {
+    model_type: "idefics3",
+    text: language,
+    vision: Some(idefics3),
+    ties: Ties::Outer,
+    names: IDEFICS3,
+    parts: CONNECTED,
+};
+
+/// One with a tower that has mergers for deeper layers too.
+const DEEP: &[ModelPart] = &[
+    ("tower", &["visual"], &["visual.merger", "visual.deepstack_merger_list"]),
+    ("merger", &["visual.merger", "visual.deepstack_merger_list"], &[]),
+    LANGUAGE,
+];
+
+/// What files of Qwen3-VL call its parts, published as today's.
+const QWEN3_NAMES: Names = Names::new(&[
+    ["model.", "model.language_model.", "model.language_model."],
+    ["visual.", "model.visual.", "model.visual."],
+    ["lm_head.", "lm_head.", "lm_head."],
+]);
+
+/// What files of Aria call its parts.
+const ARIA: Names = Names::new(&[
+    ["model.", "language_model.model.", "model.language_model."],
+    ["lm_head.", "language_model.lm_head.", "lm_head."],
+    ["vision_tower.", "vision_tower.", "model.vision_tower."],
+    ["multi_modal_projector.", "multi_modal_projector.", "model.multi_modal_projector."],
+]);
+
+/// Qwen3's with a tower.
+const QWEN3_VL: Family = Family {
+    model_type: "qwen3_vl",
+    text: qwen3_multimodal,
+    vision: Some(qwen3_vl),
+    ties: Ties::Outer,
+    names: QWEN3_NAMES,
+    parts: DEEP,
+};
+
 /// Every one that there is.
-pub(crate) const FAMILIES: [Family; 4] = [
-    Family { model_type: "llama", text: llama, vision: None, names: Names::LANGUAGE, parts: WORDS },
-    Family { model_type: "qwen2", text: qwen2, vision: None, names: Names::LANGUAGE, parts: WORDS },
-    Family { model_type: "qwen2_vl", text: qwen2_multimodal, vision: Some(qwen2_vl), names: QWEN_VL, parts: MERGED },
+pub(crate) const FAMILIES: [Family; 14] = [
+    ALONE,
+    Family { model_type: "mistral", text: mistral, ..ALONE },
+    Family { model_type: "qwen2", text: qwen2, ..ALONE },
+    QWEN2_VL,
+    Family { model_type: "qwen2_5_vl", vision: Some(qwen2_5_vl), ..QWEN2_VL },
+    PROJECTING,
+    Family { model_type: "llava_next", vision: Some(llava_next), ties: Ties::Outer, ..PROJECTING },
+    CONNECTING,
+    Family { model_type: "smolvlm", ..CONNECTING },
+    Family { model_type: "qwen3", text: qwen3, ..ALONE },
+    Family { model_type: "qwen3_moe", text: qwen3_moe, ..ALONE },
+    QWEN3_VL,
+    Family { model_type: "qwen3_vl_moe", text: qwen3_moe_multimodal, ..QWEN3_VL },
     Family {
-        model_type: "qwen2_5_vl",
-        text: qwen2_multimodal,
-        vision: Some(qwen2_5_vl),
-        names: QWEN_VL,
-        parts: MERGED,
+        model_type: "aria",
+        text: vr1_llm::aria,
+        vision: Some(aria),
+        ties: Ties::Outer,
+        names: ARIA,
+        parts: PROJECTED,
     },
 ];

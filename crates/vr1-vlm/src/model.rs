@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
-use vr1_llm::Decoder;
+use vr1_llm::{Decoder, Deep};
 use vr1_nn::{Adapter, Checkpoint, Context, Derived, GrowingCache, Loader, Parameters, Prefix, Recompute};
 use vr1_processor::{Patches, Prompt};
 use vr1_vision::VisionTower;
@@ -54,6 +54,15 @@ impl Model {
         Self::build(config, Loader::random(seed, names, device, kind), kind)
     }
 
+    /// Names and shapes of the parameters that a model has; they take no room, however many numbers they are.
+    ///
+    /// # Errors
+    /// If the config is impossible.
+    pub fn shapes(config: ModelConfig) -> Result<Parameters> {
+        let names = config.names();
+        Ok(Self::build(config, Loader::shapes(names), Kind::Float)?.parameters)
+    }
+
     /// This model with a LoRA adapter; only the adapter is trained from here on, and [`Model::save`] merges it.
     ///
     /// # Errors
@@ -97,7 +106,8 @@ impl Model {
             ends.push(ids.len() as i64 - 1);
         }
         let features = self.encode(&media, Recompute::None)?;
-        let embeds = self.among(&ids, &starts, &features.iter().collect::<Vec<_>>());
+        let features: Vec<&Features> = features.iter().collect();
+        let (embeds, deep) = (self.among(&ids, &starts, &features), deep(&starts, &features));
         let rows = positions.map(|axis| self.tensor(&axis).unsqueeze(0));
         let position_ids = Tensor::stack(&rows, 0); // [3, 1, N]
         let lengths = prompts.iter().map(|prompt| prompt.len() as i64).collect();
@@ -108,7 +118,8 @@ impl Model {
             let range = start..tokens.min(start + chunk);
             let part = |x: &Tensor, dim| x.narrow(dim, range.start, range.end - range.start);
             let mut context = Context::prompts(&mut prefix, range.clone());
-            let hidden = self.language.forward(&part(&embeds, 1), &part(&position_ids, 2), &mut context);
+            let (embeds, deep) = (part(&embeds, 1), deep.within(&range));
+            let hidden = self.language.forward(&embeds, &part(&position_ids, 2), &deep, &mut context);
             let here: Vec<i64> = ends.iter().filter(|end| range.contains(*end)).map(|end| end - start).collect();
             last.push(hidden.squeeze_dim(0).index_select(0, &self.tensor(&here)));
         }
@@ -118,20 +129,35 @@ impl Model {
     /// Embedded words with the media's features in their places: `[1, N, D]`.
     fn among(&self, ids: &[i64], starts: &[usize], features: &[&Features]) -> Tensor {
         let words = self.language.embed(&self.tensor(ids).unsqueeze(0));
-        let spans =
-            starts.iter().zip(features).filter_map(|(&start, shown)| Some((start as i64, shown.tokens.as_ref()?)));
-        let (places, tokens): (Vec<_>, Vec<_>) =
-            spans.map(|(start, tokens)| (start..start + tokens.size()[0], tokens)).unzip();
-        let places: Vec<i64> = places.into_iter().flatten().collect();
-        if tokens.is_empty() {
-            return words;
+        let (places, tokens) = placed(starts, features, |shown| shown.tokens.as_ref());
+        match tokens {
+            Some(tokens) => words.index_copy(1, &self.tensor(&places), &tokens.unsqueeze(0)),
+            None => words,
         }
-        words.index_copy(1, &self.tensor(&places), &Tensor::cat(&tokens, 0).unsqueeze(0))
     }
 
     fn tensor(&self, numbers: &[i64]) -> Tensor {
         Tensor::from_slice(numbers).to_device(self.device)
     }
+}
+
+/// Where the features of media lie, which begin at `starts`, and one kind of them, `[m, D]`, of those that have it.
+fn placed<'a>(
+    starts: &[usize],
+    features: &[&'a Features],
+    of: impl Fn(&'a Features) -> Option<&'a Tensor>,
+) -> (Vec<i64>, Option<Tensor>) {
+    let shown = starts.iter().zip(features).filter_map(|(&start, shown)| Some((start as i64, of(shown)?)));
+    let (places, tensors): (Vec<_>, Vec<_>) = shown.map(|(at, x)| (at..at + x.size()[0], x)).unzip();
+    (places.into_iter().flatten().collect(), (!tensors.is_empty()).then(|| Tensor::cat(&tensors, 0)))
+}
+
+/// What is added to the media's tokens behind the first layers.
+fn deep(starts: &[usize], features: &[&Features]) -> Deep {
+    let depth = features.iter().map(|shown| shown.deep.len()).max().unwrap_or(0);
+    let layers = (0..depth).map(|layer| placed(starts, features, |shown| shown.deep.get(layer)));
+    let (mut places, added): (Vec<_>, Vec<_>) = layers.unzip();
+    Deep { places: places.pop().unwrap_or_default(), added: added.into_iter().flatten().collect() }
 }
 
 impl Backbone for Model {
@@ -165,6 +191,10 @@ impl Backbone for Model {
         usize::try_from(numbers).unwrap_or(0) * self.kind.elt_size_in_bytes()
     }
 
+    fn experts_of_a_token(&self) -> i64 {
+        self.config.text.mixture.as_ref().map_or(0, |mixed| mixed.of.chosen)
+    }
+
     fn check(&self, prompt: &Prompt) -> Result<()> {
         self.check_prompt(prompt)
     }
@@ -190,10 +220,10 @@ impl Backbone for Model {
             });
         }
         let starts: Vec<usize> = batch.media.iter().map(|media| media.start).collect();
-        let embeds = self.among(&batch.input_ids, &starts, features);
+        let (embeds, deep) = (self.among(&batch.input_ids, &starts, features), deep(&starts, features));
         let rows: Vec<Tensor> = batch.position_ids.iter().map(|row| self.tensor(row).unsqueeze(0)).collect();
-        let mut context = Context::groups(&batch.groups, batch.recompute);
-        let hidden = self.language.forward(&embeds, &Tensor::stack(&rows, 0), &mut context);
+        let mut context = Context::groups(&batch.groups, batch.recompute).taking_down(batch.routing.as_ref());
+        let hidden = self.language.forward(&embeds, &Tensor::stack(&rows, 0), &deep, &mut context);
         Ok(hidden.squeeze_dim(0).index_select(0, &self.tensor(&batch.places)))
     }
 
@@ -204,7 +234,8 @@ impl Backbone for Model {
     fn step(&self, prefix: &Prefix, cache: &mut GrowingCache, ids: &Tensor) -> Tensor {
         let position_ids = cache.next_positions().unsqueeze(0).unsqueeze(-1).expand([3, ids.size()[0], 1], false);
         let embeds = self.language.embed(&ids.unsqueeze(1));
-        self.language.forward(&embeds, &position_ids, &mut Context::sampling(prefix, cache)).squeeze_dim(1)
+        let mut context = Context::sampling(prefix, cache);
+        self.language.forward(&embeds, &position_ids, &Deep::default(), &mut context).squeeze_dim(1)
     }
 
     fn derive(&self, derived: Derived) -> Result<Rc<dyn Backbone>> {

@@ -19,7 +19,7 @@ use vr1_vlm::{Backbone, Model};
 /// libtorch has one generator, and whatever collects gradients may draw from it: one test at a time.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-const ADAPTERS: [&str; 5] = ["names", "everything", "pattern", "excluded", "language"];
+const ADAPTERS: [&str; 8] = ["names", "everything", "pattern", "excluded", "idle", "head", "connector", "language"];
 
 #[derive(Deserialize)]
 struct Expected {
@@ -183,35 +183,35 @@ fn with_gradient(model: &Model, prompt: &Prompt) -> BTreeSet<String> {
 #[test]
 fn gradients_are_absent_exactly_where_it_is_frozen() {
     let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
-    type Frozen = fn(&str) -> bool;
-    let tower: Frozen = |name| name.starts_with("visual.") && !name.starts_with("visual.merger.");
-    let merger: Frozen = |name| name.starts_with("visual.merger.");
-    let language: Frozen = |name| !name.starts_with("visual.");
-    let cases: [(&[&str], &[Frozen]); 8] = [
-        (&[], &[]),
-        (&["tower"], &[tower]),
-        (&["merger"], &[merger]),
-        (&["language"], &[language]),
-        (&["tower", "merger"], &[tower, merger]),
-        (&["visual"], &[tower, merger]),
-        (&["tower", "language"], &[tower, language]),
-        (
-            &["model.layers.1", "model.norm"],
-            &[|name| name.starts_with("model.layers.1.") || name == "model.norm.weight"],
-        ),
-    ];
-    for checkpoint in checkpoints().into_iter().filter(|checkpoint| checkpoint.name.contains("vl_")) {
+    const MERGERS: [&str; 4] = ["visual.merger.", "multi_modal_projector.", "image_newline", "connector."];
+    let merger = |name: &str| MERGERS.iter().any(|place| name.starts_with(place));
+    for checkpoint in checkpoints().into_iter().filter(Checkpoint::sees) {
+        let model = checkpoint.model(Kind::Float);
+        let mut beside = model.config().places_beside_language();
+        beside.retain(|place| model.parameters().iter().any(|(name, _)| name.starts_with(place)));
+        let language = |name: &str| !beside.iter().any(|place| name.starts_with(place));
+        let tower = |name: &str| !language(name) && !merger(name);
+        let layer = |name: &str| name.starts_with("model.layers.1.") || name == "model.norm.weight";
+        type Frozen<'a> = &'a dyn Fn(&str) -> bool;
+        let cases: [(&[&str], &[Frozen<'_>]); 8] = [
+            (&[], &[]),
+            (&["tower"], &[&tower]),
+            (&["merger"], &[&merger]),
+            (&["language"], &[&language]),
+            (&["tower", "merger"], &[&tower, &merger]),
+            (&beside, &[&tower, &merger]),
+            (&["tower", "language"], &[&tower, &language]),
+            (&["model.layers.1", "model.norm"], &[&layer]),
+        ];
         for (freeze, frozen) in cases {
             let model = checkpoint.model(Kind::Float);
+            let names = |freeze: &[String]| -> BTreeSet<String> {
+                model.train(freeze).unwrap().into_iter().map(|(name, _)| name).collect()
+            };
             let freeze: Vec<String> = freeze.iter().map(|&part| part.to_owned()).collect();
-            let trained: BTreeSet<String> = model.train(&freeze).unwrap().into_iter().map(|(name, _)| name).collect();
-            let expected: BTreeSet<String> = model
-                .parameters()
-                .iter()
-                .map(|(name, _)| name.to_owned())
-                .filter(|name| !frozen.iter().any(|frozen| frozen(name)))
-                .collect();
-            assert_eq!(trained, expected, "{} {freeze:?}", checkpoint.name);
+            let mut expected = names(&[]);
+            expected.retain(|name| !frozen.iter().any(|frozen| frozen(name)));
+            assert_eq!(names(&freeze), expected, "{} {freeze:?}", checkpoint.name);
             let (_, prompt) = images(&checkpoint);
             assert_eq!(with_gradient(&model, prompt), expected, "{} {freeze:?}", checkpoint.name);
         }

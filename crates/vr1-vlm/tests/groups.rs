@@ -63,7 +63,8 @@ fn groups_of_any_size_in_one_batch_are_each_sequence_alone() {
 
 #[test]
 fn parts_of_a_group_are_the_group() {
-    let checkpoint = &checkpoints()[5];
+    let all = checkpoints();
+    let checkpoint = all.iter().find(|checkpoint| checkpoint.sees()).unwrap();
     let model = checkpoint.model(Kind::Float);
     let groups = unequal(checkpoint);
     let whole = scored(&model, &groups[..1]).concat();
@@ -167,7 +168,8 @@ fn pictures_behind_the_prompt_are_those_of_the_whole() {
             turns(&[5], &smaller, &[7, 8, 9, 10]),
             turns(&[17, 60], &smaller, &[99]),
         ];
-        assert_eq!(sequences.iter().map(|s| s.tail().media().len()).collect::<Vec<_>>(), [2, 1, 1]);
+        let [two, one, again] = [0, 1, 2].map(|place: usize| sequences[place].tail().media().len());
+        assert!(two > one && one > 0 && one == again);
         let groups = [group(&asked, &[&[1, 2, 3]]), Group::new(SampleKey::default(), sequences).unwrap()];
         assert_each_alone(&model, &groups, &checkpoint.name);
         // Seen is seen: with another picture in its tail a sequence is another.
@@ -258,10 +260,12 @@ fn a_shared_prompt_gets_the_gradients_of_all_its_completions() {
         }
         let alone = gradients(&trained, &loss);
 
+        // Of what changes nothing, as the bias of keys without positions, there is the rounding alone.
+        let greatest = |gradient: &Tensor| gradient.abs().max().double_value(&[]);
+        let rounding = 1e-5 * alone.iter().map(greatest).fold(0.0, f64::max);
         for ((name, _), (found, expected)) in trained.iter().zip(shared.iter().zip(&alone)) {
-            let scale = expected.abs().max().double_value(&[]);
-            let error = (found - expected).abs().max().double_value(&[]);
-            assert!(scale > 0.0 && error < 1e-3 * scale, "{} {name}: {error} of {scale}", checkpoint.name);
+            let (scale, error) = (greatest(expected), greatest(&(found - expected)));
+            assert!(scale > 0.0 && error < 1e-3 * scale + rounding, "{} {name}: {error} of {scale}", checkpoint.name);
         }
     }
 }
@@ -275,7 +279,8 @@ fn features_that_are_not_as_many_as_the_media_are_refused() {
     let batch = Batch::new(&[Piece::whole(&group)]).unwrap();
     let features = model.encode(&[batch.media[0].patches.clone()], vr1_nn::Recompute::None).unwrap();
     let error = model.score(&batch, &[&features[0]]).unwrap_err().to_string();
-    assert!(error.contains("2 picture(s) or video(s) in the batch") && error.contains("features of 1"), "{error}");
+    let shown = format!("{} picture(s) or video(s) in the batch", batch.media.len());
+    assert!(batch.media.len() > 1 && error.contains(&shown) && error.contains("features of 1"), "{error}");
 }
 
 #[test]
@@ -283,7 +288,7 @@ fn features_of_pictures_encoded_together_are_those_of_each_alone() {
     for checkpoint in checkpoints().into_iter().filter(Checkpoint::sees) {
         let model = checkpoint.model(Kind::Float);
         let patches: Vec<_> = checkpoint.prompts().iter().flat_map(|prompt| prompt.patches().to_vec()).collect();
-        assert_eq!(patches.len(), 3);
+        assert!(patches.len() >= 3);
         for (together, patches) in model.encode(&patches, vr1_nn::Recompute::None).unwrap().iter().zip(&patches) {
             let alone = model.encode(std::slice::from_ref(patches), vr1_nn::Recompute::None).unwrap();
             let [together, alone] = [together, &alone[0]].map(|shown| shown.tokens.as_ref().unwrap());

@@ -23,6 +23,8 @@ class Family:
     ends = ["<|im_end|>", "<|endoftext|>"]
     # Prompts of the committed checkpoints: a name, sizes of pictures in pixels (height, width), words.
     prompts = [("words", [], "What is two and two?")]
+    # Which linear layers an adapter is drawn for: one of these.
+    targets = [["q_proj", "v_proj"], "all-linear", r".*\.(o_proj|down_proj)"]
     # How names begin in published files, for each beginning in today's.
     published_names = {}
 
@@ -53,6 +55,10 @@ class Family:
         for new in ("layer_types", "dtype", "transformers_version"):
             keys.pop(new, None)
         return keys
+
+    def published_tensors(self, name, tensor):
+        """What a published file has of a tensor, by today's names but for how these begin."""
+        return {name: tensor}
 
     def weights(self, name, draw):
         """Random numbers for a parameter, of `draw`'s standard ones; norms, biases and all."""

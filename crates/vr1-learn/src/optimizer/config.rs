@@ -56,6 +56,8 @@ pub struct OptimizerConfig {
     pub weight_decay: f64,
     /// Gradients are scaled down to this norm, over all parameters together.
     pub max_grad_norm: f64,
+    /// How often the loss counts that has the routers of experts spread tokens, of each micro-batch by its tokens.
+    pub router_aux_loss_coef: f64,
 }
 
 impl Default for OptimizerConfig {
@@ -72,6 +74,7 @@ impl Default for OptimizerConfig {
             epsilon: 1e-8,
             weight_decay: 0.0,
             max_grad_norm: 1.0,
+            router_aux_loss_coef: 0.0,
         }
     }
 }
@@ -93,13 +96,11 @@ impl OptimizerConfig {
         )?;
         check("optimizer.beta1", self.beta1, "in [0, 1)", (0.0..1.0).contains(&self.beta1))?;
         check("optimizer.beta2", self.beta2, "in [0, 1)", (0.0..1.0).contains(&self.beta2))?;
-        check("optimizer.epsilon", self.epsilon, "above 0 and finite", self.epsilon > 0.0 && self.epsilon.is_finite())?;
-        check(
-            "optimizer.weight_decay",
-            self.weight_decay,
-            "0 or more and finite",
-            self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
-        )?;
-        check("optimizer.max_grad_norm", self.max_grad_norm, "above 0", self.max_grad_norm > 0.0)
+        let finite = 0.0..f64::INFINITY;
+        check("optimizer.epsilon", self.epsilon, "above 0 and finite", self.epsilon > 0.0 && finite.contains(&self.epsilon))?;
+        check("optimizer.weight_decay", self.weight_decay, "0 or more and finite", finite.contains(&self.weight_decay))?;
+        check("optimizer.max_grad_norm", self.max_grad_norm, "above 0", self.max_grad_norm > 0.0)?;
+        let coefficient = self.router_aux_loss_coef;
+        check("optimizer.router_aux_loss_coef", coefficient, "0 or more and finite", finite.contains(&coefficient))
     }
 }

@@ -1,6 +1,6 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use vr1_nn::{Activation, Bias, Error, Heads, Result, Rope, check_sizes, read_config};
+use vr1_nn::{Activation, Bias, Error, Heads, MixtureConfig, Result, Rope, check_sizes, read_config};
 
 /// What a decoder is made of; the fields that a checkpoint's `config.json` has carry its names.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,28 @@ pub struct DecoderConfig {
     pub output_bias: Bias,
     /// Whether the MLP's projections have biases.
     pub mlp_bias: Bias,
+    /// Whether queries and keys are normed, each head for itself, before they are rotated.
+    pub head_norms: HeadNorms,
+    /// What layers have in place of an MLP, where some have.
+    pub mixture: Option<Mixed>,
+}
+
+/// Whether queries and keys are normed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadNorms {
+    /// By `q_norm` and `k_norm`, RMSNorms of a head's size.
+    With,
+    /// They are not.
+    Without,
+}
+
+/// A mixture of experts, and the layers that have none.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mixed {
+    /// What it is made of.
+    pub of: MixtureConfig,
+    /// The numbers of the layers that have an MLP all the same.
+    pub dense: Vec<i64>,
 }
 
 /// The keys that all families have; what is left out has its class's default by then.
@@ -81,6 +103,8 @@ impl Keys {
             qkv_bias: Bias::Without,
             output_bias: Bias::Without,
             mlp_bias: Bias::Without,
+            head_norms: HeadNorms::Without,
+            mixture: None,
         })
     }
 

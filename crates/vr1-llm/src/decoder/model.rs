@@ -5,8 +5,8 @@ use vr1_nn::{
     Context, Embedding, Held, Init, MultimodalRotary, Pass, Path, Recompute, Residual, Result, RmsNorm, linear,
 };
 
-use super::DecoderConfig;
 use super::layer::Layer;
+use super::{DecoderConfig, Deep};
 
 /// A decoder with its embedding and output matrix.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Decoder {
         let rotary = MultimodalRotary::new(config.heads.dim, &config.rope, device)?;
         let embed_tokens = Embedding::new(&path.sub("embed_tokens"), config.vocab_size, hidden);
         let layers = path.sub("layers");
-        let layers = (0..config.num_hidden_layers).map(|i| Held::new(Layer::new(&layers.sub(i), config))).collect();
+        let layers = (0..config.num_hidden_layers).map(|i| Held::new(Layer::new(&layers.sub(i), config, i))).collect();
         let lm_head = if config.tie_word_embeddings {
             root.sub("lm_head").tie("weight", "model.embed_tokens.weight");
             embed_tokens.weight().shallow_clone()
@@ -44,11 +44,13 @@ impl Decoder {
         self.embed_tokens.forward(input_ids)
     }
 
-    /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`.
-    pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, context: &mut Context<'_>) -> Tensor {
+    /// Embeddings `[B, T, D]` at `position_ids` `[3, B, T]` to normed hidden states `[B, T, D]`; `deep` is added on the way, where
+    /// `B` is 1.
+    pub fn forward(&self, embeds: &Tensor, position_ids: &Tensor, deep: &Deep, context: &mut Context<'_>) -> Tensor {
         let rotation = self.rotary.rotation(position_ids, embeds.kind());
         let pass = if context.recompute().is_some() { Pass::Scoring } else { Pass::Sampling };
         let mut x = Residual::new(embeds, pass);
+        let places = (!deep.is_empty()).then(|| Tensor::from_slice(&deep.places).to_device(embeds.device()));
         for (index, layer) in self.layers.iter().enumerate() {
             match context.recompute() {
                 Some((groups, recompute)) => {
@@ -56,13 +58,21 @@ impl Decoder {
                     let attend = move |layer: &Layer, x: &mut Residual| {
                         layer.attend(x, &rotation, &mut Context::groups(&groups, Recompute::None), index);
                     };
-                    layer.halves(recompute, &mut x, attend, Layer::feed);
+                    let routing = context.routing().cloned();
+                    let feed = move |layer: &Layer, x: &mut Residual| layer.feed(x, routing.as_ref(), index);
+                    layer.halves(recompute, &mut x, attend, feed);
                 }
                 None => layer.with(|layer| {
                     layer.attend(&mut x, &rotation, context, index);
-                    layer.feed(&mut x);
+                    layer.feed(&mut x, context.routing(), index);
                 }),
             }
+            if let (Some(places), Some(added)) = (&places, deep.added.get(index)) {
+                x.add_at(places, added);
+            }
+        }
+        if let Some(routing) = context.routing() {
+            routing.settle();
         }
         self.norm.of(&mut x)
     }

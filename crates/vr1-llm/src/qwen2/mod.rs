@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use vr1_nn::{Bias, Error, Result, Rope, RopeScaling, read_config, with_defaults};
+use vr1_nn::{Bias, Error, Result, Rope, RopeScaling, Sections, read_config, with_defaults};
 
 use crate::DecoderConfig;
 use crate::decoder::Keys;
@@ -48,7 +48,7 @@ pub fn qwen2(json: &Map<String, Value>) -> Result<DecoderConfig> {
 /// # Errors
 /// As [`qwen2`].
 pub fn qwen2_multimodal(json: &Map<String, Value>) -> Result<DecoderConfig> {
-    let rope = Rope { theta: 1e6, sections: Some(vec![16, 24, 24]), scaling: RopeScaling::None };
+    let rope = Rope { theta: 1e6, sections: Some(Sections::Adjoining(vec![16, 24, 24])), scaling: RopeScaling::None };
     decoder(&with_defaults(json, multimodal_defaults()), &rope)
 }
 
