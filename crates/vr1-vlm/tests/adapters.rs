@@ -19,8 +19,7 @@ use vr1_vlm::{Backbone, Model};
 /// libtorch has one generator, and whatever collects gradients may draw from it: one test at a time.
 static GENERATOR: Mutex<()> = Mutex::new(());
 
-const ADAPTERS: [&str; 8] =
-    ["names", "everything", "pattern", "excluded", "idle", "head", "connector", "language"];
+const ADAPTERS: [&str; 8] = ["names", "everything", "pattern", "excluded", "idle", "head", "connector", "language"];
 
 #[derive(Deserialize)]
 struct Expected {
