@@ -34,8 +34,14 @@ struct Ground(tempfile::TempDir);
 impl Ground {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("recipe.yaml"), RECIPE).unwrap();
-        Self(folder)
+        let ground = Self(folder);
+        ground.write(RECIPE, Path::new(TINY));
+        ground
+    }
+
+    fn write(&self, recipe: &str, model: &Path) {
+        let recipe = recipe.replace("model: nowhere", &format!("model: {}", model.display()));
+        fs::write(self.path("recipe.yaml"), recipe).unwrap();
     }
 
     fn path(&self, name: &str) -> std::path::PathBuf {
@@ -44,7 +50,7 @@ impl Ground {
 
     fn command(&self, out: &str, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vr1"));
-        command.arg("train").arg(self.path("recipe.yaml")).args(["--model", TINY, "--quiet", "--out"]);
+        command.arg("train").arg(self.path("recipe.yaml")).args(["--quiet", "--out"]);
         command.arg(self.path(out)).args(more).stdout(Stdio::null()).stderr(Stdio::piped());
         command
     }
@@ -171,4 +177,47 @@ fn a_checkpoint_that_was_damaged_is_named_and_the_one_before_it_taken() {
     assert!(said.contains("going on from step 2"), "{said}");
     loud(&["--from", "step-1"]);
     assert!(ground.outcome("run") == whole);
+}
+
+#[test]
+fn data_or_a_model_that_changed_under_a_run_is_named_and_taken_only_when_that_is_said() {
+    let ground = Ground::new();
+    let row = |answer: &str| {
+        let turns = [("human", "What is left of the cube?"), ("gpt", answer)];
+        let turns = turns.map(|(from, value)| serde_json::json!({ "from": from, "value": value }));
+        format!("{}\n", serde_json::json!({ "id": 1, "conversations": turns }))
+    };
+    let rows = ground.path("rows.jsonl");
+    fs::write(&rows, row("sphere")).unwrap();
+    let scenes = "{ kind: scenes, task: spatial, split: in_domain }";
+    let recipe = RECIPE.replace(scenes, &format!("{{ kind: rows, path: {} }}", rows.display()));
+    let model = ground.path("model");
+    fs::create_dir(&model).unwrap();
+    for entry in fs::read_dir(TINY).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, model.join(path.file_name().unwrap())).unwrap();
+    }
+    ground.write(&recipe, &model);
+    let again = |more: &[&str]| ground.train("run", more);
+    assert_eq!(again(&[]).0, Some(0));
+    assert_eq!(again(&["--from", "step-2"]).0, Some(0), "nothing changed");
+
+    fs::write(&rows, row("cube")).unwrap();
+    let config = fs::read_to_string(model.join("config.json")).unwrap();
+    fs::write(model.join("config.json"), format!("{config} ")).unwrap();
+    let before = fs::read(ground.path("run/metrics.jsonl")).unwrap();
+    let (code, said) = again(&["--from", "step-2"]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in ["the rows of ", "rows.jsonl: not what it was", "config.json of the model ", "--accept-changes"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("tokenizer.json"), "{said}");
+    assert_eq!(fs::read(ground.path("run/metrics.jsonl")).unwrap(), before, "nothing is lost by asking");
+
+    let (code, said) = again(&["--from", "step-2", "--accept-changes"]);
+    assert_eq!(code, Some(0), "{said}");
+    let begun: Value = serde_json::from_slice(&fs::read(ground.path("run/begun.json")).unwrap()).unwrap();
+    assert_eq!(begun["accepted"][0]["after_step"], 2, "{begun}");
+    assert_eq!(begun["accepted"][0]["changed"].as_array().unwrap().len(), 2, "{begun}");
+    assert_eq!(again(&["--from", "step-3"]).0, Some(0), "what was accepted is what the run is made of");
 }

@@ -81,6 +81,12 @@ impl EasyVqa {
         Ok(Self { name: format!("easy-vqa-{}", split.folder()), images, rows, answers })
     }
 
+    /// The files that a part is read from, but for its images.
+    #[must_use]
+    pub fn rows_files(dir: &Path, split: EasyVqaSplit) -> Vec<PathBuf> {
+        vec![dir.join("answers.txt"), dir.join(split.folder()).join("questions.json")]
+    }
+
     /// Every answer, in the order of `answers.txt`.
     #[must_use]
     pub fn answers(&self) -> &[String] {

@@ -88,6 +88,15 @@ impl RowSource {
         Ok(Self { path: snapshot.unwrap_or_else(|| self.path.clone()), ..self.clone() })
     }
 
+    /// The files that hold the rows, in their order.
+    ///
+    /// # Errors
+    /// When none do, or it cannot be said which.
+    pub fn rows_files(&self) -> Result<Vec<PathBuf>> {
+        let found = self.resolved()?;
+        Ok(crate::folder::find(&found.path, found.files.as_deref())?.into_iter().map(|found| found.path).collect())
+    }
+
     /// The name of the file, without its ending, or of the folder.
     pub(crate) fn name(&self) -> String {
         let name = if self.path.is_file() { self.path.file_stem() } else { self.path.file_name() };

@@ -3,6 +3,7 @@
 mod charts;
 mod checksums;
 mod disk;
+mod fingerprint;
 mod interrupt;
 mod metrics;
 mod plot;
@@ -16,6 +17,7 @@ mod yaml;
 
 pub use charts::write_plots;
 pub use checksums::verify;
+pub use fingerprint::fingerprint;
 pub use interrupt::Interrupt;
 pub use metrics::{StageScores, StepMetrics, Summary, read_metrics};
 pub use plot::{Series, Stroke, plot, plot_svg};

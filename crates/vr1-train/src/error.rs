@@ -39,6 +39,19 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// What a run was begun with is another now.
+    #[error(
+        "{}: the run was begun with something else, and would not be the same: {}; `--accept-changes` goes on with what there is now, and \
+         writes it down",
+        path.display(),
+        changed.join("; ")
+    )]
+    Changed {
+        /// The run's folder.
+        path: std::path::PathBuf,
+        /// What is another, by name.
+        changed: Vec<String>,
+    },
     /// From a recipe's text.
     #[error(transparent)]
     Yaml(#[from] vr1_run::YamlError),

@@ -49,6 +49,18 @@ impl Source {
         matches!(self, Self::Scenes { samples, .. } if *samples == many())
     }
 
+    /// The files that its rows are read from.
+    ///
+    /// # Errors
+    /// If it cannot be said which.
+    pub(crate) fn files(&self) -> Result<Vec<PathBuf>> {
+        Ok(match self {
+            Self::Scenes { .. } => Vec::new(),
+            Self::Rows(rows) => rows.rows_files()?,
+            Self::EasyVqa { path, split } => EasyVqa::rows_files(path, *split),
+        })
+    }
+
     /// Opens the samples; drawn ones are a function of `seed`.
     ///
     /// # Errors

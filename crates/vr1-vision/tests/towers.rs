@@ -92,7 +92,7 @@ fn an_image_alone_has_the_features_it_has_among_others() {
         let (media, _) = expected(name);
         let together = tower.forward(&media, Recompute::None);
         for (shown, among) in media.iter().zip(&together) {
-            let error = worst(&tokens(&*tower, &[shown.clone()]), among.tokens.as_ref().unwrap());
+            let error = worst(&tokens(&*tower, std::slice::from_ref(shown)), among.tokens.as_ref().unwrap());
             assert!(error < 1e-5, "{name} {:?}: {error}", shown.grid_thw);
         }
     }
@@ -111,7 +111,7 @@ fn a_frame_sees_no_other() {
             grid_thw: [1, 6, 4],
             tiles: Tiles::Whole,
         };
-        let whole = tokens(&*tower, &[video.clone()]);
+        let whole = tokens(&*tower, std::slice::from_ref(video));
         let error = worst(&whole.narrow(0, 6, 6), &tokens(&*tower, &[Arc::new(second)]));
         assert!(error < 1e-5, "{name}: {error}");
     }

@@ -7,6 +7,9 @@ use vr1_vision::{Sections, VisionConfig, idefics3, llava, llava_next, qwen2_5_vl
 
 use super::freeze::ModelPart;
 
+/// Reads what a config says of a tower.
+type ReadsTower = fn(&Sections<'_>) -> Result<Box<dyn VisionConfig>>;
+
 /// What a `model_type` is made of.
 #[derive(Debug)]
 pub(crate) struct Family {
@@ -14,7 +17,7 @@ pub(crate) struct Family {
     /// The language model, from the keys of `text_config` or, in a flat file, of the top level.
     pub(crate) text: fn(&Map<String, Value>) -> Result<DecoderConfig>,
     /// The vision tower.
-    pub(crate) vision: Option<fn(&Sections<'_>) -> Result<Box<dyn VisionConfig>>>,
+    pub(crate) vision: Option<ReadsTower>,
     /// At which level of a config `tie_word_embeddings` counts.
     pub(crate) ties: Ties,
     /// What its files call its parameters.

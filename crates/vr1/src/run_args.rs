@@ -37,6 +37,9 @@ pub struct RunArgs {
     /// Go on from this step's checkpoint, and not from the latest that is whole.
     #[arg(long, requires = "out", value_name = "step-N")]
     pub from: Option<String>,
+    /// Go on though the data, the model or this program are no longer what the run was begun with.
+    #[arg(long, requires = "out")]
+    pub accept_changes: bool,
     /// A run of under a minute that fails unless reward rose, or loss fell.
     #[arg(long)]
     pub smoke: bool,
@@ -81,7 +84,8 @@ impl RunArgs {
         let show = if self.quiet { Show::Quiet } else { Show::Auto };
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
         let from = self.from.as_deref().map(step).transpose()?;
-        Ok(RunOptions { from, device, kind, show, registry: registry()?, ..RunOptions::new(out) })
+        let accept_changes = self.accept_changes;
+        Ok(RunOptions { from, accept_changes, device, kind, show, registry: registry()?, ..RunOptions::new(out) })
     }
 }
 

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use vr1_data::{EasyVqaSplit, RowSource};
@@ -7,6 +7,41 @@ use super::{EvaluationConfig, ObjectiveConfig, PairSource, Recipe};
 use crate::{Error, Result, Source};
 
 impl Recipe {
+    /// Every file that rows are learnt from or evaluated on.
+    ///
+    /// # Errors
+    /// If it cannot be said which.
+    pub(crate) fn rows_files(&self) -> Result<BTreeSet<PathBuf>> {
+        let objectives = self.objective.iter().chain(self.stages.iter().map(|stage| &stage.objective));
+        let evaluations = self.stages.iter().filter_map(|stage| stage.evaluation.as_ref()).chain([&self.evaluation]);
+        let mut files = BTreeSet::new();
+        for objective in objectives {
+            match objective {
+                ObjectiveConfig::Grpo(grpo) => {
+                    for source in grpo.train.iter().chain(grpo.sources.iter().map(|source| &source.source)) {
+                        files.extend(source.files()?);
+                    }
+                }
+                ObjectiveConfig::Sft(sft) => {
+                    for document in &sft.documents {
+                        files.extend(document.source.files()?);
+                    }
+                }
+                ObjectiveConfig::Dpo(dpo) => files.extend(rows_of_pairs(&dpo.pairs)?),
+                ObjectiveConfig::Kto(kto) => files.extend([kto.path.clone()]),
+            }
+        }
+        for evaluation in evaluations {
+            for source in evaluation.sets.values() {
+                files.extend(source.files()?);
+            }
+            for pairs in evaluation.preferences.values() {
+                files.extend(rows_of_pairs(pairs)?);
+            }
+        }
+        Ok(files)
+    }
+
     /// Paths that exist relative to the recipe's own folder are taken from there; an empty one is none.
     pub(crate) fn resolve(&mut self, folder: &Path) {
         let near = |path: &Path| {
@@ -78,6 +113,13 @@ impl Recipe {
 
 fn own_files(what: &str) -> Error {
     Error::Recipe(format!("--data: the recipe learns from {what}, which its own keys name"))
+}
+
+fn rows_of_pairs(pairs: &PairSource) -> Result<Vec<PathBuf>> {
+    match pairs {
+        PairSource::Rows(rows) => Ok(rows.rows_files()?),
+        PairSource::Written { source, .. } | PairSource::Sampled { train: source, .. } => source.files(),
+    }
 }
 
 fn of_rows(rows: &mut RowSource) -> Vec<&mut PathBuf> {

@@ -1,3 +1,4 @@
+mod made_of;
 mod options;
 mod resume;
 mod saved;
@@ -23,6 +24,7 @@ use vr1_run::{
 };
 use vr1_vlm::{Backbone, Model};
 
+use self::made_of::MadeOf;
 use self::saved::{Begun, Origin};
 use self::stage::{evaluation, learner, objective, setting};
 use super::evaluate::Evaluation;
@@ -51,8 +53,8 @@ pub struct Trainer {
     interrupt: Interrupt,
     show: Show,
     done: u64,
-    /// Scores before the first step.
-    before: BTreeMap<String, f64>,
+    /// What it was begun with, and its scores before the first step.
+    beginning: Begun,
     /// Scores after each stage that is over, but for the last.
     over: Vec<StageScores>,
     /// The step of the best evaluation during training, and its score.
@@ -60,7 +62,6 @@ pub struct Trainer {
     begun: Instant,
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
-    origin: Origin,
     /// What was measured in the last step, whose evaluation was not taken yet.
     pending: Option<StepMetrics>,
     /// The step of the last checkpoint, and when it was written.
@@ -81,7 +82,7 @@ struct Beginning {
     processor: Processor,
     stage: usize,
     before_stage: u64,
-    origin: Origin,
+    begun: Begun,
 }
 
 impl Trainer {
@@ -119,10 +120,12 @@ impl Trainer {
             }
             None => model,
         };
-        let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, origin };
+        let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin)?, ..Begun::default() };
+        let written = begun.clone();
+        let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, begun };
         Self::assemble(recipe, beginning, options, |recipe| {
             let folder = folder(&options.out)?;
-            folder.write_beginning(&Begun { origin, ..Begun::default() })?;
+            folder.write_beginning(&written)?;
             // From here on the folder holds a run.
             folder.write_config(recipe)?;
             Ok(folder)
@@ -131,7 +134,7 @@ impl Trainer {
 
     fn assemble(
         recipe: Recipe,
-        Beginning { model, processor, stage, before_stage, origin }: Beginning,
+        Beginning { model, processor, stage, before_stage, begun }: Beginning,
         options: &RunOptions,
         folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
     ) -> Result<Self> {
@@ -172,12 +175,11 @@ impl Trainer {
             interrupt,
             show: options.show,
             done: 0,
-            before: BTreeMap::new(),
+            beginning: begun,
             over: Vec::new(),
             best: None,
             begun: Instant::now(),
             earlier: 0.0,
-            origin,
             pending: None,
             saved: (0, Instant::now()),
             ended: None,
@@ -262,11 +264,11 @@ impl Trainer {
             return self.told(summary);
         }
         if self.done == 0
-            && self.before.is_empty()
+            && self.beginning.before.is_empty()
             && let Some(scores) = self.evaluate()?
         {
-            self.before = scores;
-            self.folder.write_beginning(&Begun { origin: self.origin, before: self.before.clone() })?;
+            self.beginning.before = scores;
+            self.folder.write_beginning(&self.beginning)?;
         }
         while (self.pending.is_some() || self.done < self.recipe.all_steps()) && !self.interrupt.requested() {
             let stepped = if self.pending.is_some() { self.conclude().map(drop) } else { self.step().map(drop) };
@@ -289,7 +291,7 @@ impl Trainer {
         if self.stages.len() > 1 {
             stages.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, after.clone()));
         }
-        let (before, seconds) = (self.before.clone(), self.seconds());
+        let (before, seconds) = (self.beginning.before.clone(), self.seconds());
         let summary = Summary { before, after, stages, steps: self.done, seconds };
         self.folder.write_summary(&summary)?;
         self.told(summary)

@@ -11,6 +11,8 @@ pub struct RunOptions {
     pub out: PathBuf,
     /// The step whose checkpoint a run is taken up again from; the latest that is whole where none is named.
     pub from: Option<u64>,
+    /// Whether it goes on though its data, its model or this program are no longer what it was begun with.
+    pub accept_changes: bool,
     /// Where tensors live.
     pub device: Device,
     /// The parameters' kind of number; optimizer states are f32 whatever it is.
@@ -25,6 +27,6 @@ impl RunOptions {
     /// A run in `out` on the CPU in f32, with the built-in verifiers.
     pub fn new(out: impl Into<PathBuf>) -> Self {
         let (device, kind, show) = (Device::Cpu, Kind::Float, Show::Auto);
-        Self { out: out.into(), from: None, device, kind, show, registry: Registry::default() }
+        Self { out: out.into(), from: None, accept_changes: false, device, kind, show, registry: Registry::default() }
     }
 }

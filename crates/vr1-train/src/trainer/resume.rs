@@ -8,6 +8,7 @@ use vr1_rollout::Version;
 use vr1_run::{EventWriter, Progress, RunFolder};
 use vr1_vlm::{Backbone, Model};
 
+use super::made_of::{Accepted, MadeOf};
 use super::saved::{ADAPTER, Begun, Origin, Progressed, REFERENCE, Reference};
 use super::{Beginning, RunOptions, Trainer, named};
 use crate::recipe::Recipe;
@@ -27,14 +28,16 @@ impl Trainer {
     /// that has none begins again, and one that had ended gives its summary.
     ///
     /// # Errors
-    /// If the folder holds no run, a broken one, or a run of another recipe; the first key that differs is named.
+    /// If the folder holds no run, a broken one, or a run of another recipe; the first key that differs is named. If its data, its model
+    /// or this program are not what it was begun with, and the options do not accept that; all that is another is named.
     pub fn resume(recipe: Recipe, options: RunOptions) -> Result<Self> {
         let mut folder = RunFolder::open(&options.out)?;
         recipe.check_same(&folder.config_path())?;
         let begun: Begun = folder.beginning()?.unwrap_or_default();
+        let known = begun.accepted.len();
         let (checkpoint, damaged) = folder.whole_checkpoint(options.from)?;
         let mut trainer = match checkpoint {
-            Some((step, dir)) => Self::go_on(recipe, &options, (step, &dir), folder)?,
+            Some((step, dir)) => Self::go_on(recipe, &options, (step, &dir), folder, begun)?,
             None if begun.origin == Origin::Elsewhere => {
                 return Err(Error::Recipe(format!(
                     "{}: the run was stopped before its first checkpoint, and began with a model that no recipe names; start it \
@@ -43,18 +46,22 @@ impl Trainer {
                 )));
             }
             None => {
+                let begun = same(&recipe, &options, 0, begun)?;
                 let (model, processor) = named(&recipe, &options)?;
                 let mut trainer = Self::begin(recipe, model, processor, &options, Origin::Recipe, |_| {
                     folder.rewind(0)?;
                     Ok(folder)
                 })?;
                 trainer.folder.write_beginning(&begun)?;
-                trainer.before = begun.before;
+                trainer.beginning = begun;
                 trainer
             }
         };
         let mut told: Vec<String> =
             damaged.iter().map(|what| format!("a later checkpoint is not whole: {what}")).collect();
+        for accepted in trainer.beginning.accepted.iter().skip(known) {
+            told.push(format!("the run goes on with something else: {}", accepted.changed.join("; ")));
+        }
         if trainer.done > 0 && !damaged.is_empty() {
             told.push(format!("going on from step {}", trainer.done));
         }
@@ -65,9 +72,17 @@ impl Trainer {
         Ok(trainer)
     }
 
-    fn go_on(recipe: Recipe, options: &RunOptions, at: (u64, &Path), mut folder: RunFolder) -> Result<Self> {
+    fn go_on(
+        recipe: Recipe,
+        options: &RunOptions,
+        at: (u64, &Path),
+        mut folder: RunFolder,
+        begun: Begun,
+    ) -> Result<Self> {
         let (step, dir) = at;
         let state = Progressed::read(dir)?;
+        let begun = Begun { origin: state.origin, made_of: state.made_of, before: state.before, ..begun };
+        let begun = same(&recipe, options, step, begun)?;
         if state.origin == Origin::Elsewhere && recipe.lora.is_some() {
             return Err(Error::Recipe(format!(
                 "{}: it began with a model that no recipe names, and its adapter alone is not the whole of it",
@@ -81,12 +96,13 @@ impl Trainer {
             Some(Reference::Start) => Some(start(&recipe, options)?),
         };
         let processor = Processor::from_dir(dir)?;
-        let (stage, before_stage, origin) = (state.stage, state.before_stage, state.origin);
-        let beginning = Beginning { model, processor, stage, before_stage, origin };
+        let (stage, before_stage, written) = (state.stage, state.before_stage, begun.clone());
+        let beginning = Beginning { model, processor, stage, before_stage, begun };
         // The row of a step whose evaluation is to come is written with it.
         let recorded = step - u64::from(state.pending.is_some());
         let mut trainer = Self::assemble(recipe, beginning, options, |_| {
             folder.rewind(recorded)?;
+            folder.write_beginning(&written)?;
             Ok(folder)
         })?;
         let learner = &mut trainer.run.learner;
@@ -99,11 +115,25 @@ impl Trainer {
         trainer.resumed = Some(state.objective);
         trainer.events = EventWriter::create(trainer.folder.path(), recorded + 1)?;
         trainer.progress = Progress::new(trainer.recipe.all_steps(), recorded, options.show);
-        (trainer.done, trainer.before, trainer.earlier) = (step, state.before, state.seconds);
+        (trainer.done, trainer.earlier) = (step, state.seconds);
         (trainer.over, trainer.best, trainer.pending) = (state.over, state.best, state.pending);
         trainer.saved.0 = step;
         Ok(trainer)
     }
+}
+
+/// What a run was begun with, where that is what there is now, or what is another is accepted, and then written down.
+fn same(recipe: &Recipe, options: &RunOptions, step: u64, mut begun: Begun) -> Result<Begun> {
+    let now = MadeOf::now(recipe, begun.origin)?;
+    let changed = begun.made_of.changed(&now);
+    if changed.is_empty() {
+        return Ok(begun);
+    }
+    if !options.accept_changes {
+        return Err(Error::Changed { path: options.out.clone(), changed });
+    }
+    begun.accepted.push(Accepted { after_step: step, changed });
+    Ok(Begun { made_of: now, ..begun })
 }
 
 /// A model of a checkpoint. Its weights have the adapter merged into them; it goes on from the adapter itself.

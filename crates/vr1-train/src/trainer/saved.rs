@@ -7,6 +7,7 @@ use vr1_run::{RunError, StageScores, StepMetrics};
 use vr1_vlm::Backbone;
 
 use super::Trainer;
+use super::made_of::{Accepted, MadeOf};
 use crate::{Error, Result};
 
 /// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
@@ -31,6 +32,9 @@ pub(super) struct Progressed {
     /// What the reference is, where there is one.
     pub(super) reference: Option<Reference>,
     pub(super) objective: serde_json::Value,
+    /// What the run is made of.
+    #[serde(default)]
+    pub(super) made_of: MadeOf,
 }
 
 /// Where the model of a run's start can be found again.
@@ -45,12 +49,18 @@ pub(super) enum Origin {
 }
 
 /// What a run's folder says before there is a checkpoint.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Begun {
     pub(super) origin: Origin,
     /// Scores before the first step, once they are known.
     pub(super) before: BTreeMap<String, f64>,
+    /// What the run is made of.
+    #[serde(default)]
+    pub(super) made_of: MadeOf,
+    /// What it went on with that it was not begun with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) accepted: Vec<Accepted>,
 }
 
 /// What a reference is.
@@ -108,7 +118,7 @@ impl Trainer {
         self.run.processor.save(dir)?;
         learner.save(dir)?;
         // Neither what a later stage began with nor what was handed in is found where the recipe says.
-        let lost = self.before_stage > 0 || self.origin == Origin::Elsewhere;
+        let lost = self.before_stage > 0 || self.beginning.origin == Origin::Elsewhere;
         let moved = lost || learner.moved_reference().is_some();
         if let Some(reference) = learner.reference().filter(|_| moved) {
             let dir = dir.join(REFERENCE);
@@ -121,12 +131,13 @@ impl Trainer {
             stage: self.stage,
             before_stage: self.before_stage,
             seconds: self.seconds(),
-            before: self.before.clone(),
+            before: self.beginning.before.clone(),
             over: self.over.clone(),
             best: self.best,
             pending: self.pending.clone(),
-            origin: self.origin,
+            origin: self.beginning.origin,
             reference: learner.reference().map(|_| kind),
+            made_of: self.beginning.made_of.clone(),
             objective: self.resumed.clone().unwrap_or_else(|| self.objective.state()),
         }
         .write(dir)
