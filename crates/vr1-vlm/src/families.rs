@@ -201,3 +201,49 @@ pub(crate) const FAMILIES: [Family; 14] = [
         parts: PROJECTED,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::{FAMILIES, language};
+
+    fn keys(json: Value) -> Map<String, Value> {
+        json.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn embeddings_are_tied_where_transformers_ties_them() {
+        // Of each family, for what is said outside and inside.
+        let said = [None, Some(false), Some(true)];
+        for (model_type, tied) in [
+            ("qwen2_vl", [[false, false, true], [false, false, false], [true, true, true]]),
+            ("llava", [[false, false, true], [false, false, true], [true, true, true]]),
+            ("llava_next", [[false, false, false], [false, false, false], [true, true, true]]),
+            ("smolvlm", [[false, false, false], [false, false, false], [true, true, true]]),
+        ] {
+            for (outside, tied) in said.iter().zip(tied) {
+                for (inside, tied) in said.iter().zip(tied) {
+                    let level = |said: &Option<bool>| {
+                        keys(said.map_or(json!({}), |said| json!({ "tie_word_embeddings": said })))
+                    };
+                    let mut text = level(inside);
+                    let family = FAMILIES.iter().find(|family| family.model_type == model_type);
+                    family.expect("a family").ties.settle(&level(outside), &mut text);
+                    let found = text.get("tie_word_embeddings").is_some_and(|said| said == true);
+                    assert_eq!(found, tied, "{model_type}: {outside:?} outside, {inside:?} inside");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_language_model_inside_is_what_its_section_says() {
+        let biases = |json: Value| language(&keys(json)).map(|config| config.qkv_bias).map_err(|e| e.to_string());
+        assert_eq!(biases(json!({})), biases(json!({ "model_type": "llama" })));
+        assert_ne!(biases(json!({})), biases(json!({ "model_type": "qwen2" })));
+        let error = biases(json!({ "model_type": "phi3" })).unwrap_err();
+        assert!(error.starts_with("`model_type`: \"phi3\" is not one of llama, mistral, qwen2"), "{error}");
+        assert!(biases(json!({ "model_type": "llava" })).is_err());
+    }
+}
