@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod across;
 mod activation;
 mod adapter;
 mod adjoining;
@@ -24,6 +25,7 @@ mod rope;
 mod rotary;
 mod segments;
 
+pub use across::{Across, Looks, Sight, Sights};
 pub use activation::Activation;
 pub use adapter::Adapter;
 pub use attention::{Heads, attention};
