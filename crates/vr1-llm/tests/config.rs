@@ -32,6 +32,8 @@ fn llama_has_biases_where_its_keys_say() {
         qkv_bias: Bias::Without,
         output_bias: Bias::Without,
         mlp_bias: Bias::Without,
+        cross_attention_layers: Vec::new(),
+        unsaid_rows: 0,
     };
     assert_eq!(llama(&keys(json!({}))).unwrap(), plain);
     let attention = DecoderConfig { qkv_bias: Bias::With, output_bias: Bias::With, ..plain.clone() };
@@ -148,6 +150,8 @@ fn a_key_that_is_left_out_has_its_classs_default() {
             qkv_bias,
             output_bias: Bias::Without,
             mlp_bias: Bias::Without,
+            cross_attention_layers: Vec::new(),
+            unsaid_rows: 0,
         };
     let none = Map::new();
     let plain = [32000, 4096, 11008, 32, 2048];
