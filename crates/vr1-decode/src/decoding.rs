@@ -9,7 +9,7 @@ use vr1_rollout::{Error, Request, Result, Sampling, Ticket, stream};
 
 use super::distribution::seen;
 use super::sampler::Voice;
-use super::scheduler::{Admission, Costs, Job, Scheduler};
+use super::scheduler::{Admission, Job, Scheduler};
 use super::seating::{SEATS_AN_EMPTY_ONE, seat};
 use super::slots::{Row, Seated, Slots, Tokens, most_room, numbers, read, tokens_a_look};
 
@@ -59,21 +59,21 @@ struct Sitting {
 /// A request with its completions in order.
 pub(crate) type Done = (Ticket, Request, Vec<Row>);
 
-/// What decoding takes with this model and these requests.
-pub(crate) fn costs(voice: &Voice, sampling: &Sampling) -> Costs {
+/// What a row takes with this model and these requests, in bytes.
+fn row_bytes(voice: &Voice, sampling: &Sampling) -> u64 {
     let token = voice.model.key_value_bytes() as u64;
     let room = most_room(sampling.max_completion_tokens, voice.device()) as u64;
     // Logits, as the model gives them and in f32, the distributions made of them, and what is sorted where there are limits.
     let logits = 32 * voice.vocabulary() as u64;
     let row = token.saturating_mul(room).saturating_add(logits);
     // An empty seat takes as much.
-    Costs { prompt_token: token, row: row.saturating_add(row / SEATS_AN_EMPTY_ONE as u64) }
+    row.saturating_add(row / SEATS_AN_EMPTY_ONE as u64)
 }
 
 impl Decoding {
     /// Nothing yet, of requests that are sampled so; an end is one of `eos`.
     pub(crate) fn new(voice: Voice, sampling: Sampling, eos: &[i64], budget: u64) -> Self {
-        let scheduler = Scheduler::new(budget, costs(&voice, &sampling));
+        let scheduler = Scheduler::new(budget, row_bytes(&voice, &sampling));
         let (members, held, seated) = (BTreeMap::new(), Vec::new(), Vec::new());
         Self { voice, sampling, eos: eos.to_vec(), scheduler, members, held, seated, slots: None, unseated: None }
     }
@@ -86,7 +86,8 @@ impl Decoding {
     /// One more request, behind those that came before.
     pub(crate) fn submit(&mut self, ticket: Ticket, request: Request) {
         let (id, rows) = (ticket.0, request.completions);
-        self.scheduler.submit(Job { id, prompt_tokens: request.prompt.len() as u64, rows });
+        let prompt = self.voice.model.prompt_bytes(&request.prompt) as u64;
+        self.scheduler.submit(Job { id, prompt, rows });
         let ended = (0..rows).map(|_| None).collect();
         self.members.insert(id, Member { ticket, request, hidden: None, ended });
     }
@@ -180,15 +181,19 @@ impl Decoding {
     fn run_over(&mut self, admitted: &[Admission]) -> Result<Vec<(Vec<u64>, Prefix)>> {
         let mut new: Vec<u64> = admitted.iter().map(|admission| admission.id).collect();
         new.retain(|id| self.members[id].hidden.is_none());
+        // What is shown beside the text counts as the tokens whose keys take as much.
+        let token = self.voice.model.key_value_bytes().max(1);
+        let tokens_of = |id: &u64| self.voice.model.prompt_bytes(&self.members[id].request.prompt).div_ceil(token);
+        let lengths: Vec<usize> = new.iter().map(tokens_of).collect();
+        let mut lengths = lengths.as_slice();
         let mut found = Vec::new();
         while !new.is_empty() {
             let (mut tokens, mut count) = (0, 0);
-            while count < new.len()
-                && (count == 0 || tokens + self.members[&new[count]].request.prompt.len() <= PROMPT_TOKENS)
-            {
-                tokens += self.members[&new[count]].request.prompt.len();
+            while count < new.len() && (count == 0 || tokens + lengths[count] <= PROMPT_TOKENS) {
+                tokens += lengths[count];
                 count += 1;
             }
+            lengths = &lengths[count..];
             let ids: Vec<u64> = new.drain(..count).collect();
             let prompts: Vec<&Prompt> = ids.iter().map(|id| self.members[id].request.prompt.as_ref()).collect();
             let (hidden, prefix) = self.voice.model.prefill(&prompts).map_err(Error::engine)?;

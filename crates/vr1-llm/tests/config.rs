@@ -35,6 +35,8 @@ fn llama_has_biases_where_its_keys_say() {
         qkv_bias: Bias::Without,
         output_bias: Bias::Without,
         mlp_bias: Bias::Without,
+        cross_attention_layers: Vec::new(),
+        unsaid_rows: 0,
         head_norms: HeadNorms::Without,
         mixture: None,
     };
@@ -165,6 +167,8 @@ fn a_key_that_is_left_out_has_its_classs_default() {
             qkv_bias,
             output_bias: Bias::Without,
             mlp_bias: Bias::Without,
+            cross_attention_layers: Vec::new(),
+            unsaid_rows: 0,
             head_norms: HeadNorms::Without,
             mixture: None,
         };

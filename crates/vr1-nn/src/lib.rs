@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod across;
 mod activation;
 mod adapter;
 mod adjoining;
@@ -28,6 +29,7 @@ mod routing;
 mod segments;
 mod stored;
 
+pub use across::{Across, Looks, Sight, Sights};
 pub use activation::Activation;
 pub use adapter::Adapter;
 pub use attention::{Heads, attention};

@@ -54,7 +54,7 @@ pub use linear::linear;
 pub use mapped::MappedFile;
 pub use memory::{DeviceMemory, device_memory};
 pub use norm::add_rms_norm;
-pub use recompute::recomputed;
+pub use recompute::{recomputed, recomputed_with};
 pub use rotate::rotate_into_cache;
 pub use rotation::rotate;
 pub use sample::{Draw, Drawn, sample};

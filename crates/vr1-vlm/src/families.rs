@@ -2,10 +2,12 @@
 
 use serde_json::{Map, Value};
 use vr1_llm::{
-    DecoderConfig, llama, mistral, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal,
+    DecoderConfig, llama, mistral, mllama, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal,
 };
 use vr1_nn::{Error, Names, Result};
-use vr1_vision::{Sections, VisionConfig, aria, idefics3, llava, llava_next, qwen2_5_vl, qwen2_vl, qwen3_vl};
+use vr1_vision::{
+    Sections, VisionConfig, aria, idefics3, llava, llava_next, mllama as mllama_vision, qwen2_5_vl, qwen2_vl, qwen3_vl,
+};
 
 use super::freeze::ModelPart;
 
@@ -177,8 +179,20 @@ const QWEN3_VL: Family = Family {
     parts: DEEP,
 };
 
+/// The tower of Llama 3.2 Vision has one matrix behind it.
+const TILED: &[ModelPart] =
+    &[("tower", &["vision_model"], &[]), ("merger", &["multi_modal_projector"], &[]), LANGUAGE];
+
+/// What both generations of Llama 3.2 Vision's files call its parts.
+const MLLAMA: Names = Names::new(&[
+    ["model.", "language_model.model.", "model.language_model."],
+    ["lm_head.", "language_model.lm_head.", "lm_head."],
+    ["vision_model.", "vision_model.", "model.vision_model."],
+    ["multi_modal_projector", "multi_modal_projector", "model.multi_modal_projector"],
+]);
+
 /// Every one that there is.
-pub(crate) const FAMILIES: [Family; 14] = [
+pub(crate) const FAMILIES: [Family; 15] = [
     ALONE,
     Family { model_type: "mistral", text: mistral, ..ALONE },
     Family { model_type: "qwen2", text: qwen2, ..ALONE },
@@ -192,6 +206,14 @@ pub(crate) const FAMILIES: [Family; 14] = [
     Family { model_type: "qwen3_moe", text: qwen3_moe, ..ALONE },
     QWEN3_VL,
     Family { model_type: "qwen3_vl_moe", text: qwen3_moe_multimodal, ..QWEN3_VL },
+    Family {
+        model_type: "mllama",
+        text: mllama,
+        vision: Some(mllama_vision),
+        ties: Ties::Outer,
+        names: MLLAMA,
+        parts: TILED,
+    },
     Family {
         model_type: "aria",
         text: vr1_llm::aria,
