@@ -18,6 +18,7 @@ mod score;
 mod sft;
 mod signals;
 mod stats;
+mod times;
 
 pub use dpo::{PairLoss, PreferenceLoss, WeightedLoss};
 pub use error::{Error, Result};

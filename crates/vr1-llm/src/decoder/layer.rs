@@ -1,7 +1,7 @@
 //! `B` sequences, `T` tokens, `D` hidden.
 
 use tch::Tensor;
-use vr1_nn::{Context, GatedMlp, Heads, Linear, Pass, Path, Projections, Residual, RmsNorm, Rotation};
+use vr1_nn::{Context, GatedMlp, Heads, Linear, Pass, Path, PlainLayer, Projections, Residual, RmsNorm, Rotation};
 
 use super::DecoderConfig;
 
@@ -24,6 +24,27 @@ impl Layer {
             post_attention_layernorm: norm("post_attention_layernorm"),
             mlp: GatedMlp::new(&path.sub("mlp"), hidden, inner, config.mlp_bias, config.hidden_act),
         }
+    }
+
+    /// Both halves at once, of sampled tokens, where the device has that; whether it was so.
+    pub(crate) fn decode(&self, x: &mut Residual, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> bool {
+        // Whatever is added to a layer is seen here.
+        let Self { input_layernorm, self_attn, post_attention_layernorm, mlp } = self;
+        let Attention { qkv, o_proj, heads } = self_attn;
+        let plain = PlainLayer {
+            norm: input_layernorm,
+            qkv,
+            output: o_proj,
+            mlp_norm: post_attention_layernorm,
+            mlp,
+            heads: *heads,
+        };
+        let decoded = context.decode(index, plain, x.sum(), rotation);
+        let whole = decoded.is_some();
+        if let Some(behind) = decoded {
+            x.through(|_| behind);
+        }
+        whole
     }
 
     /// The first half, attention, added to the residual stream `x`, `[B, T, D]`; `index` is the layer's number.

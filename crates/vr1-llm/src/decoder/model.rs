@@ -59,8 +59,10 @@ impl Decoder {
                     layer.halves(recompute, &mut x, attend, Layer::feed);
                 }
                 None => layer.with(|layer| {
-                    layer.attend(&mut x, &rotation, context, index);
-                    layer.feed(&mut x);
+                    if !layer.decode(&mut x, &rotation, context, index) {
+                        layer.attend(&mut x, &rotation, context, index);
+                        layer.feed(&mut x);
+                    }
                 }),
             }
         }
