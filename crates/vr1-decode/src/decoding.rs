@@ -78,7 +78,18 @@ impl Decoding {
     pub(crate) fn new(voice: Voice, sampling: Sampling, eos: &[i64], budget: u64) -> Self {
         let scheduler = Scheduler::new(budget, costs(&voice, &sampling));
         let (members, held, seated) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { voice, sampling, eos: eos.to_vec(), scheduler, members, held, seated, slots: None, unseated: None, prompts_took: 0.0 }
+        Self {
+            voice,
+            sampling,
+            eos: eos.to_vec(),
+            scheduler,
+            members,
+            held,
+            seated,
+            slots: None,
+            unseated: None,
+            prompts_took: 0.0,
+        }
     }
 
     /// Whether a request may join: it is sampled in the same way.

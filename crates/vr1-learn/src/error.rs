@@ -65,7 +65,9 @@ pub enum Error {
         wanted: String,
     },
     /// The update broke off half way: parameters and moments are not of one step, and are not saved.
-    #[error("step {step}: the update broke off half way, and the weights are of no step; go on from the last checkpoint: {reason}")]
+    #[error(
+        "step {step}: the update broke off half way, and the weights are of no step; go on from the last checkpoint: {reason}"
+    )]
     Torn {
         /// The step, from 1.
         step: u64,

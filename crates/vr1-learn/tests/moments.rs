@@ -19,9 +19,7 @@ fn curve(seed: u64, moments: Moments, documents: &[Group]) -> Vec<f64> {
     let optimizer = OptimizerConfig { moments, ..steady(1e-2) };
     let mut learner = learner(model, LearnerConfig { optimizer, ..LearnerConfig::default() });
     let loss = ImitationLoss::default();
-    let one = |done: u64| {
-        learner.update(documents, &signals(documents), &loss, step(done)).unwrap().metrics["loss"]
-    };
+    let one = |done: u64| learner.update(documents, &signals(documents), &loss, step(done)).unwrap().metrics["loss"];
     (0..STEPS).map(one).collect()
 }
 

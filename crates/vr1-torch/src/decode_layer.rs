@@ -76,7 +76,8 @@ pub fn decode_layer(x: &Tensor, layer: &DecoderLayer<'_>, seen: &Seen<'_>) -> Re
     let raw = |x: &Tensor| x.as_ptr().cast::<c_void>();
     let or_none = |x: Option<&Tensor>| x.map_or(ptr::null(), raw);
     let x = x.f_contiguous()?;
-    let lists = [seen.rotation.0, seen.rotation.1, seen.prefix.starts, seen.prefix.lengths, seen.own.lengths, seen.places];
+    let lists =
+        [seen.rotation.0, seen.rotation.1, seen.prefix.starts, seen.prefix.lengths, seen.own.lengths, seen.places];
     let lists = lists.into_iter().map(Tensor::f_contiguous).collect::<Result<Vec<_>, _>>()?;
     let c = CLayer {
         tensors: [
@@ -125,7 +126,11 @@ fn check_shapes(x: &Tensor, layer: &DecoderLayer<'_>, seen: &Seen<'_>) -> Result
     let inside = layer.down.0.size().get(1).copied().unwrap_or(0);
     let fits = |what: &str, x: &Tensor, kind, size: &[i64]| {
         let fits = x.kind() == kind && x.device() == Device::Cpu && x.size() == size;
-        if fits { Ok(()) } else { Err(unfit(FUNCTION, format!("{what} {} where {kind:?} {size:?} fits", described(x)))) }
+        if fits {
+            Ok(())
+        } else {
+            Err(unfit(FUNCTION, format!("{what} {} where {kind:?} {size:?} fits", described(x))))
+        }
     };
     for (what, (weight, bias), [outputs, inputs]) in [
         ("queries, keys and values", layer.qkv, [(heads + 2 * shared) * d, hidden]),

@@ -30,6 +30,9 @@ impl Loaded {
 }
 
 /// What `load` gives the first time; why there is none is told every time.
-pub(crate) fn once<T>(known: &'static OnceLock<Result<T, String>>, load: fn() -> Result<T, String>) -> Result<&'static T> {
+pub(crate) fn once<T>(
+    known: &'static OnceLock<Result<T, String>>,
+    load: fn() -> Result<T, String>,
+) -> Result<&'static T> {
     known.get_or_init(load).as_ref().map_err(|reason| Error::Kernels(reason.clone()))
 }

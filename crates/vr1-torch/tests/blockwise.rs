@@ -43,7 +43,8 @@ impl Held {
 }
 
 /// No decay and no memory: the moments are the gradient and its square.
-const FORGETFUL: AdamWStep = AdamWStep { learning_rate: 1e-3, beta1: 0.0, beta2: 0.0, weight_decay: 0.0, epsilon: 1e-8 };
+const FORGETFUL: AdamWStep =
+    AdamWStep { learning_rate: 1e-3, beta1: 0.0, beta2: 0.0, weight_decay: 0.0, epsilon: 1e-8 };
 
 fn step(parameter: &Tensor, gradient: &Tensor, held: &[Held; 2], hyper: &AdamWStep) {
     let [mean, square] = held.each_ref().map(Held::blocks);
@@ -64,7 +65,8 @@ fn every_number_is_held_as_the_nearest_value() {
     for signed in [true, false] {
         let [values, middles] = codebook(signed);
         // All values and middles, what is next to them, and what lies between.
-        let mut shares: Vec<f32> = values.iter().chain(&middles).flat_map(|&x| [x, x.next_up(), x.next_down()]).collect();
+        let mut shares: Vec<f32> =
+            values.iter().chain(&middles).flat_map(|&x| [x, x.next_up(), x.next_down()]).collect();
         shares.extend((0..40_000).map(|i| (i as f32 * 0.37).sin().powi(1 + i % 9)));
         shares.extend([0.0, -0.0, 1e-9, f32::MIN_POSITIVE, 5e-7]);
         shares.retain(|share| share.abs() <= 1.0);
@@ -116,7 +118,9 @@ fn it_does_not_depend_on_how_many_threads_there_are() {
     });
     tch::set_num_threads(before);
     let [(one, its), (two, others)] = &found;
-    assert!(one.equal(two) && its.iter().zip(others).all(|(a, b)| a.codes.equal(&b.codes) && a.scales.equal(&b.scales)));
+    assert!(
+        one.equal(two) && its.iter().zip(others).all(|(a, b)| a.codes.equal(&b.codes) && a.scales.equal(&b.scales))
+    );
 }
 
 #[test]
@@ -127,7 +131,8 @@ fn what_does_not_fit_is_named() {
     assert!(text.starts_with("blockwise_adamw: moments of 3 blocks cannot be made of Uint8 [2, 256] on Cpu"), "{text}");
     let error = blockwise_adamw(&parameter, (&parameter.get(0), 1.0), &held.blocks(), &held.blocks(), 1.0, &FORGETFUL);
     assert!(error.unwrap_err().to_string().contains("Float [600] on Cpu has no gradient Float [] on Cpu"));
-    let near = Held { tables: [held.tables[0].copy(), held.tables[0].narrow(0, 0, 255) * 1e-9], ..Held::new(600, true) };
+    let near =
+        Held { tables: [held.tables[0].copy(), held.tables[0].narrow(0, 0, 255) * 1e-9], ..Held::new(600, true) };
     let error = blockwise_adamw(&parameter, (&parameter, 1.0), &near.blocks(), &near.blocks(), 1.0, &FORGETFUL);
     assert!(error.unwrap_err().to_string().contains("lie too near each other"));
 }

@@ -88,8 +88,7 @@ impl Case {
         let lengths = list(self.spans.iter().map(|span| span[1]).collect());
         let own_lengths = list(self.lengths.clone());
         let places = list(self.lengths.iter().map(|length| length - 1).collect());
-        let prefix =
-            SharedKeys { keys: &keys, values: &values, starts: &starts, lengths: &lengths, longest: 131 };
+        let prefix = SharedKeys { keys: &keys, values: &values, starts: &starts, lengths: &lengths, longest: 131 };
         let own = OwnKeys { keys: &own_keys, values: &own_values, lengths: &own_lengths };
         let seen = Seen { rotation: (&cos, &sin), prefix, own, places: &places };
         let out = decode_layer(&narrow(&self.x), &layer, &seen).unwrap().unwrap();
@@ -116,7 +115,8 @@ impl Case {
         let [keys, values] = self.own.each_ref().map(Tensor::copy);
         let mut seen = Vec::new();
         for row in 0..rows {
-            let (span, length) = (self.spans[(row * 2 / rows) as usize].map(i64::from), i64::from(self.lengths[row as usize]));
+            let (span, length) =
+                (self.spans[(row * 2 / rows) as usize].map(i64::from), i64::from(self.lengths[row as usize]));
             keys.get(row).get(length - 1).copy_(&key.get(row));
             values.get(row).get(length - 1).copy_(&value.get(row));
             let all = |prompts: &Tensor, own: &Tensor| {
@@ -169,7 +169,10 @@ fn what_does_not_fit_a_layer_is_named() {
     case.weights[5] = random(&[HIDDEN + 1, INSIDE], 1.0);
     let error = std::panic::catch_unwind(AssertUnwindSafe(|| case.run())).unwrap_err();
     let text = error.downcast_ref::<String>().unwrap();
-    assert!(text.contains("decode_layer") && text.contains("Float [73, 200] on Cpu where Float [72, 200] fits"), "{text}");
+    assert!(
+        text.contains("decode_layer") && text.contains("Float [73, 200] on Cpu where Float [72, 200] fits"),
+        "{text}"
+    );
     let error: Error = decode_layer(&random(&[4], 1.0).to_kind(Kind::Float), &layer(&case), &seen(&case)).unwrap_err();
     assert_eq!(error.to_string(), "decode_layer: a stream Float [4] on Cpu must have two dimensions");
     // Another kind goes another way.

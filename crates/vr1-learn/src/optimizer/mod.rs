@@ -150,7 +150,8 @@ impl Optimizer {
         let matrices = self.plan(&work, Rule::Muon);
         tch::no_grad(|| {
             // Room for all that is held on the way, before anything is changed.
-            let held = plans.iter().flat_map(|(_, batches)| batches).chain(&matrices).map(|batch| self.held(batch, &work));
+            let held =
+                plans.iter().flat_map(|(_, batches)| batches).chain(&matrices).map(|batch| self.held(batch, &work));
             let most = held.max().unwrap_or(0);
             drop(Tensor::f_empty([most as i64], (Kind::Uint8, self.parameters[0].device()))?);
             self.whole = false;
@@ -195,9 +196,8 @@ impl Optimizer {
         let steps: Vec<Tensor> = first.map(|piece| self.slots[piece.parameter].step.shallow_clone()).collect();
         foreach_shift(&steps, 1.0)?;
         for pieces in plan {
-            let (packed, wide): (Vec<Piece>, Vec<Piece>) = pieces
-                .iter()
-                .partition(|piece| self.slots[piece.parameter].exp_avg.packed(piece).is_some());
+            let (packed, wide): (Vec<Piece>, Vec<Piece>) =
+                pieces.iter().partition(|piece| self.slots[piece.parameter].exp_avg.packed(piece).is_some());
             for piece in packed {
                 self.adamw_packed(&piece, work, &hyper)?;
             }
@@ -227,7 +227,8 @@ impl Optimizer {
         let (Some(mean), Some(square)) = (slot.exp_avg.packed(piece), slot.exp_avg_sq.packed(piece)) else {
             return Ok(());
         };
-        let (master, gradient) = (slot.master.load(piece), work.gradient(piece).f_to_kind(Kind::Float)?.f_contiguous()?);
+        let (master, gradient) =
+            (slot.master.load(piece), work.gradient(piece).f_to_kind(Kind::Float)?.f_contiguous()?);
         let step = slot.step.f_double_value(&[])?;
         blockwise_adamw(&master, (&gradient, work.scale), &mean.blocks(), &square.blocks(), step, hyper)?;
         slot.master.store(piece, &master);

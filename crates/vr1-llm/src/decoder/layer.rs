@@ -27,7 +27,13 @@ impl Layer {
     }
 
     /// Both halves at once, of sampled tokens, where the device has that; whether it was so.
-    pub(crate) fn decode(&self, x: &mut Residual, rotation: &Rotation, context: &mut Context<'_>, index: usize) -> bool {
+    pub(crate) fn decode(
+        &self,
+        x: &mut Residual,
+        rotation: &Rotation,
+        context: &mut Context<'_>,
+        index: usize,
+    ) -> bool {
         // Whatever is added to a layer is seen here.
         let Self { input_layernorm, self_attn, post_attention_layernorm, mlp } = self;
         let Attention { qkv, o_proj, heads } = self_attn;

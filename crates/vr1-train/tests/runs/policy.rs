@@ -91,7 +91,10 @@ fn where_a_step_took_its_time_is_told() {
         let sum = |parts: &[&str]| parts.iter().map(|part| values[&format!("seconds_{part}")]).sum::<f64>();
         let collecting = sum(&["prefill", "decoding", "rewards", "weights"]);
         let learning = sum(&["reference", "forward", "backward", "optimizer"]);
-        assert!(collecting <= values["seconds_collecting"] && collecting + learning <= whole && whole <= all, "{values:?}");
+        assert!(
+            collecting <= values["seconds_collecting"] && collecting + learning <= whole && whole <= all,
+            "{values:?}"
+        );
         for part in ["prefill", "decoding", "reference", "forward", "backward", "optimizer"] {
             assert!(sum(&[part]) > 0.0, "{part}: {values:?}");
         }
