@@ -1,8 +1,9 @@
 //! `B` rows, `D` hidden.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use vr1_nn::Prefix;
 use vr1_processor::Prompt;
 use vr1_rollout::{Error, Request, Result, Sampling, Ticket, stream};
@@ -35,6 +36,8 @@ pub(crate) struct Decoding {
     slots: Option<Slots>,
     /// The prompts that are held while nobody sits.
     unseated: Option<Prefix>,
+    /// Seconds that prompts took since they were last asked for.
+    prompts_took: f64,
 }
 
 /// A request, and what has become of it.
@@ -75,7 +78,18 @@ impl Decoding {
     pub(crate) fn new(voice: Voice, sampling: Sampling, eos: &[i64], budget: u64) -> Self {
         let scheduler = Scheduler::new(budget, row_bytes(&voice, &sampling));
         let (members, held, seated) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { voice, sampling, eos: eos.to_vec(), scheduler, members, held, seated, slots: None, unseated: None }
+        Self {
+            voice,
+            sampling,
+            eos: eos.to_vec(),
+            scheduler,
+            members,
+            held,
+            seated,
+            slots: None,
+            unseated: None,
+            prompts_took: 0.0,
+        }
     }
 
     /// Whether a request may join: it is sampled in the same way.
@@ -90,6 +104,21 @@ impl Decoding {
         self.scheduler.submit(Job { id, prompt, rows });
         let ended = (0..rows).map(|_| None).collect();
         self.members.insert(id, Member { ticket, request, hidden: None, ended });
+    }
+
+    /// The bytes that prompts and rows may take.
+    pub(crate) fn budget(&self) -> u64 {
+        self.scheduler.budget()
+    }
+
+    /// The fewest bytes that the least of what is not done takes: a row is decoded alone where it takes more than there is.
+    pub(crate) fn least(&self) -> u64 {
+        costs(&self.voice, &self.sampling).row
+    }
+
+    /// Seconds that prompts took since this was last asked.
+    pub(crate) fn take_seconds(&mut self) -> f64 {
+        std::mem::take(&mut self.prompts_took)
     }
 
     /// What is not done, in the order in which it came.
@@ -149,7 +178,12 @@ impl Decoding {
         self.held = kept.iter().map(|&place| self.held[place]).collect();
 
         let admitted = self.scheduler.admit();
+        let begun = Instant::now();
         let more = self.run_over(&admitted)?;
+        if let (Device::Cuda(index), false) = (self.voice.device(), more.is_empty()) {
+            tch::Cuda::synchronize(index as i64);
+        }
+        self.prompts_took += begun.elapsed().as_secs_f64();
         let all: Vec<usize> = (0..self.held.len()).collect();
         self.held.extend(more.iter().flat_map(|(ids, _)| ids));
         prefix.rebuild(&all, more.into_iter().map(|(_, prefix)| prefix).collect());

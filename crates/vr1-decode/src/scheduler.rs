@@ -50,6 +50,10 @@ impl Scheduler {
         Self { budget, row, jobs: VecDeque::new() }
     }
 
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
+    }
+
     pub(crate) fn submit(&mut self, job: Job) {
         self.jobs.push_back(Entry { job, begun: 0, ended: 0 });
     }

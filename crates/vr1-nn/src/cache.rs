@@ -168,6 +168,11 @@ impl GrowingCache {
         granted(rotate_into_cache(qkv, heads, (&cos, &sin), (&kv.key, &kv.value), &self.places_in_rows))
     }
 
+    /// Where each row's next token goes, `[B]`.
+    pub(crate) fn places_in_rows(&self) -> &Tensor {
+        &self.places_in_rows
+    }
+
     /// What rows see in a layer: of `prompts`, and of their own.
     pub(crate) fn seen<'a>(&'a self, layer: usize, prompts: &'a LayerKeyValues) -> (SharedKeys<'a>, OwnKeys<'a>) {
         let kv = &self.layers[layer];

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use vr1_torch::{Groups, Sees, attend, granted, group_attention, merge_attention, shared_prefix_attention};
 
 use crate::prefix::LayerKeyValues;
-use crate::{Across, GrowingCache, Heads, Prefix, Recompute, Rotation, Routing};
+use crate::{Across, GrowingCache, Heads, PlainLayer, Prefix, Recompute, Rotation, Routing};
 
 /// What a forward pass attends to; a language model's layers hand it their queries, keys and values and need not know
 /// whether they run over prompts, over groups of sequences in training, or over one sampled token.
@@ -213,6 +213,23 @@ impl<'a> Context<'a> {
         }
         let query = cache.append_rotated(layer, &qkv.flatten(0, 1), rotation, heads);
         Some(sampled(layer, &query, prefix, cache).flatten(1, 2).unsqueeze(1))
+    }
+
+    /// The stream `x` `[B, 1, D]` behind a whole layer, number `layer`: where this is a pass over sampled tokens in f32 on the CPU, and
+    /// the layer has no adapter.
+    ///
+    /// # Panics
+    /// As [`attend`](Self::attend).
+    pub fn decode(&mut self, layer: usize, plain: PlainLayer<'_>, x: &Tensor, rotation: &Rotation) -> Option<Tensor> {
+        let Seen::Sampling { prefix, cache } = &mut self.seen else { return None };
+        if x.device() != Device::Cpu || x.kind() != Kind::Float {
+            return None;
+        }
+        let out = plain.decode(layer, x, rotation, prefix, cache)?;
+        if layer + 1 == cache.depth() {
+            cache.advance();
+        }
+        Some(out)
     }
 }
 

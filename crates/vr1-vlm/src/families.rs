@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value};
 use vr1_llm::{
-    DecoderConfig, llama, mistral, mllama, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal,
+    DecoderConfig, llama, mistral, mllama, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal,
+    qwen3_multimodal,
 };
 use vr1_nn::{Error, Names, Result};
 use vr1_vision::{
@@ -180,8 +181,7 @@ const QWEN3_VL: Family = Family {
 };
 
 /// The tower of Llama 3.2 Vision has one matrix behind it.
-const TILED: &[ModelPart] =
-    &[("tower", &["vision_model"], &[]), ("merger", &["multi_modal_projector"], &[]), LANGUAGE];
+const TILED: &[ModelPart] = &[("tower", &["vision_model"], &[]), ("merger", &["multi_modal_projector"], &[]), LANGUAGE];
 
 /// What both generations of Llama 3.2 Vision's files call its parts.
 const MLLAMA: Names = Names::new(&[

@@ -97,8 +97,18 @@ impl OptimizerConfig {
         check("optimizer.beta1", self.beta1, "in [0, 1)", (0.0..1.0).contains(&self.beta1))?;
         check("optimizer.beta2", self.beta2, "in [0, 1)", (0.0..1.0).contains(&self.beta2))?;
         let finite = 0.0..f64::INFINITY;
-        check("optimizer.epsilon", self.epsilon, "above 0 and finite", self.epsilon > 0.0 && finite.contains(&self.epsilon))?;
-        check("optimizer.weight_decay", self.weight_decay, "0 or more and finite", finite.contains(&self.weight_decay))?;
+        check(
+            "optimizer.epsilon",
+            self.epsilon,
+            "above 0 and finite",
+            self.epsilon > 0.0 && finite.contains(&self.epsilon),
+        )?;
+        check(
+            "optimizer.weight_decay",
+            self.weight_decay,
+            "0 or more and finite",
+            finite.contains(&self.weight_decay),
+        )?;
         check("optimizer.max_grad_norm", self.max_grad_norm, "above 0", self.max_grad_norm > 0.0)?;
         let coefficient = self.router_aux_loss_coef;
         check("optimizer.router_aux_loss_coef", coefficient, "0 or more and finite", finite.contains(&coefficient))

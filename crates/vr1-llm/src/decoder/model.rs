@@ -103,8 +103,10 @@ impl Decoder {
                 layer.halves(recompute, x, attend, feed);
             }
             None => layer.with(|layer| {
-                layer.attend(x, rotation, context, index);
-                layer.feed(x, context.routing(), index);
+                if !layer.decode(x, rotation, context, index) {
+                    layer.attend(x, rotation, context, index);
+                    layer.feed(x, context.routing(), index);
+                }
             }),
         }
     }
