@@ -1,8 +1,8 @@
 """Loading and one prompt's forward pass, vr1 against transformers on the same checkpoint, two threads each.
 
-    python benches/models.py DIR [--dtype f32|bf16] [--repeats N]
+    python benches/models.py DIR [--dtype f32|bf16] [--repeats N] [--picture FILE]
 tests/parity/smollm2.py makes a language model, tests/parity/large.py a vision-language model of 2 B parameters; of one
-without a tokenizer only loading is timed. Needs transformers and torch. The two take turns; what is compared are the least
+without a tokenizer only loading is timed. A picture stands before the words, in families that call it `<image>`. Needs transformers and torch. The two take turns; what is compared are the least
 times, for others may use the machine.
 """
 
@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoTokenizer, logging
+from PIL import Image
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer, logging
 
 WORDS = "The quick brown fox jumps over the lazy dog and thinks about it. " * 32
 DTYPES = {"f32": torch.float32, "bf16": torch.bfloat16}
@@ -32,13 +33,14 @@ def main():
     parser.add_argument("--dtype", choices=DTYPES, default="f32")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     logging.disable_progress_bar()
     torch.set_num_threads(2)
     environment = {**os.environ, "OMP_NUM_THREADS": "2"}
     asks = (args.model / "tokenizer.json").is_file()
     command = ["cargo", "bench", "--quiet", "-p", "vr1", "--bench", "models", "--"]
-    command += [args.model.resolve(), args.dtype, str(args.repeats), *([WORDS] if asks else [])]
+    command += [args.model.resolve(), args.dtype, str(args.repeats), *([WORDS] if asks else []), *([args.picture.resolve()] if args.picture else [])]
     sees = hasattr(AutoConfig.from_pretrained(args.model), "vision_config")
     auto = AutoModelForImageTextToText if sees else AutoModelForCausalLM
     load = lambda: auto.from_pretrained(args.model, dtype=DTYPES[args.dtype]).eval()
@@ -47,9 +49,16 @@ def main():
     work = {"load": load, "check": lambda: all(p.isfinite().all() for p in load().parameters())}
     titles = {"load": "loading", "check": "loading, and checking that every weight is finite"}
     if asks:
-        ids, model = AutoTokenizer.from_pretrained(args.model)(WORDS, return_tensors="pt")["input_ids"], load()
-        work["forward"] = lambda: model(input_ids=ids).logits.float()
-        titles["forward"] = f"a forward pass over {ids.shape[1]} tokens"
+        model = load()
+        if args.picture:
+            processor = AutoProcessor.from_pretrained(args.model)
+            inputs = processor(text=[f"<image>{WORDS}"], images=[Image.open(args.picture)], return_tensors="pt")
+            inputs = {name: values.to(DTYPES[args.dtype]) if values.is_floating_point() else values for name, values in inputs.items()}
+        else:
+            inputs = {"input_ids": AutoTokenizer.from_pretrained(args.model)(WORDS, return_tensors="pt")["input_ids"]}
+        ids = inputs["input_ids"]
+        work["forward"] = lambda: model(**inputs).logits.float()
+        titles["forward"] = f"a forward pass over {ids.shape[1]} tokens" + (", those of a picture among them" if args.picture else "")
     ours, theirs = {what: [] for what in work}, {what: [] for what in work}
     for _ in range(args.rounds):
         said = json.loads(subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout)

@@ -2,17 +2,19 @@
 //! transformers.
 #![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
 use tch::{Device, Kind};
-use vr1_processor::{Layout, Message, Processor, PromptRequest, Role, Supervised};
+use vr1_data::Picture;
+use vr1_nn::Recompute;
+use vr1_processor::{Layout, Message, Processor, PromptRequest, Supervised};
 use vr1_rollout::{Group, SampleKey, Sequence};
 use vr1_vlm::{Backbone, Batch, Model, Piece};
 
-/// `cargo bench -p vr1 --bench models -- DIR DTYPE REPEATS [WORDS]`; without arguments there is nothing to do, without words
-/// only loading is timed.
+/// `cargo bench -p vr1 --bench models -- DIR DTYPE REPEATS [WORDS [PICTURE]]`; without arguments there is nothing to do, without
+/// words only loading is timed. A picture is shown before the words, and encoded in every pass.
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [dir, dtype, repeats, words @ ..] = args.as_slice() else { return };
@@ -30,8 +32,8 @@ fn main() {
     });
     let (model, load) = (load(), seconds(repeats, load));
     let loading = json!({ "load": load, "check": check });
-    let [words] = words else { return println!("{}", json!({ "memory": memory, "seconds": loading })) };
-    let messages = [Message::text(Role::User, words)];
+    let [words, pictures @ ..] = words else { return println!("{}", json!({ "memory": memory, "seconds": loading })) };
+    let messages = [Message::user(pictures.iter().map(|file| Picture::File(PathBuf::from(file))), words)];
     let request = PromptRequest { sample: "bench", messages: &messages, layout: Layout::Raw, prefill: "" };
     let prompt = Processor::from_dir(dir).unwrap().prompt(&request).unwrap();
     let labels = prompt.input_ids().to_vec();
@@ -39,7 +41,9 @@ fn main() {
     let group = Group::new(SampleKey::default(), vec![whole]).unwrap();
     let _no_grad = tch::no_grad_guard();
     let forward = seconds(repeats, || {
-        let hidden = model.score(&Batch::new(&[Piece::whole(&group)]).unwrap(), &[]).unwrap();
+        let features = model.encode(prompt.patches(), Recompute::None).unwrap();
+        let batch = Batch::new(&[Piece::whole(&group)]).unwrap();
+        let hidden = model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap();
         model.logits(&hidden).to_kind(Kind::Float)
     });
     let all = json!({ "load": load, "check": check, "forward": forward });

@@ -278,13 +278,37 @@ fn a_shared_prompt_gets_the_gradients_of_all_its_completions() {
 }
 
 #[test]
+fn layers_and_blocks_that_are_recomputed_get_the_same_gradients() {
+    for checkpoint in checkpoints() {
+        let model = checkpoint.model(Kind::Float);
+        let trained = model.train(&[]).unwrap();
+        let (case, prompt) = checkpoint.cases.last().unwrap();
+        let group = group(&Arc::new(prompt.clone()), &[&case.completion, &[5, 6]]);
+        let of = |recompute: Recompute| {
+            let mut batch = Batch::new(&[Piece::whole(&group)]).unwrap();
+            batch.recompute = recompute;
+            let media: Vec<_> = batch.media.iter().map(|media| media.patches.clone()).collect();
+            let features = model.encode(&media, recompute).unwrap();
+            let hidden = model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap();
+            gradients(&trained, &model.logits(&hidden).log_softmax(-1, Kind::Float).select(-1, 3).sum(Kind::Float))
+        };
+        let kept = of(Recompute::None);
+        for recompute in [Recompute::Layers, Recompute::Attention] {
+            for ((name, _), (found, expected)) in trained.iter().zip(of(recompute).iter().zip(&kept)) {
+                assert!(found.equal(expected), "{} {name}, {recompute:?}", checkpoint.name);
+            }
+        }
+    }
+}
+
+#[test]
 fn features_that_are_not_as_many_as_the_media_are_refused() {
     let all = checkpoints();
     let checkpoint = all.iter().find(|checkpoint| checkpoint.sees()).unwrap();
     let model = checkpoint.model(Kind::Float);
     let group = group(&Arc::new(checkpoint.cases[2].1.clone()), &[&[5, 6]]);
     let batch = Batch::new(&[Piece::whole(&group)]).unwrap();
-    let features = model.encode(&[batch.media[0].patches.clone()], vr1_nn::Recompute::None).unwrap();
+    let features = model.encode(&[batch.media[0].patches.clone()], Recompute::None).unwrap();
     let error = model.score(&batch, &[&features[0]]).unwrap_err().to_string();
     let shown = format!("{} picture(s) or video(s) in the batch", batch.media.len());
     assert!(batch.media.len() > 1 && error.contains(&shown) && error.contains("features of 1"), "{error}");
@@ -296,8 +320,8 @@ fn features_of_pictures_encoded_together_are_those_of_each_alone() {
         let model = checkpoint.model(Kind::Float);
         let patches: Vec<_> = checkpoint.prompts().iter().flat_map(|prompt| prompt.patches().to_vec()).collect();
         assert!(patches.len() >= 3);
-        for (together, patches) in model.encode(&patches, vr1_nn::Recompute::None).unwrap().iter().zip(&patches) {
-            let alone = model.encode(std::slice::from_ref(patches), vr1_nn::Recompute::None).unwrap();
+        for (together, patches) in model.encode(&patches, Recompute::None).unwrap().iter().zip(&patches) {
+            let alone = model.encode(std::slice::from_ref(patches), Recompute::None).unwrap();
             assert_eq!(together.iter().count(), alone[0].iter().count());
             for (together, alone) in together.iter().zip(alone[0].iter()) {
                 assert_eq!(together.size(), alone.size());
