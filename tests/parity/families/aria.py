@@ -36,7 +36,7 @@ class Aria(Family):
         text |= {
             "intermediate_size": chance.choice([8, 16]),
             "moe_num_experts": chance.choice([3, 4, 5]),
-            "moe_topk": chance.choice([1, 2, 3]),
+            "moe_topk": chance.choice([2, 3]),
             "moe_num_shared_experts": chance.choice([1, 2]),
             "attention_bias": chance.choice([True, False]),
             "mlp_bias": chance.choice([True, False]),

@@ -28,7 +28,8 @@ class Experts:
         return {
             "moe_intermediate_size": chance.choice([8, 16, 24]),
             "num_experts": chance.choice([4, 5, 8]),
-            "num_experts_per_tok": chance.choice([1, 2, 3]),
+            # One of one weighs one, whatever its router says.
+            "num_experts_per_tok": chance.choice([2, 3]),
             "mlp_only_layers": chance.choice([[], [], [0]]),
             "decoder_sparse_step": chance.choice([1, 1, 2]),
         }
