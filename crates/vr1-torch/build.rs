@@ -3,11 +3,13 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 19] = [
     "src/allocated.cpp",
     "src/attend.cpp",
     "src/attention.cpp",
     "src/beside.cpp",
+    "src/blockwise.cpp",
+    "src/decode_layer.cpp",
     "src/draw.cpp",
     "src/few_rows.cpp",
     "src/foreach.cpp",
@@ -15,21 +17,25 @@ const SOURCES: [&str; 17] = [
     "src/graph.cpp",
     "src/launch.cpp",
     "src/memory.cpp",
+    "src/message.cpp",
     "src/recompute.cpp",
     "src/rotation.cpp",
     "src/segments.cpp",
-    "src/shim.cpp",
     "src/silu_product.cpp",
     "src/sums.cpp",
 ];
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 12] = [
+    "src/adamw.h",
     "src/attention_dense.h",
     "src/attention_kernels.h",
     "src/attention_plan.h",
     "src/attention_ragged.h",
+    "src/decode_layer.h",
     "src/draw.h",
+    "src/few_rows.h",
     "src/few_rows_kernel.h",
     "src/message.h",
+    "src/parallel.h",
     "src/rows.h",
 ];
 
@@ -53,6 +59,8 @@ fn main() {
         // What runs for every token is fast in every profile.
         .opt_level(3)
         .flag_if_supported("-fopenmp-simd")
+        // Nobody reads errno; a root of many numbers at once cannot set it.
+        .flag_if_supported("-fno-math-errno")
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .files(SOURCES)
         .compile("vr1_torch_shim");

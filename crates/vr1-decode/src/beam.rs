@@ -1,13 +1,13 @@
 //! `K` beams, `V` vocabulary, `T` steps.
 
 use tch::{Device, Kind, Tensor};
-use vr1_nn::GrowingCache;
+use vr1_nn::{GrowingCache, Seat};
 use vr1_processor::Prompt;
 use vr1_rollout::{Error, Result, SampleKey, Sampling, uniform};
 
 use super::distribution::{penalised, see, seen};
 use super::sampler::{Voice, entropy};
-use super::slots::Row;
+use super::slots::{Row, room};
 
 /// How a search goes.
 #[derive(Debug, Clone)]
@@ -29,15 +29,31 @@ pub(crate) struct Beam {
 /// Each step extends every beam by every token and keeps the best `K` that go on; an ended one joins the finished
 /// hypotheses. The search ends when `K` are finished and none that goes on scores more than the worst of them now, or
 /// there is no more room; what is unfinished then competes with what is finished. Beams share the prompt's keys and
-/// values as a group of completions does. All of it lies on the device; the host asks after each step whether it is settled.
-pub(crate) fn beam_search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam) -> Result<Row> {
-    tch::no_grad(|| search(voice, prompt, eos, beam))
+/// values as a group of completions does. All of it lies on the device; the host asks after each step whether it is settled. Their own room
+/// grows as they do, and the search ends with an error where it would take more than `budget` bytes.
+pub(crate) fn beam_search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam, budget: u64) -> Result<Row> {
+    tch::no_grad(|| search(voice, prompt, eos, beam, budget))
 }
 
-fn search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam) -> Result<Row> {
+fn search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam, budget: u64) -> Result<Row> {
     let (count, limit) = (beam.beams as i64, beam.sampling.max_completion_tokens);
+    let fits = |room: usize| match taken(voice, prompt, beam, room) {
+        taken if taken > budget => {
+            let said = |bytes: u64| format!("{:.2} GB", bytes as f64 / 1e9);
+            Err(Error::engine(format!(
+                "sample `{}`: a search of {count} beams takes {} for {room} tokens, where decoding may take {}; give it more \
+                 (`rollout.memory_gb`), fewer beams or shorter completions",
+                prompt.sample(),
+                said(taken),
+                said(budget)
+            )))
+        }
+        _ => Ok(room as i64),
+    };
+    let room_for = |tokens: usize| fits(room(tokens, limit, voice.device()));
+    let first = room_for(1)?;
     let (hidden, prefix) = voice.model.prefill(&[prompt]).map_err(Error::engine)?;
-    let mut cache = GrowingCache::new(&prefix, count, limit as i64);
+    let mut cache = GrowingCache::new(&prefix, count, first);
     let words = (0..count).map(|_| prompt.input_ids().to_vec());
     let mut before = seen(&beam.sampling, words, voice.vocabulary(), voice.device());
     let mut hypotheses = Hypotheses::new(beam, eos, voice.device());
@@ -54,10 +70,28 @@ fn search(voice: &Voice, prompt: &Prompt, eos: &[i64], beam: &Beam) -> Result<Ro
         cache.reorder(&hypotheses.parents);
         before = before.map(|before| before.index_select(0, &hypotheses.parents));
         see(&mut before, &hypotheses.ids);
+        if cache.length() == cache.room() {
+            let length = cache.length();
+            let seats: Vec<Seat> = (0..count as usize).map(|row| Seat { from: Some(row), length }).collect();
+            let more = room_for(length as usize + 1)?;
+            cache = GrowingCache::seated(Some(cache), &prefix, &[0], &seats, more);
+        }
         last = voice.model.step(&prefix, &mut cache, &hypotheses.ids);
     }
     hypotheses.best()
 }
+
+/// The bytes of a search whose beams have room for so many tokens: its prompt's keys and values, those of the beams and what they are
+/// copied to when they are put in another order, which is a layer at a time, and the logits, in f32 and sorted.
+fn taken(voice: &Voice, prompt: &Prompt, beam: &Beam, room: usize) -> u64 {
+    let (beams, token) = (beam.beams as u64, voice.model.key_value_bytes() as u64);
+    let logits = beams.saturating_mul(LOGIT * voice.vocabulary() as u64);
+    let rows = beams.saturating_mul(room as u64).saturating_mul(token);
+    (prompt.len() as u64).saturating_mul(token).saturating_add(rows).saturating_add(logits)
+}
+
+/// Bytes that are held for a logit: it, its log-probability, what is penalised, summed and sorted of it.
+const LOGIT: u64 = 32;
 
 /// What the host reads of a hypothesis's last token, and what leads back to those before.
 struct Step {

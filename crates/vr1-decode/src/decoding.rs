@@ -1,15 +1,16 @@
 //! `B` rows, `D` hidden.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use vr1_nn::Prefix;
 use vr1_processor::Prompt;
 use vr1_rollout::{Error, Request, Result, Sampling, Ticket, stream};
 
 use super::distribution::seen;
 use super::sampler::Voice;
-use super::scheduler::{Admission, Costs, Job, Scheduler};
+use super::scheduler::{Admission, Job, Scheduler};
 use super::seating::{SEATS_AN_EMPTY_ONE, seat};
 use super::slots::{Row, Seated, Slots, Tokens, most_room, numbers, read, tokens_a_look};
 
@@ -35,6 +36,8 @@ pub(crate) struct Decoding {
     slots: Option<Slots>,
     /// The prompts that are held while nobody sits.
     unseated: Option<Prefix>,
+    /// Seconds that prompts took since they were last asked for.
+    prompts_took: f64,
 }
 
 /// A request, and what has become of it.
@@ -59,23 +62,34 @@ struct Sitting {
 /// A request with its completions in order.
 pub(crate) type Done = (Ticket, Request, Vec<Row>);
 
-/// What decoding takes with this model and these requests.
-pub(crate) fn costs(voice: &Voice, sampling: &Sampling) -> Costs {
+/// What a row takes with this model and these requests, in bytes.
+fn row_bytes(voice: &Voice, sampling: &Sampling) -> u64 {
     let token = voice.model.key_value_bytes() as u64;
     let room = most_room(sampling.max_completion_tokens, voice.device()) as u64;
     // Logits, as the model gives them and in f32, the distributions made of them, and what is sorted where there are limits.
     let logits = 32 * voice.vocabulary() as u64;
     let row = token.saturating_mul(room).saturating_add(logits);
     // An empty seat takes as much.
-    Costs { prompt_token: token, row: row.saturating_add(row / SEATS_AN_EMPTY_ONE as u64) }
+    row.saturating_add(row / SEATS_AN_EMPTY_ONE as u64)
 }
 
 impl Decoding {
     /// Nothing yet, of requests that are sampled so; an end is one of `eos`.
     pub(crate) fn new(voice: Voice, sampling: Sampling, eos: &[i64], budget: u64) -> Self {
-        let scheduler = Scheduler::new(budget, costs(&voice, &sampling));
+        let scheduler = Scheduler::new(budget, row_bytes(&voice, &sampling));
         let (members, held, seated) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { voice, sampling, eos: eos.to_vec(), scheduler, members, held, seated, slots: None, unseated: None }
+        Self {
+            voice,
+            sampling,
+            eos: eos.to_vec(),
+            scheduler,
+            members,
+            held,
+            seated,
+            slots: None,
+            unseated: None,
+            prompts_took: 0.0,
+        }
     }
 
     /// Whether a request may join: it is sampled in the same way.
@@ -86,9 +100,25 @@ impl Decoding {
     /// One more request, behind those that came before.
     pub(crate) fn submit(&mut self, ticket: Ticket, request: Request) {
         let (id, rows) = (ticket.0, request.completions);
-        self.scheduler.submit(Job { id, prompt_tokens: request.prompt.len() as u64, rows });
+        let prompt = self.voice.model.prompt_bytes(&request.prompt) as u64;
+        self.scheduler.submit(Job { id, prompt, rows });
         let ended = (0..rows).map(|_| None).collect();
         self.members.insert(id, Member { ticket, request, hidden: None, ended });
+    }
+
+    /// The bytes that prompts and rows may take.
+    pub(crate) fn budget(&self) -> u64 {
+        self.scheduler.budget()
+    }
+
+    /// The fewest bytes that the least of what is not done takes: a row is decoded alone where it takes more than there is.
+    pub(crate) fn least(&self) -> u64 {
+        costs(&self.voice, &self.sampling).row
+    }
+
+    /// Seconds that prompts took since this was last asked.
+    pub(crate) fn take_seconds(&mut self) -> f64 {
+        std::mem::take(&mut self.prompts_took)
     }
 
     /// What is not done, in the order in which it came.
@@ -148,7 +178,12 @@ impl Decoding {
         self.held = kept.iter().map(|&place| self.held[place]).collect();
 
         let admitted = self.scheduler.admit();
+        let begun = Instant::now();
         let more = self.run_over(&admitted)?;
+        if let (Device::Cuda(index), false) = (self.voice.device(), more.is_empty()) {
+            tch::Cuda::synchronize(index as i64);
+        }
+        self.prompts_took += begun.elapsed().as_secs_f64();
         let all: Vec<usize> = (0..self.held.len()).collect();
         self.held.extend(more.iter().flat_map(|(ids, _)| ids));
         prefix.rebuild(&all, more.into_iter().map(|(_, prefix)| prefix).collect());
@@ -180,15 +215,19 @@ impl Decoding {
     fn run_over(&mut self, admitted: &[Admission]) -> Result<Vec<(Vec<u64>, Prefix)>> {
         let mut new: Vec<u64> = admitted.iter().map(|admission| admission.id).collect();
         new.retain(|id| self.members[id].hidden.is_none());
+        // What is shown beside the text counts as the tokens whose keys take as much.
+        let token = self.voice.model.key_value_bytes().max(1);
+        let tokens_of = |id: &u64| self.voice.model.prompt_bytes(&self.members[id].request.prompt).div_ceil(token);
+        let lengths: Vec<usize> = new.iter().map(tokens_of).collect();
+        let mut lengths = lengths.as_slice();
         let mut found = Vec::new();
         while !new.is_empty() {
             let (mut tokens, mut count) = (0, 0);
-            while count < new.len()
-                && (count == 0 || tokens + self.members[&new[count]].request.prompt.len() <= PROMPT_TOKENS)
-            {
-                tokens += self.members[&new[count]].request.prompt.len();
+            while count < new.len() && (count == 0 || tokens + lengths[count] <= PROMPT_TOKENS) {
+                tokens += lengths[count];
                 count += 1;
             }
+            lengths = &lengths[count..];
             let ids: Vec<u64> = new.drain(..count).collect();
             let prompts: Vec<&Prompt> = ids.iter().map(|id| self.members[id].request.prompt.as_ref()).collect();
             let (hidden, prefix) = self.voice.model.prefill(&prompts).map_err(Error::engine)?;

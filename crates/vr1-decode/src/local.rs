@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use vr1_nn::Derived;
 use vr1_processor::{Prompt, Specials, Tokenizer};
@@ -25,9 +26,13 @@ pub struct LocalEngine {
     tokenizer: Arc<Tokenizer>,
     version: Version,
     memory: Memory,
+    /// What is left of it where that was more than there is, until new weights come.
+    lessened: Option<u64>,
     queue: VecDeque<(Ticket, Request)>,
     decoding: Option<Decoding>,
     submitted: u64,
+    /// Seconds that decoding took since they were last asked for, prompts in them; and those of prompts.
+    took: [f64; 2],
 }
 
 impl LocalEngine {
@@ -38,22 +43,37 @@ impl LocalEngine {
     pub fn new(model: Rc<dyn Backbone>, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self> {
         let tokenizer = tokenizer.into();
         let voice = Voice::new(merged(model)?, &tokenizer);
-        let (queue, version, memory) = (VecDeque::new(), Version::default(), Memory::Free);
-        Ok(Self { voice, tokenizer, version, memory, queue, decoding: None, submitted: 0 })
+        Ok(Self {
+            voice,
+            tokenizer,
+            version: Version::default(),
+            memory: Memory::Free,
+            lessened: None,
+            queue: VecDeque::new(),
+            decoding: None,
+            submitted: 0,
+            took: [0.0; 2],
+        })
     }
 
     /// The same engine, whose prompts, rows and distributions take so many bytes at most, the model aside; one row alone may take more. Without
-    /// this it is a part of what the device has free when decoding begins: three quarters of a GPU's, half of a CPU's.
+    /// this it is a part of what the device has free when decoding begins: three quarters of a GPU's, half of a CPU's. Where even that is not
+    /// there, what was under way begins anew with half of it, again and again down to one row.
     #[must_use]
     pub fn with_memory(self, bytes: u64) -> Self {
         Self { memory: Memory::Bytes(bytes), ..self }
     }
 
+    fn budget(&self) -> u64 {
+        let budget = self.memory.budget(self.voice.device());
+        self.lessened.map_or(budget, |left| left.min(budget))
+    }
+
     /// Takes those from the front of the queue that can join what is being decoded.
     fn join(&mut self) {
+        let budget = self.budget();
         while let Some((_, request)) = self.queue.front().filter(|(_, request)| request.search == Search::Draw) {
             let decoding = self.decoding.get_or_insert_with(|| {
-                let budget = self.memory.budget(self.voice.device());
                 Decoding::new(self.voice.clone(), request.sampling.clone(), self.tokenizer.eos(), budget)
             });
             if !decoding.takes(request) {
@@ -69,7 +89,9 @@ impl LocalEngine {
         loop {
             self.join();
             if let Some(decoding) = &mut self.decoding {
-                let done = tch::no_grad(|| decoding.advance())?;
+                let done = tch::no_grad(|| decoding.advance());
+                self.took[1] += decoding.take_seconds();
+                let done = done?;
                 if !done.is_empty() {
                     return done
                         .into_iter()
@@ -89,7 +111,16 @@ impl LocalEngine {
     fn search(&self, request: &Request) -> Result<Row> {
         let Search::Beam { beams, length_penalty } = request.search else { return Ok(Row::default()) };
         let beam = Beam { beams, length_penalty, sampling: request.sampling.clone(), key: request.key };
-        beam_search(&self.voice, &request.prompt, self.tokenizer.eos(), &beam)
+        beam_search(&self.voice, &request.prompt, self.tokenizer.eos(), &beam, self.budget())
+    }
+
+    /// What is under way begins anew, with half the memory, where that is no less than a row takes; whether it is so.
+    fn lessen(&mut self) -> bool {
+        let Some(decoding) = self.decoding.take() else { return false };
+        let (half, least) = (decoding.budget() / 2, decoding.least());
+        decoding.into_requests().rev().for_each(|request| self.queue.push_front(request));
+        self.lessened = Some(half);
+        half >= least
     }
 
     fn group(&self, ticket: Ticket, request: &Request, rows: Vec<Row>) -> Result<(Ticket, Group)> {
@@ -121,15 +152,23 @@ impl Engine for LocalEngine {
     }
 
     fn poll(&mut self) -> Result<Vec<(Ticket, Group)>> {
-        let made = vr1_torch::guarded(|| self.next()).map_err(|error| match error {
-            error @ vr1_torch::Error::OutOfMemory { .. } => Error::engine(format!(
-                "{error}; decoding takes less with a smaller `rollout.memory_gb`, or shorter completions"
-            )),
-            error => Error::engine(error),
-        });
-        made.flatten().inspect_err(|_| {
+        let begun = Instant::now();
+        let made = loop {
+            match vr1_torch::guarded(|| self.next()).map_err(Failed::from).and_then(|made| made.map_err(Failed::from)) {
+                Err(Failed::OutOfMemory(_)) if self.lessen() => {}
+                made => break made,
+            }
+        };
+        self.took[0] += begun.elapsed().as_secs_f64();
+        made.map_err(|failed| {
             self.decoding = None;
             self.queue.clear();
+            match failed {
+                Failed::OutOfMemory(error) => Error::engine(format!(
+                    "{error}; decoding takes less with a smaller `rollout.memory_gb`, or shorter completions"
+                )),
+                Failed::Other(error) => error,
+            }
         })
     }
 
@@ -139,10 +178,59 @@ impl Engine for LocalEngine {
         };
         self.voice = Voice::new(merged(snapshot.model.clone())?, &self.tokenizer);
         self.version = snapshot.version;
+        self.lessened = None;
         // What is under way was drawn from other weights.
         let begun = self.decoding.take().map(Decoding::into_requests);
         begun.into_iter().flatten().rev().for_each(|request| self.queue.push_front(request));
         Ok(self.version)
+    }
+
+    fn take_seconds(&mut self) -> Vec<(&'static str, f64)> {
+        let [all, prompts] = std::mem::take(&mut self.took);
+        vec![("prefill", prompts), ("decoding", (all - prompts).max(0.0))]
+    }
+}
+
+/// Why there is nothing to give.
+enum Failed {
+    OutOfMemory(vr1_torch::Error),
+    Other(Error),
+}
+
+impl From<vr1_torch::Error> for Failed {
+    fn from(error: vr1_torch::Error) -> Self {
+        match error {
+            error @ vr1_torch::Error::OutOfMemory { .. } => Self::OutOfMemory(error),
+            error => Self::Other(Error::engine(error)),
+        }
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Engine(cause) => thrown(cause).map_or_else(|cause| Self::Other(Error::Engine(cause)), Self::from),
+            error => Self::Other(error),
+        }
+    }
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// What libtorch threw, where that is the cause.
+fn thrown(cause: Cause) -> Result<vr1_torch::Error, Cause> {
+    let cause = match cause.downcast::<vr1_torch::Error>() {
+        Ok(error) => return Ok(*error),
+        Err(cause) => cause,
+    };
+    let cause = match cause.downcast::<tch::TchError>() {
+        Ok(error) => return Ok((*error).into()),
+        Err(cause) => cause,
+    };
+    match cause.downcast::<vr1_vlm::Error>().map(|error| *error) {
+        Ok(vr1_vlm::Error::Torch(error)) => Ok(error),
+        Ok(error) => Err(error.into()),
+        Err(cause) => Err(cause),
     }
 }
 

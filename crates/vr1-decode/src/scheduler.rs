@@ -1,21 +1,13 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-/// What decoding takes, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Costs {
-    /// Keys and values of a token of a prompt.
-    pub(crate) prompt_token: u64,
-    /// A row, with the most tokens that it may have.
-    pub(crate) row: u64,
-}
-
 /// A group that is to be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Job {
     /// Larger than that of every job before it.
     pub(crate) id: u64,
-    pub(crate) prompt_tokens: u64,
+    /// What its prompt takes, in bytes.
+    pub(crate) prompt: u64,
     pub(crate) rows: usize,
 }
 
@@ -34,7 +26,8 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 pub(crate) struct Scheduler {
     budget: u64,
-    costs: Costs,
+    /// What a row takes, in bytes, with the most tokens that it may have.
+    row: u64,
     /// Those not at their end, in the order in which they came.
     jobs: VecDeque<Entry>,
 }
@@ -50,15 +43,15 @@ impl Entry {
     fn under_way(&self) -> usize {
         self.begun - self.ended
     }
-
-    fn prompt(&self, costs: Costs) -> u64 {
-        self.job.prompt_tokens.saturating_mul(costs.prompt_token)
-    }
 }
 
 impl Scheduler {
-    pub(crate) fn new(budget: u64, costs: Costs) -> Self {
-        Self { budget, costs, jobs: VecDeque::new() }
+    pub(crate) fn new(budget: u64, row: u64) -> Self {
+        Self { budget, row, jobs: VecDeque::new() }
+    }
+
+    pub(crate) fn budget(&self) -> u64 {
+        self.budget
     }
 
     pub(crate) fn submit(&mut self, job: Job) {
@@ -75,7 +68,7 @@ impl Scheduler {
     pub(crate) fn taken(&self) -> u64 {
         let of = |entry: &Entry| match entry.begun {
             0 => 0,
-            _ => entry.prompt(self.costs).saturating_add(self.costs.row.saturating_mul(entry.under_way() as u64)),
+            _ => entry.job.prompt.saturating_add(self.row.saturating_mul(entry.under_way() as u64)),
         };
         self.jobs.iter().map(of).fold(0, u64::saturating_add)
     }
@@ -86,15 +79,15 @@ impl Scheduler {
         let mut nothing = self.jobs.iter().all(|entry| entry.under_way() == 0);
         let mut admitted = Vec::new();
         for entry in self.jobs.iter().filter(|entry| entry.begun < entry.job.rows) {
-            let prompt = if entry.begun == 0 { entry.prompt(self.costs) } else { 0 };
-            let fit = free.checked_sub(prompt).map_or(0, |free| free / self.costs.row.max(1));
+            let prompt = if entry.begun == 0 { entry.job.prompt } else { 0 };
+            let fit = free.checked_sub(prompt).map_or(0, |free| free / self.row.max(1));
             let fit = usize::try_from(fit).unwrap_or(usize::MAX).max(usize::from(nothing));
             let rows = entry.begun..entry.job.rows.min(entry.begun.saturating_add(fit));
             if rows.is_empty() {
                 break;
             }
             nothing = false;
-            let taken = self.costs.row.saturating_mul(rows.len() as u64).saturating_add(prompt);
+            let taken = self.row.saturating_mul(rows.len() as u64).saturating_add(prompt);
             free = free.saturating_sub(taken);
             let whole = rows.end == entry.job.rows;
             admitted.push(Admission { id: entry.job.id, rows });
@@ -135,11 +128,12 @@ mod tests {
 
     use super::*;
 
-    const COSTS: Costs = Costs { prompt_token: 2, row: 10 };
+    /// What a row takes.
+    const ROW: u64 = 10;
 
     fn scheduler(budget: u64, jobs: &[(u64, usize)]) -> Scheduler {
-        let mut scheduler = Scheduler::new(budget, COSTS);
-        (0..).zip(jobs).for_each(|(id, &(prompt_tokens, rows))| scheduler.submit(Job { id, prompt_tokens, rows }));
+        let mut scheduler = Scheduler::new(budget, ROW);
+        (0..).zip(jobs).for_each(|(id, &(prompt, rows))| scheduler.submit(Job { id, prompt, rows }));
         scheduler
     }
 
@@ -149,8 +143,8 @@ mod tests {
 
     #[test]
     fn what_fits_begins_together_and_the_next_as_rows_end() {
-        // A prompt of 5 tokens takes 10 bytes, as a row does.
-        let mut scheduler = scheduler(70, &[(5, 2), (5, 4), (5, 1)]);
+        // A prompt takes as much as a row does.
+        let mut scheduler = scheduler(70, &[(10, 2), (10, 4), (10, 1)]);
         assert_eq!(admitted(&mut scheduler), [(0, 0..2), (1, 0..3)]);
         assert_eq!(scheduler.taken(), 70);
         assert!(admitted(&mut scheduler).is_empty());
@@ -166,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_more_than_the_budget_is_decoded_alone() {
-        let mut scheduler = scheduler(1, &[(5, 2), (5, 1)]);
+        let mut scheduler = scheduler(1, &[(10, 2), (10, 1)]);
         for (id, row) in [(0, 0), (0, 1), (1, 0)] {
             assert_eq!(admitted(&mut scheduler), [(id, row..row + 1)]);
             assert!(admitted(&mut scheduler).is_empty());
@@ -179,7 +173,7 @@ mod tests {
         #[test]
         fn every_row_runs_once_in_order_within_the_budget(
             budget in 0u64..200,
-            jobs in prop::collection::vec((0u64..20, 1usize..9), 1..12),
+            jobs in prop::collection::vec((0u64..40, 1usize..9), 1..12),
             luck in prop::collection::vec(any::<prop::sample::Index>(), 200),
         ) {
             let mut scheduler = scheduler(budget, &jobs);
@@ -203,8 +197,8 @@ mod tests {
                     *left.entry(id).or_default() -= 1;
                 }
                 running.iter().for_each(|id| *left.entry(*id).or_default() += 1);
-                let prompts = left.iter().filter(|(_, left)| **left > 0).map(|(id, _)| jobs[*id as usize].0 * COSTS.prompt_token);
-                let taken = prompts.sum::<u64>() + running.len() as u64 * COSTS.row;
+                let prompts = left.iter().filter(|(_, left)| **left > 0).map(|(id, _)| jobs[*id as usize].0);
+                let taken = prompts.sum::<u64>() + running.len() as u64 * ROW;
                 prop_assert_eq!(taken, scheduler.taken());
                 prop_assert!(taken <= budget || running.len() == 1, "{} of {}", taken, budget);
                 let next = luck.next().map_or(0, |luck| luck.index(running.len()));

@@ -202,7 +202,7 @@ pub(crate) fn read(tokens: &Tensor, scores: &Tensor, count: usize) -> Result<Vec
 }
 
 /// The room of rows of `needed` tokens: in a few sizes, so that rows do not move often, and no more than `most` allows.
-fn room(needed: usize, limit: usize, device: Device) -> usize {
+pub(crate) fn room(needed: usize, limit: usize, device: Device) -> usize {
     let least: usize = if device.is_cuda() { 256 } else { 64 };
     needed.next_power_of_two().max(least).min(most_room(limit, device)).max(needed)
 }

@@ -13,6 +13,7 @@ use tiny::watched::{Log, Watched};
 use tiny::{Tiny, key};
 use vr1_decode::LocalEngine;
 use vr1_rollout::{Engine, Group, Request, Sampling, Search, Version};
+use vr1_torch::{allocated, limited};
 use vr1_vlm::{Backbone, Model, Snapshot};
 
 fn load(device: Device, kind: Kind) -> Rc<Model> {
@@ -94,6 +95,72 @@ fn a_rollout_larger_than_memory_is_the_same_token_for_token() {
     let (found, log) = generate(&tiny, &asked[..4], 1);
     assert_eq!(found, expected[..4]);
     assert!(log.steps.iter().all(|held| held.rows == 1));
+}
+
+/// Where the budget is more than there is, decoding goes on with half of it, and with half of that.
+#[test]
+fn a_rollout_that_finds_no_memory_begins_anew_with_less() {
+    let tiny = tiny();
+    let asked = requests(&tiny, 6, &sampling());
+    let (expected, whole) = generate(&tiny, &asked, 1 << 40);
+    let mut ample = engine(&tiny, &model(), 1 << 40);
+    let (_, bytes) = allocated(|| ample.generate(asked.clone()).unwrap()).unwrap();
+    let in_room = |room: i64, asked: &[Request]| {
+        let model = model();
+        let mut engine = engine(&tiny, &model, 1 << 30);
+        let made = limited(room as u64, || engine.generate(asked.to_vec())).unwrap();
+        (made.map(|groups| groups.iter().map(facts).collect::<Vec<_>>()), model.log.take(), engine)
+    };
+    let mut anew = 0;
+    for part in [4, 5, 6, 7, 8, 9] {
+        let (made, log, mut engine) = in_room(bytes.peak * part / 10, &asked);
+        match made {
+            Ok(found) => {
+                assert_eq!(found, expected, "{part} tenths");
+                anew += usize::from(log.prefilled > whole.prefilled);
+            }
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.contains("out of memory") && text.contains("rollout.memory_gb"), "{text}");
+            }
+        }
+        // Whatever became of it, the engine goes on.
+        assert_eq!(engine.generate(asked.clone()).unwrap().iter().map(facts).collect::<Vec<_>>(), expected);
+    }
+    assert!(anew > 0, "some of them began anew and came to an end");
+    // And where there is no room for one row.
+    let error = in_room(1000, &asked).0.unwrap_err().to_string();
+    assert!(error.contains("the machine is out of memory"), "{error}");
+}
+
+/// A model in f64 may sample long texts: beams grow out of their first room, and what they see then is what they saw.
+#[test]
+fn beams_take_the_memory_that_their_length_needs_and_no_more_than_may_be_taken() {
+    let tiny = Tiny::ending_at(&[0]);
+    let prompt = tiny.prompt("long", &[(56, 84)], "What is it?");
+    let ask = |beams: usize, tokens: usize, bytes: u64| {
+        let model = model();
+        let request = Request::new(prompt.clone(), 1, Sampling::greedy(tokens), key(0));
+        let request = Request { search: Search::Beam { beams, length_penalty: 1.0 }, ..request };
+        let made = engine(&tiny, &model, bytes).generate(vec![request]).map(|groups| groups[0].clone());
+        (made, model.log.take(), model)
+    };
+    let (made, log, model) = ask(3, 150, 1 << 40);
+    let sequence = made.unwrap().sequences()[0].clone();
+    assert_eq!(sequence.ids().len(), 150);
+    tiny::assert_recorded(&*model, &sequence);
+    let rooms: Vec<u64> = log.steps.iter().map(|held| held.room).collect();
+    assert!(rooms[0] < 80 && rooms.is_sorted() && *rooms.last().unwrap() > 140, "{rooms:?}");
+    let (token, logits) = bytes(&*model);
+    // A token more is looked at than is asked for.
+    let taken = |room: u64| prompt.len() as u64 * token + 3 * (room * token + 8 * logits);
+    assert!(ask(3, 60, taken(61)).0.is_ok());
+    for (beams, tokens, room) in [(3, 150, taken(64)), (3, 60, taken(61) - 1), (4, 60, taken(61))] {
+        let (made, log, _) = ask(beams, tokens, room);
+        let text = made.unwrap_err().to_string();
+        assert!(text.contains("`long`: a search of") && text.contains("rollout.memory_gb"), "{text}");
+        assert!(log.steps.len() < 80, "it ends before it takes too much");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-/// What can go wrong in an update. The parameters, their moments and their gradients are then as they were before it.
+/// What can go wrong in an update. The parameters, their moments and their gradients are then as they were before it, but for [`Error::Torn`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -63,6 +63,16 @@ pub enum Error {
         device: String,
         /// How much was asked for.
         wanted: String,
+    },
+    /// The update broke off half way: parameters and moments are not of one step, and are not saved.
+    #[error(
+        "step {step}: the update broke off half way, and the weights are of no step; go on from the last checkpoint: {reason}"
+    )]
+    Torn {
+        /// The step, from 1.
+        step: u64,
+        /// What broke it off.
+        reason: String,
     },
     /// A loss asks for a reference, and none is kept.
     #[error("the loss compares with a reference, and the learner keeps none")]

@@ -61,7 +61,7 @@ fn prints(piece: &Piece<'_>, needs: &Needs) -> Vec<u64> {
 fn hash(tokens: &Prompt, hasher: &mut DefaultHasher) {
     (tokens.input_ids(), tokens.position_ids()).hash(hasher);
     for patches in tokens.patches() {
-        patches.grid_thw.hash(hasher);
+        (patches.grid_thw, &patches.tiles).hash(hasher);
         patches.pixel_values.iter().for_each(|value| hasher.write_u32(value.to_bits()));
     }
 }

@@ -14,6 +14,7 @@ use super::features::Encoded;
 use super::part::{Part, count, parts, sampler_gap};
 use super::routed::Routed;
 use super::score::{check, lists, score};
+use super::times::Times;
 use crate::{
     Error, Loss, Needs, Optimizer, OptimizerConfig, ReferenceConfig, Result, Scored, SequenceLogprobs, Signals, Stats,
 };
@@ -57,6 +58,9 @@ pub struct Step {
 pub struct Update {
     /// What was measured, by name.
     pub metrics: BTreeMap<String, f64>,
+    /// The seconds that its parts took, by the names that metrics have for them: `seconds_reference`, `seconds_forward`, `seconds_backward`,
+    /// `seconds_optimizer`. What the reference said since the update before is among them.
+    pub seconds: BTreeMap<String, f64>,
     /// The weights that it made.
     pub version: Version,
 }
@@ -70,6 +74,10 @@ pub struct Learner {
     /// Ids that are never sampled.
     unreachable: Tensor,
     version: Version,
+    /// Where the time since the last update went.
+    times: Times,
+    /// The step that broke off half way.
+    torn: Option<u64>,
 }
 
 impl std::fmt::Debug for Learner {
@@ -103,8 +111,8 @@ impl Learner {
         }
         let optimizer = Optimizer::new(trained, config.optimizer.clone())?;
         let unreachable = Tensor::from_slice(unreachable).to_device(model.device());
-        let (compared, version) = (Compared::default(), Version::default());
-        Ok(Self { model, config, optimizer, compared, unreachable, version })
+        let (compared, version, times) = (Compared::default(), Version::default(), Times::new(model.device()));
+        Ok(Self { model, config, optimizer, compared, unreachable, version, times, torn: None })
     }
 
     /// The model.
@@ -174,25 +182,51 @@ impl Learner {
     ///
     /// # Errors
     /// If a sequence does not fit the model or the loss, there is nothing to learn from, a loss or gradient is not finite,
-    /// or there is no room. Parameters, moments and gradients are then as they were.
+    /// or there is no room. Parameters, moments and gradients are then as they were; where that cannot be, the error is
+    /// [`Error::Torn`], and so is every later one.
     pub fn update(&mut self, groups: &[Group], signals: &Signals, loss: &dyn Loss, at: Step) -> Result<Update> {
+        self.whole()?;
         // What lies on parameters from elsewhere is no part of this step.
         drop_gradients(self.optimizer.parameters());
         let mut undo = None;
         let done = guarded(|| self.steps(groups, signals, loss, at, &mut undo)).map_err(Error::from).flatten();
         drop_gradients(self.optimizer.parameters());
-        match done {
-            Ok(metrics) => {
-                self.version.0 += 1;
-                self.compared.follow(self.config.reference, self.model.as_ref(), at.done + 1);
-                Ok(Update { metrics, version: self.version })
-            }
+        let metrics = match done {
+            Ok(metrics) => metrics,
             Err(error) => {
                 if let Some(before) = undo {
                     self.optimizer.put_back(&before);
                 }
-                Err(error.at(at.done + 1))
+                return Err(self.broken_off(error, at));
             }
+        };
+        let (compared, model) = (&mut self.compared, self.model.as_ref());
+        if let Err(error) = guarded(|| compared.follow(self.config.reference, model, at.done + 1)) {
+            self.torn = Some(at.done + 1);
+            return Err(self.broken_off(error.into(), at));
+        }
+        self.version.0 += 1;
+        Ok(Update { metrics, seconds: self.times.take(), version: self.version })
+    }
+
+    /// Why a step failed, and whether it left something torn.
+    fn broken_off(&mut self, error: Error, at: Step) -> Error {
+        let step = at.done + 1;
+        self.times.take();
+        if !self.optimizer.is_whole() {
+            self.torn = Some(step);
+        }
+        match self.torn {
+            None => error.at(step),
+            Some(step) => Error::Torn { step, reason: error.to_string() },
+        }
+    }
+
+    /// Nothing goes on from what a step left that broke off half way.
+    fn whole(&self) -> Result<()> {
+        match self.torn {
+            None => Ok(()),
+            Some(step) => Err(Error::Torn { step, reason: "nothing can be learnt or saved after it".to_owned() }),
         }
     }
 
@@ -206,7 +240,10 @@ impl Learner {
         let mut all = Vec::new();
         for pieces in cut(groups, self.config.tokens_per_micro_batch, needs.coupling) {
             let batch = Batch::new(&pieces)?;
-            all.extend(self.compared.logprobs(&pieces, &batch, &mut encoded, &self.unreachable, needs)?);
+            let (compared, unreachable) = (&mut self.compared, &self.unreachable);
+            all.extend(
+                self.times.of("reference", || compared.logprobs(&pieces, &batch, &mut encoded, unreachable, needs))?,
+            );
         }
         Ok(all)
     }
@@ -232,10 +269,13 @@ impl Learner {
             return Err(Error::Nothing { step });
         }
         let mut encoded = self.nothing_encoded();
+        let mut times = std::mem::take(&mut self.times);
         let mismatched_kl = match needs.mismatched {
-            true => Some(self.mismatched_kl(groups, &mut encoded, &needs)?),
+            true => Some(times.of("reference", || self.mismatched_kl(groups, &mut encoded, &needs))),
             false => None,
         };
+        self.times = times;
+        let mismatched_kl = mismatched_kl.transpose()?;
         let mut parts = parts(groups, signals, &needs, self.config.tokens_per_micro_batch, self.model.device())?;
         parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
         let tokens: usize = parts.iter().map(|part| part.batch.input_ids.len()).sum();
@@ -252,18 +292,23 @@ impl Learner {
                 if iteration == 0 {
                     sampler.fold(&sampler_gap(&scored));
                 }
-                let (value, measured) = loss.loss(&scored, &counts)?;
-                if !value.f_double_value(&[])?.is_finite() {
-                    return Err(Error::NotFinite { what: "the loss".into(), step });
-                }
-                value.f_backward()?;
+                let (value, measured) = self.times.of("forward", || -> Result<_> {
+                    let (value, measured) = loss.loss(&scored, &counts)?;
+                    if !value.f_double_value(&[])?.is_finite() {
+                        return Err(Error::NotFinite { what: "the loss".into(), step });
+                    }
+                    Ok((value, measured))
+                })?;
+                drop(scored);
+                self.times.of("backward", || value.f_backward())?;
                 stats.fold(&measured);
                 routed.add(&routing);
             }
             if self.config.iterations > 1 && iteration == 0 {
                 *undo = Some(self.optimizer.copy_of_state());
             }
-            norm = self.optimizer.step(sums.take(), at.done, at.of)?;
+            let optimizer = &mut self.optimizer;
+            norm = self.times.of("optimizer", || optimizer.step(sums.take(), at.done, at.of))?;
         }
         stats.fold(&sampler);
         let mut metrics = stats.into_values();
@@ -281,10 +326,16 @@ impl Learner {
         needs: &Needs,
         mismatched_kl: Option<f64>,
     ) -> Result<Scored> {
-        let features = encoded.of_model(self.model.as_ref(), &part.batch)?;
-        let said = score(self.model.as_ref(), &part.batch, &features, &self.unreachable, needs)?;
+        let (model, unreachable) = (self.model.as_ref(), &self.unreachable);
+        let said = self.times.of("forward", || {
+            let features = encoded.of_model(model, &part.batch)?;
+            score(model, &part.batch, &features, unreachable, needs)
+        })?;
         if part.wants_reference(needs) {
-            let lists = self.compared.logprobs(&part.pieces, &part.batch, encoded, &self.unreachable, needs)?;
+            let compared = &mut self.compared;
+            let lists = self
+                .times
+                .of("reference", || compared.logprobs(&part.pieces, &part.batch, encoded, unreachable, needs))?;
             part.set_reference(&lists.concat());
         }
         Ok(part.scored(said, needs, mismatched_kl))
@@ -325,8 +376,9 @@ impl Learner {
     /// answers that come up again, and what a moving one was rounded from.
     ///
     /// # Errors
-    /// If a file cannot be written.
+    /// If a file cannot be written, or a step broke off half way.
     pub fn save(&self, dir: &Path) -> Result<()> {
+        self.whole()?;
         self.optimizer.save(&dir.join(OPTIMIZER))?;
         self.compared.save(dir)
     }

@@ -19,6 +19,7 @@ mod score;
 mod sft;
 mod signals;
 mod stats;
+mod times;
 
 pub use dpo::{PairLoss, PreferenceLoss, WeightedLoss};
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 use vr1_llm::{
-    DecoderConfig, HeadNorms, aria, llama, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal,
+    DecoderConfig, HeadNorms, aria, llama, mistral, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal,
     qwen3_multimodal,
 };
 use vr1_nn::{Activation, Bias, Heads, Rope, RopeScaling, Sections, Weighing};
@@ -35,6 +35,8 @@ fn llama_has_biases_where_its_keys_say() {
         qkv_bias: Bias::Without,
         output_bias: Bias::Without,
         mlp_bias: Bias::Without,
+        cross_attention_layers: Vec::new(),
+        unsaid_rows: 0,
         head_norms: HeadNorms::Without,
         mixture: None,
     };
@@ -45,6 +47,18 @@ fn llama_has_biases_where_its_keys_say() {
     assert_eq!(llama(&keys(json!({ "mlp_bias": true, "rope_scaling": null }))).unwrap(), mlp);
     let qwen2_own = DecoderConfig { qkv_bias: Bias::With, ..plain };
     assert_eq!(qwen2(&keys(json!({ "sliding_window": 32, "max_window_layers": 1 }))).unwrap(), qwen2_own);
+}
+
+#[test]
+fn mistral_is_a_llama_where_its_window_is_as_long_as_any_text() {
+    let plain = llama(&keys(json!({}))).unwrap();
+    for window in [json!(null), json!(64)] {
+        assert_eq!(mistral(&keys(json!({ "sliding_window": window }))).unwrap(), plain);
+    }
+    for short in [json!({ "sliding_window": 63 }), json!({ "max_position_embeddings": 32768 })] {
+        let error = mistral(&keys(short)).unwrap_err().to_string();
+        assert!(error.contains("`sliding_window`: ") && error.contains("only full attention is known"), "{error}");
+    }
 }
 
 #[test]
@@ -153,6 +167,8 @@ fn a_key_that_is_left_out_has_its_classs_default() {
             qkv_bias,
             output_bias: Bias::Without,
             mlp_bias: Bias::Without,
+            cross_attention_layers: Vec::new(),
+            unsaid_rows: 0,
             head_norms: HeadNorms::Without,
             mixture: None,
         };

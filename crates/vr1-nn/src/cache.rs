@@ -1,8 +1,9 @@
 //! `P` groups of rows, `G` rows of each, `B = P·G`, `C` room for own tokens, `K` key-value heads, `d` head size.
 
 use tch::{Kind, Tensor};
-use vr1_torch::{OwnKeys, SharedKeys, granted, rotate_into_cache};
+use vr1_torch::{OwnKeys, SharedKeys, granted, group_attention, rotate_into_cache};
 
+use super::across::of_numbers;
 use super::prefix::{LayerKeyValues, Prefix};
 use crate::{Heads, Rotation};
 
@@ -38,6 +39,42 @@ pub struct GrowingCache {
     places_in_rows: Tensor,
     /// The position of each row's next token, `[B]`.
     next_positions: Tensor,
+    /// Where rows look across, if any does.
+    across: Option<AcrossRows>,
+}
+
+/// What rows look at beside the text: what their prompts do.
+#[derive(Debug)]
+pub(crate) struct AcrossRows {
+    /// As of prompts: where it begins for each group, how long it is, and the longest.
+    starts: Tensor,
+    lengths: Tensor,
+    longest: i64,
+    /// Rows have none of their own: room for one `[B, 1, K, d]`, of which 0 are seen, `[B]`.
+    own: Tensor,
+    own_lengths: Tensor,
+    /// 1 for rows that are shown something and 0 for others, `[B, 1, 1]`; nothing where all are.
+    pub(crate) shown: Option<Tensor>,
+}
+
+impl AcrossRows {
+    fn new(prefix: &Prefix, prompts: &[usize], group: usize) -> Option<Self> {
+        let like = &prefix.across.first()?.key;
+        let (device, spans) = (like.device(), prefix.sights());
+        let seen = || prompts.iter().map(|&prompt| spans[prompt]);
+        let longest = seen().map(|(_, length)| length).max().filter(|&longest| longest > 0)?;
+        let short = |numbers: Vec<i64>| Tensor::from_slice(&numbers).to_device(device).to_kind(Kind::Int);
+        let rows = (prompts.len() * group) as i64;
+        let shown: Vec<f32> = seen().flat_map(|(_, length)| vec![f32::from(u8::from(length > 0)); group]).collect();
+        Some(Self {
+            starts: short(seen().map(|(start, _)| start).collect()),
+            lengths: short(seen().map(|(_, length)| length).collect()),
+            longest,
+            own: like.new_zeros([rows, 1, like.size()[1], like.size()[2]], (like.kind(), device)),
+            own_lengths: short(vec![0; rows as usize]),
+            shown: shown.contains(&0.0).then(|| of_numbers(&shown, like.kind(), device).view([-1, 1, 1])),
+        })
+    }
 }
 
 impl GrowingCache {
@@ -98,6 +135,7 @@ impl GrowingCache {
             places_in_rows: short(seats.iter().map(|seat| seat.length).collect()),
             places: list((0..).zip(seats).map(|(row, seat)| row * room + seat.length).collect()),
             next_positions: list(seats.iter().enumerate().map(next).collect()),
+            across: AcrossRows::new(prefix, prompts, group),
         }
     }
 
@@ -130,6 +168,11 @@ impl GrowingCache {
         granted(rotate_into_cache(qkv, heads, (&cos, &sin), (&kv.key, &kv.value), &self.places_in_rows))
     }
 
+    /// Where each row's next token goes, `[B]`.
+    pub(crate) fn places_in_rows(&self) -> &Tensor {
+        &self.places_in_rows
+    }
+
     /// What rows see in a layer: of `prompts`, and of their own.
     pub(crate) fn seen<'a>(&'a self, layer: usize, prompts: &'a LayerKeyValues) -> (SharedKeys<'a>, OwnKeys<'a>) {
         let kv = &self.layers[layer];
@@ -141,6 +184,19 @@ impl GrowingCache {
             longest: self.longest,
         };
         (shared, OwnKeys { keys: &kv.key, values: &kv.value, lengths: &self.lengths })
+    }
+
+    /// Where rows look across, if any does.
+    pub(crate) fn across(&self) -> Option<&AcrossRows> {
+        self.across.as_ref()
+    }
+
+    /// Attention of queries `[B, H, d]` over what their prompts look at across, `prompts` in this layer: `[B, H, d]`, 0 where that is nothing.
+    pub(crate) fn attend_across(&self, query: &Tensor, prompts: &LayerKeyValues) -> Tensor {
+        let Some(across) = &self.across else { return query.zeros_like() };
+        let AcrossRows { starts, lengths, longest, own, own_lengths, .. } = across;
+        let shared = SharedKeys { keys: &prompts.key, values: &prompts.value, starts, lengths, longest: *longest };
+        granted(group_attention(query, &shared, &OwnKeys { keys: own, values: own, lengths: own_lengths }))
     }
 
     /// The token that was put into every layer is one of those before the next.

@@ -2,16 +2,18 @@
 
 use std::ops::Range;
 
-use tch::Tensor;
+use tch::{Device, Kind, Tensor};
 use vr1_torch::{Groups, Sees, attend, granted, group_attention, merge_attention, shared_prefix_attention};
 
-use crate::{GrowingCache, Heads, Prefix, Recompute, Rotation, Routing};
+use crate::prefix::LayerKeyValues;
+use crate::{Across, GrowingCache, Heads, PlainLayer, Prefix, Recompute, Rotation, Routing};
 
 /// What a forward pass attends to; a language model's layers hand it their queries, keys and values and need not know
 /// whether they run over prompts, over groups of sequences in training, or over one sampled token.
 #[derive(Debug)]
 pub struct Context<'a> {
     seen: Seen<'a>,
+    across: Option<&'a Across>,
     /// Where what routers do is taken down.
     routing: Option<&'a Routing>,
 }
@@ -77,14 +79,80 @@ impl<'a> Context<'a> {
     /// As [`attend`](Self::attend).
     pub fn prompts(prefix: &'a mut Prefix, tokens: Range<i64>) -> Self {
         let chunk = Chunk::new(prefix, &tokens);
-        Self { seen: Seen::Prompts { prefix, chunk }, routing: None }
+        Self { seen: Seen::Prompts { prefix, chunk }, across: None, routing: None }
     }
 
     /// Groups of sequences that lie ragged in one row: each prompt sees itself causally, each sequence its prompt and
     /// itself. The prompt's keys and values are read by all sequences, forwards and backwards, and copied for none.
     /// Layers keep for the backward pass what `recompute` says.
     pub fn groups(groups: &'a Groups, recompute: Recompute) -> Self {
-        Self { seen: Seen::Groups(groups, recompute), routing: None }
+        Self { seen: Seen::Groups(groups, recompute), across: None, routing: None }
+    }
+
+    /// The same over prompts or groups that show something beside their text, if anything; sampled tokens look at what their prompts do.
+    #[must_use]
+    pub fn beside(self, across: Option<&'a Across>) -> Self {
+        Self { across, ..self }
+    }
+
+    /// What is shown beside the text of prompts or groups, if anything.
+    pub fn across(&self) -> Option<&'a Across> {
+        self.across
+    }
+
+    /// Whether anything is shown beside the text: where nothing is, layers that attend across do nothing.
+    pub fn is_shown(&self) -> bool {
+        match &self.seen {
+            Seen::Prompts { .. } | Seen::Groups(..) => self.across.is_some(),
+            Seen::Sampling { cache, .. } => cache.across().is_some(),
+        }
+    }
+
+    /// 1 for tokens that are shown something and 0 for others, `[B, T, 1]` in the kind of what is shown, for `tokens` of them; nothing
+    /// where all are.
+    pub fn shown(&self, tokens: i64) -> Option<Tensor> {
+        match &self.seen {
+            Seen::Prompts { chunk, .. } => self.across?.shown(chunk.start..chunk.start + tokens),
+            Seen::Groups(..) => self.across?.shown(0..tokens),
+            Seen::Sampling { cache, .. } => cache.across()?.shown.as_ref().map(Tensor::shallow_clone),
+        }
+    }
+
+    /// Attention of `query` `[B, T, H, d]` over what is shown beside the text, in the layer that is number `layer` of those which do so:
+    /// `[B, T, H · d]`, 0 where nothing is shown. `keys` makes keys and values `[S, K, d]` of states `[S, D]`, where no layer before has.
+    ///
+    /// # Panics
+    /// As [`attend`](Self::attend).
+    pub fn attend_across(
+        &mut self,
+        layer: usize,
+        query: &Tensor,
+        keys: impl FnOnce(&Tensor) -> [Tensor; 2],
+        heads: Heads,
+    ) -> Tensor {
+        let q = query.flatten(0, 1);
+        let tokens = q.size()[0];
+        let made = |across: &Across| {
+            let [key, value] = keys(across.states());
+            LayerKeyValues { key, value }
+        };
+        let out = match (&mut self.seen, self.across) {
+            (Seen::Prompts { prefix, chunk }, Some(across)) => {
+                if prefix.across.len() == layer {
+                    prefix.across.push(made(across));
+                }
+                let (end, last) = (chunk.start + tokens, prefix.tokens());
+                let out = across.attend(&q, &prefix.across[layer], chunk.start..end, heads);
+                if end == last {
+                    prefix.keep_across(layer, across);
+                }
+                out
+            }
+            (Seen::Groups(..), Some(across)) => across.attend(&q, &made(across), 0..tokens, heads),
+            (Seen::Sampling { prefix, cache }, _) => cache.attend_across(&q, &prefix.across[layer]),
+            (_, None) => q.zeros_like(),
+        };
+        out.reshape([query.size()[0], query.size()[1], heads.count * heads.dim])
     }
 
     /// The groups, if this is a pass over such, and what is kept of it.
@@ -108,7 +176,7 @@ impl<'a> Context<'a> {
 
     /// One more token of each completion, seeing its prompt and what `cache` holds; its keys and values are appended.
     pub fn sampling(prefix: &'a Prefix, cache: &'a mut GrowingCache) -> Self {
-        Self { seen: Seen::Sampling { prefix, cache }, routing: None }
+        Self { seen: Seen::Sampling { prefix, cache }, across: None, routing: None }
     }
 
     /// Attention in layer number `layer` for `query` `[B, T, H, d]`, `key` and `value` `[B, T, K, d]`: `[B, T, H · d]`. Tokens that lie
@@ -145,6 +213,23 @@ impl<'a> Context<'a> {
         }
         let query = cache.append_rotated(layer, &qkv.flatten(0, 1), rotation, heads);
         Some(sampled(layer, &query, prefix, cache).flatten(1, 2).unsqueeze(1))
+    }
+
+    /// The stream `x` `[B, 1, D]` behind a whole layer, number `layer`: where this is a pass over sampled tokens in f32 on the CPU, and
+    /// the layer has no adapter.
+    ///
+    /// # Panics
+    /// As [`attend`](Self::attend).
+    pub fn decode(&mut self, layer: usize, plain: PlainLayer<'_>, x: &Tensor, rotation: &Rotation) -> Option<Tensor> {
+        let Seen::Sampling { prefix, cache } = &mut self.seen else { return None };
+        if x.device() != Device::Cpu || x.kind() != Kind::Float {
+            return None;
+        }
+        let out = plain.decode(layer, x, rotation, prefix, cache)?;
+        if layer + 1 == cache.depth() {
+            cache.advance();
+        }
+        Some(out)
     }
 }
 

@@ -1,4 +1,5 @@
 use tch::Tensor;
+use vr1_torch::Product;
 
 use crate::{Activation, Bias, Linear, Pass, Path, Projections};
 
@@ -18,6 +19,12 @@ impl GatedMlp {
             down_proj: Linear::new(&path.sub("down_proj"), inner, width, bias),
             activation,
         }
+    }
+
+    /// What reads and what writes, of an MLP that is gated by `silu` and has no adapter.
+    pub(crate) fn plain(&self) -> Option<(Product<'_>, Product<'_>)> {
+        (self.activation == Activation::Silu).then_some(())?;
+        Some((self.gate_up.whole()?, self.down_proj.plain()?))
     }
 
     /// `[…, width]` to the same shape.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod across;
 mod activation;
 mod adapter;
 mod adjoining;
@@ -18,6 +19,7 @@ mod mixture;
 mod names;
 mod norm;
 mod parameters;
+mod plain;
 mod prefix;
 mod projections;
 mod recompute;
@@ -28,6 +30,7 @@ mod routing;
 mod segments;
 mod stored;
 
+pub use across::{Across, Looks, Sight, Sights};
 pub use activation::Activation;
 pub use adapter::Adapter;
 pub use attention::{Heads, attention};
@@ -45,6 +48,7 @@ pub use mixture::{Mixture, MixtureConfig, Shared, Weighing};
 pub use names::Names;
 pub use norm::{LayerNorm, RmsNorm};
 pub use parameters::Parameters;
+pub use plain::PlainLayer;
 pub use prefix::{LayerKeyValues, Prefix};
 pub use projections::Projections;
 pub use recompute::{Held, Recompute};

@@ -1,4 +1,5 @@
 use tch::Tensor;
+use vr1_torch::Product;
 
 use crate::lora::Lora;
 use crate::{Init, Pass, Path};
@@ -31,6 +32,11 @@ impl Linear {
     /// How a weight that reads so many numbers starts.
     pub(crate) fn init(inputs: i64) -> Init {
         Init::Normal((1.0 / inputs as f64).sqrt())
+    }
+
+    /// Weight and bias; nothing where an adapter adds to what they give.
+    pub(crate) fn plain(&self) -> Option<Product<'_>> {
+        self.lora.is_none().then_some((&self.weight, self.bias.as_ref()))
     }
 
     /// `[…, inputs]` to `[…, outputs]`.

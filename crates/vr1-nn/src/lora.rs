@@ -48,6 +48,9 @@ impl Default for Modules {
     }
 }
 
+/// More than any layer is wide.
+const MOST_RANK: i64 = 65_536;
+
 const ALL_LINEAR: &str = "all-linear";
 
 /// Settings of PEFT's that change what an adapter computes, and that are not known here. Absent, null, false and empty
@@ -174,8 +177,8 @@ impl LoraConfig {
     /// If one is out of it, or a pattern is no regular expression; the error names it.
     pub fn validate(&self) -> Result<()> {
         let wrong = |reason: String| Err(Error::Config(reason));
-        if self.rank < 1 {
-            return wrong(format!("`rank`: {} is below 1", self.rank));
+        if !(1..=MOST_RANK).contains(&self.rank) {
+            return wrong(format!("`rank`: {} is not between 1 and {MOST_RANK}", self.rank));
         }
         if !self.alpha.is_finite() {
             return wrong(format!("`alpha`: {} is not finite", self.alpha));

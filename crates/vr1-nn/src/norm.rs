@@ -17,6 +17,11 @@ impl RmsNorm {
         Self { weight: path.get("weight", &[size], Init::Ones), epsilon }
     }
 
+    /// Weight and ε.
+    pub(crate) fn parts(&self) -> (&Tensor, f64) {
+        (&self.weight, self.epsilon)
+    }
+
     /// `[…, size]` to the same shape.
     pub fn forward(&self, x: &Tensor) -> Tensor {
         // A GPU has one kernel for it, which computes narrow kinds in f32 too.

@@ -1,7 +1,7 @@
 use std::array;
 
 use tch::Tensor;
-use vr1_torch::gradients_collected;
+use vr1_torch::{Product, gradients_collected};
 
 use crate::adjoining::joint;
 use crate::linear::linear;
@@ -35,6 +35,11 @@ impl<const N: usize> Projections<N> {
         };
         let joint = if parts.iter().all(|layer| layer.lora.is_none()) { whole() } else { None };
         Self { layers: parts, outputs: layers.map(|(_, outputs)| outputs), joint }
+    }
+
+    /// The layers' weights and biases as one; nothing where an adapter adds to what they give.
+    pub(crate) fn whole(&self) -> Option<Product<'_>> {
+        self.joint.as_ref().map(|(weight, bias)| (weight, bias.as_ref()))
     }
 
     /// `[…, inputs]` to `[…, Σ outputs]`, those of all layers side by side, where tokens are sampled; none where gradients are

@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use vr1_torch::{gradients_collected, granted, recomputed};
+use vr1_torch::{gradients_collected, granted, recomputed_with};
 
 use crate::{Pass, Residual};
 
@@ -52,6 +52,22 @@ impl<L: Send + 'static> Held<L> {
         attend: impl Fn(&L, &mut Residual) + Send + 'static,
         feed: impl Fn(&L, &mut Residual) + Send + 'static,
     ) {
+        self.halves_beside(recompute, x, &[], move |layer, x, _| attend(layer, x), feed);
+    }
+
+    /// The same where attention reads what lies `beside` the residual stream too, which others made and of which gradients may be
+    /// collected.
+    ///
+    /// # Panics
+    /// As [`halves`](Self::halves).
+    pub fn halves_beside(
+        &self,
+        recompute: Recompute,
+        x: &mut Residual,
+        beside: &[&Tensor],
+        attend: impl Fn(&L, &mut Residual, &[Tensor]) + Send + 'static,
+        feed: impl Fn(&L, &mut Residual) + Send + 'static,
+    ) {
         let (held, recompute) = (self.clone(), if gradients_collected() { recompute } else { Recompute::None });
         let again = move |input: &Tensor, work: &dyn Fn(&L, &mut Residual)| {
             let mut x = Residual::new(input, Pass::Scoring);
@@ -60,18 +76,21 @@ impl<L: Send + 'static> Held<L> {
         };
         match recompute {
             Recompute::None => self.with(|layer| {
-                attend(layer, x);
+                attend(layer, x, &beside.iter().map(|x| x.shallow_clone()).collect::<Vec<_>>());
                 feed(layer, x);
             }),
             Recompute::Layers => {
-                let both = move |layer: &L, x: &mut Residual| {
-                    attend(layer, x);
-                    feed(layer, x);
+                let both = move |sum: &Tensor, beside: &[Tensor]| {
+                    again(sum, &|layer, x| {
+                        attend(layer, x, beside);
+                        feed(layer, x);
+                    })
                 };
-                x.through(|sum| granted(recomputed(sum, move |sum| again(sum, &both))));
+                x.through(|sum| granted(recomputed_with(sum, beside, both)));
             }
             Recompute::Attention => {
-                x.through(|sum| granted(recomputed(sum, move |sum| again(sum, &attend))));
+                let first = move |sum: &Tensor, beside: &[Tensor]| again(sum, &|layer, x| attend(layer, x, beside));
+                x.through(|sum| granted(recomputed_with(sum, beside, first)));
                 self.with(|layer| feed(layer, x));
             }
         }

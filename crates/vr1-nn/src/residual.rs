@@ -63,7 +63,7 @@ impl Residual {
     }
 
     /// Makes the stream what `work` makes of its sum.
-    pub(crate) fn through(&mut self, work: impl FnOnce(&Tensor) -> Tensor) {
+    pub fn through(&mut self, work: impl FnOnce(&Tensor) -> Tensor) {
         (self.sum, self.owned) = (work(self.sum()), false);
     }
 

@@ -46,6 +46,12 @@ pub trait Engine {
     /// If the engine cannot take them; it keeps those it has.
     fn load(&mut self, weights: &dyn Weights) -> Result<Version>;
 
+    /// Seconds that parts of its work took since this was last asked, by name: a step's metrics have them as `seconds_NAME`. Nothing, where
+    /// an engine does not know.
+    fn take_seconds(&mut self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
     /// Completes requests, in their order. A group of an earlier request that comes out meanwhile is dropped: who has
     /// submitted polls for it first.
     ///

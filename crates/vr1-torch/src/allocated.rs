@@ -5,7 +5,7 @@ use crate::Result;
 use crate::message::check;
 
 unsafe extern "C" {
-    fn vr1_counting_begin(counting: *mut *mut c_void) -> *mut c_char;
+    fn vr1_counting_begin(limit: i64, counting: *mut *mut c_void) -> *mut c_char;
     fn vr1_counting_end(counting: *mut c_void, held: *mut i64, most: *mut i64);
 }
 
@@ -39,9 +39,34 @@ pub struct Allocated {
 /// # Ok::<(), vr1_torch::Error>(())
 /// ```
 pub fn allocated<T>(work: impl FnOnce() -> T) -> Result<(T, Allocated)> {
+    within(i64::MAX, work)
+}
+
+/// Runs `work` as if there were room for so many bytes of tensors more than are there: an operation that goes beyond finds no memory, which
+/// [`guarded`](crate::guarded) makes an error of. What is counted is what [`allocated`] counts, on the CPU.
+///
+/// # Errors
+/// If libtorch refuses to count.
+///
+/// # Example
+/// ```
+/// use tch::{Device, Kind, Tensor};
+/// use vr1_torch::{Error, guarded, limited};
+///
+/// let zeros = |n: i64| guarded(|| Tensor::zeros([n], (Kind::Float, Device::Cpu)));
+/// let (small, large) = limited(8000, || (zeros(1000), zeros(1001)))?;
+/// assert_eq!(small?.size(), [1000]);
+/// assert!(matches!(large, Err(Error::OutOfMemory { .. })));
+/// # Ok::<(), Error>(())
+/// ```
+pub fn limited<T>(bytes: u64, work: impl FnOnce() -> T) -> Result<T> {
+    Ok(within(i64::try_from(bytes).unwrap_or(i64::MAX), work)?.0)
+}
+
+fn within<T>(limit: i64, work: impl FnOnce() -> T) -> Result<(T, Allocated)> {
     let mut counting = Counting(ptr::null_mut());
     // SAFETY: the shim writes the counter, which is ended once, on this thread: it cannot be sent to another.
-    unsafe { check(vr1_counting_begin(&mut counting.0))? };
+    unsafe { check(vr1_counting_begin(limit, &mut counting.0))? };
     let out = work();
     Ok((out, counting.end()))
 }

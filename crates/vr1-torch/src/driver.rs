@@ -2,8 +2,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::ptr;
 use std::sync::OnceLock;
 
-use libloading::Library;
-
+use crate::library::{Loaded, once};
 use crate::message::current_stream;
 use crate::{Error, Result};
 
@@ -81,33 +80,25 @@ unsafe impl Sync for Gpu {}
 impl Driver {
     fn get() -> Result<&'static Self> {
         static LOADED: OnceLock<Result<Driver, String>> = OnceLock::new();
-        LOADED.get_or_init(Self::open).as_ref().map_err(|reason| Error::Kernels(reason.clone()))
+        once(&LOADED, || Self::load().map_err(|error| format!("CUDA's driver cannot be loaded: {error}")))
     }
 
-    fn open() -> Result<Self, String> {
-        let missing = |error: libloading::Error| format!("CUDA's driver cannot be loaded: {error}");
-        // SAFETY: libtorch has loaded it already, where it finds a GPU.
-        let library = unsafe { Library::new("libcuda.so.1") }.map_err(missing)?;
-        Self::of(library).map_err(missing)
-    }
-
-    fn of(library: Library) -> Result<Self, libloading::Error> {
-        // SAFETY: these are the types of cuda.h; the library is kept for the life of the process.
+    fn load() -> Result<Self, libloading::Error> {
+        // SAFETY: libtorch has loaded it already, where it finds a GPU; these are the types of cuda.h.
         unsafe {
-            let loaded = Self {
-                get_device: *library.get(b"cuDeviceGet\0")?,
-                attribute: *library.get(b"cuDeviceGetAttribute\0")?,
-                retain: *library.get(b"cuDevicePrimaryCtxRetain\0")?,
-                push: *library.get(b"cuCtxPushCurrent_v2\0")?,
-                pop: *library.get(b"cuCtxPopCurrent_v2\0")?,
-                load: *library.get(b"cuModuleLoadData\0")?,
-                get_function: *library.get(b"cuModuleGetFunction\0")?,
-                set_attribute: *library.get(b"cuFuncSetAttribute\0")?,
-                launch: *library.get(b"cuLaunchKernel\0")?,
-                error_text: *library.get(b"cuGetErrorString\0")?,
-            };
-            std::mem::forget(library);
-            Ok(loaded)
+            let library = Loaded::open("libcuda.so.1")?;
+            Ok(Self {
+                get_device: library.get("cuDeviceGet")?,
+                attribute: library.get("cuDeviceGetAttribute")?,
+                retain: library.get("cuDevicePrimaryCtxRetain")?,
+                push: library.get("cuCtxPushCurrent_v2")?,
+                pop: library.get("cuCtxPopCurrent_v2")?,
+                load: library.get("cuModuleLoadData")?,
+                get_function: library.get("cuModuleGetFunction")?,
+                set_attribute: library.get("cuFuncSetAttribute")?,
+                launch: library.get("cuLaunchKernel")?,
+                error_text: library.get("cuGetErrorString")?,
+            })
         }
     }
 

@@ -1,13 +1,14 @@
 // Linear layers over so few rows that libtorch's products, made for many, do not read the matrix at the memory's speed. CPU only.
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
 
+#include "few_rows.h"
 #include "message.h"
+#include "parallel.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define VR1_FEW_ROWS
@@ -49,7 +50,7 @@ Instructions instructions() {
 template <class W>
 void product(const float *x, const W *w, float *y, int64_t rows, int64_t inputs, int64_t outputs) {
   const bool wide = instructions() == Instructions::Avx512;
-  at::parallel_for(0, outputs, std::max<int64_t>(16, (1 << 16) / inputs), [&](int64_t from, int64_t to) {
+  vr1::parallel(outputs, vr1::few_rows_grain(inputs), [&](int64_t from, int64_t to) {
     (wide ? avx512::product<W> : avx2::product<W>)(x, w, y, rows, inputs, outputs, from, to);
   });
 }
@@ -84,6 +85,22 @@ at::Tensor few_rows(const at::Tensor &x, const at::Tensor &weight, const std::op
 
 }  // namespace
 #endif
+
+namespace vr1 {
+
+#ifdef VR1_FEW_ROWS
+bool takes_few_rows(int64_t rows) { return rows >= 1 && rows <= 16 && instructions() != Instructions::None; }
+
+void few_rows(const float *x, const float *w, float *y, int64_t rows, int64_t inputs, int64_t outputs, int64_t from, int64_t to) {
+  (instructions() == Instructions::Avx512 ? avx512::product<float> : avx2::product<float>)(x, w, y, rows, inputs, outputs, from, to);
+}
+#else
+bool takes_few_rows(int64_t) { return false; }
+
+void few_rows(const float *, const float *, float *, int64_t, int64_t, int64_t, int64_t, int64_t) {}
+#endif
+
+}  // namespace vr1
 
 extern "C" {
 

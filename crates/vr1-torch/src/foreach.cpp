@@ -5,10 +5,12 @@
 #include <ATen/ops/_foreach_copy.h>
 #include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
 
 #include <optional>
 #include <vector>
 
+#include "adamw.h"
 #include "message.h"
 
 namespace {
@@ -50,6 +52,17 @@ char *vr1_foreach_copy(size_t count, at::Tensor *const *to, at::Tensor *const *f
   return vr1::message_of([&] {
     at::NoGradGuard no_grad;
     at::_foreach_copy_(list(to, count), list(from, count));
+  });
+}
+
+char *vr1_fused_adamw(size_t count, at::Tensor *const *parameters, at::Tensor *const *gradients, at::Tensor *const *exp_avgs,
+                      at::Tensor *const *exp_avg_sqs, at::Tensor *const *steps, const vr1_adamw *hyper) {
+  return vr1::message_of([&] {
+    at::NoGradGuard no_grad;
+    const auto g = list(gradients, count), s = list(steps, count);
+    auto p = list(parameters, count), m = list(exp_avgs, count), v = list(exp_avg_sqs, count);
+    at::_fused_adamw_(p, g, m, v, {}, s, hyper->learning_rate, hyper->beta1, hyper->beta2, hyper->weight_decay, hyper->epsilon,
+                      /*amsgrad=*/false, /*maximize=*/false, /*grad_scale=*/std::nullopt, /*found_inf=*/std::nullopt);
   });
 }
 }

@@ -91,7 +91,7 @@ fn trial([heads, shared, d]: [i64; 3], device: Device, kind: Kind) -> Result<Vec
     Ok(vec![Pair::rounded(kernel, rows(&query, &prefix, &own, Path::Fused)?)])
 }
 
-fn check(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<()> {
+pub(crate) fn check(query: &Tensor, prefix: &SharedKeys<'_>, own: &OwnKeys<'_>) -> Result<()> {
     let ([rows, heads, d], [_, shared, _]) = (sizes(query, "queries")?, sizes(prefix.keys, "keys of prefixes")?);
     let groups = prefix.starts.size().first().copied().unwrap_or(0);
     if groups < 1 || rows % groups != 0 || shared < 1 || heads % shared != 0 || d < 1 || !query.is_floating_point() {

@@ -3,8 +3,7 @@ use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::OnceLock;
 
-use libloading::Library;
-
+use crate::library::{Loaded, once};
 use crate::message::library_path;
 use crate::{Error, Result};
 
@@ -32,7 +31,7 @@ impl Nvrtc {
     /// The compiler of this process, loaded once.
     pub(crate) fn get() -> Result<&'static Self> {
         static LOADED: OnceLock<Result<Nvrtc, String>> = OnceLock::new();
-        LOADED.get_or_init(Self::load).as_ref().map_err(|reason| Error::Kernels(reason.clone()))
+        once(&LOADED, Self::load)
     }
 
     fn load() -> Result<Self, String> {
@@ -40,7 +39,7 @@ impl Nvrtc {
         for path in candidates() {
             preload_builtins(path.parent());
             // SAFETY: running the initialisers of CUDA's compiler is what linking against it would have done.
-            match unsafe { Library::new(&path) } {
+            match unsafe { Loaded::open(&path) } {
                 Ok(library) => return Self::of(library).map_err(|reason| format!("{}: {reason}", path.display())),
                 Err(error) => reasons.push(error.to_string()),
             }
@@ -48,20 +47,18 @@ impl Nvrtc {
         Err(format!("CUDA's compiler cannot be loaded: {}", reasons.join("; ")))
     }
 
-    fn of(library: Library) -> Result<Self, libloading::Error> {
-        // SAFETY: these are the types of nvrtc.h, the same since CUDA 11.1; the library is kept for the life of the process.
+    fn of(library: Loaded) -> Result<Self, libloading::Error> {
+        // SAFETY: these are the types of nvrtc.h, the same since CUDA 11.1.
         unsafe {
-            let loaded = Self {
-                create: *library.get(b"nvrtcCreateProgram\0")?,
-                destroy: *library.get(b"nvrtcDestroyProgram\0")?,
-                compile: *library.get(b"nvrtcCompileProgram\0")?,
-                log_size: *library.get(b"nvrtcGetProgramLogSize\0")?,
-                log: *library.get(b"nvrtcGetProgramLog\0")?,
-                cubin_size: *library.get(b"nvrtcGetCUBINSize\0")?,
-                cubin: *library.get(b"nvrtcGetCUBIN\0")?,
-            };
-            std::mem::forget(library);
-            Ok(loaded)
+            Ok(Self {
+                create: library.get("nvrtcCreateProgram")?,
+                destroy: library.get("nvrtcDestroyProgram")?,
+                compile: library.get("nvrtcCompileProgram")?,
+                log_size: library.get("nvrtcGetProgramLogSize")?,
+                log: library.get("nvrtcGetProgramLog")?,
+                cubin_size: library.get("nvrtcGetCUBINSize")?,
+                cubin: library.get("nvrtcGetCUBIN")?,
+            })
         }
     }
 
@@ -154,9 +151,7 @@ fn preload_builtins(folder: Option<&Path>) {
         let name = name.to_string_lossy();
         if name.starts_with("libnvrtc-builtins.so") {
             // SAFETY: as for the compiler. Where it fails, the compiler says so.
-            if let Ok(library) = unsafe { Library::new(entry.path()) } {
-                std::mem::forget(library);
-            }
+            let _ = unsafe { Loaded::open(entry.path()) };
         }
     }
 }

@@ -1,4 +1,4 @@
-// A piece of the autograd graph that keeps its input alone: its backward runs the piece again, with gradients.
+// A piece of the autograd graph that keeps its inputs alone: its backward runs the piece again, with gradients.
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -8,6 +8,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "message.h"
 
@@ -62,7 +63,7 @@ extern "C" {
 // A closure of Rust's: `run` gives a message that `forget` frees, or nullptr and an output of its own.
 struct vr1_work {
   void *closure;
-  char *(*run)(void *closure, const at::Tensor *input, at::Tensor **output);
+  char *(*run)(void *closure, const at::Tensor *const *inputs, size_t count, at::Tensor **output);
   void (*forget)(char *message);
   void (*drop)(void *closure);
 };
@@ -81,10 +82,12 @@ struct Work : torch::CustomClassHolder {
   Work(const vr1_work &work, at::Device device) : work(work), device(device), random(random_of(device)) {}
   ~Work() override { work.drop(work.closure); }
 
-  at::Tensor run(const at::Tensor &input) {
+  at::Tensor run(const variable_list &inputs) {
     std::lock_guard<std::mutex> lock(one_at_a_time);
+    std::vector<const at::Tensor *> pointers;
+    for (const auto &input : inputs) pointers.push_back(&input);
     at::Tensor *made = nullptr;
-    if (char *message = work.run(work.closure, &input, &made)) {
+    if (char *message = work.run(work.closure, pointers.data(), pointers.size(), &made)) {
       const std::string text(message);
       work.forget(message);
       TORCH_CHECK(false, text);
@@ -100,10 +103,10 @@ struct Work : torch::CustomClassHolder {
 };
 
 struct Recomputed : torch::autograd::Function<Recomputed> {
-  // `anchor` collects gradients, so that the node is in the graph where the input does not and what it is multiplied by does.
-  static Variable forward(AutogradContext *context, const Variable &input, const Variable &anchor,
+  // `anchor` collects gradients, so that the node is in the graph where no input does and what they are multiplied by does.
+  static Variable forward(AutogradContext *context, at::TensorList inputs, const Variable &anchor,
                           const c10::intrusive_ptr<Work> &work) {
-    context->save_for_backward({input});
+    context->save_for_backward(inputs.vec());
     context->saved_data["work"] = c10::IValue::make_capsule(work);
     context->set_materialize_grads(false);
     return std::move(work->output);
@@ -111,18 +114,22 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
 
   static variable_list backward(AutogradContext *context, variable_list gradients) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "what is recomputed has no second derivative");
-    if (!gradients[0].defined()) return {{}, {}, {}};
-    const auto input = context->get_saved_variables()[0].detach().requires_grad_(context->needs_input_grad(0));
+    auto inputs = context->get_saved_variables();
+    // One more for the anchor, and for the work.
+    variable_list out(inputs.size() + 2);
+    if (!gradients[0].defined()) return out;
+    for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = inputs[i].detach().requires_grad_(context->needs_input_grad(i));
     const auto work = c10::static_intrusive_pointer_cast<Work>(context->saved_data["work"].toCapsule());
     at::Tensor output;
     {
       std::optional<Replayed> replayed;
       if (work->random) replayed.emplace(work->device, *work->random);
       const at::AutoGradMode collected(true);
-      output = work->run(input);
+      output = work->run(inputs);
     }
     torch::autograd::backward({output}, {gradients[0]});
-    return {input.grad(), {}, {}};
+    for (size_t i = 0; i < inputs.size(); ++i) out[i] = inputs[i].grad();
+    return out;
   }
 };
 
@@ -131,17 +138,19 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
 extern "C" {
 
 // Takes the closure over, whatever happens.
-char *vr1_recomputed(const at::Tensor *input, const vr1_work *closure, at::Tensor **out) {
+char *vr1_recomputed(const at::Tensor *const *tensors, size_t count, const vr1_work *closure, at::Tensor **out) {
   return vr1::message_of([&] {
-    const auto work = c10::make_intrusive<Work>(*closure, input->device());
+    const auto work = c10::make_intrusive<Work>(*closure, tensors[0]->device());
+    variable_list inputs;
+    for (size_t i = 0; i < count; ++i) inputs.push_back(*tensors[i]);
     at::Tensor output;
     if (!at::GradMode::is_enabled()) {
-      *out = new at::Tensor(work->run(*input));
+      *out = new at::Tensor(work->run(inputs));
       return;
     }
     // With gradients collected: the output shows whether anything in the work collects any, and what is drawn in training alone is
     // drawn now as it will be then.
-    output = work->run(*input);
+    output = work->run(inputs);
     work->forget_random();
     if (!output.requires_grad()) {
       *out = new at::Tensor(std::move(output));
@@ -149,8 +158,8 @@ char *vr1_recomputed(const at::Tensor *input, const vr1_work *closure, at::Tenso
     }
     work->output = output.detach();
     output.reset();
-    const auto anchor = at::empty({0}, input->options().dtype(at::kFloat)).requires_grad_(true);
-    *out = new at::Tensor(Recomputed::apply(*input, anchor, work));
+    const auto anchor = at::empty({0}, tensors[0]->options().dtype(at::kFloat)).requires_grad_(true);
+    *out = new at::Tensor(Recomputed::apply(at::TensorList(inputs), anchor, work));
   });
 }
 }

@@ -12,13 +12,18 @@ use crate::message::check;
 #[repr(C)]
 struct Work {
     closure: *mut c_void,
-    run: unsafe extern "C" fn(*mut c_void, *const c_void, *mut *mut c_void) -> *mut c_char,
+    run: unsafe extern "C" fn(*mut c_void, *const *const c_void, usize, *mut *mut c_void) -> *mut c_char,
     forget: unsafe extern "C" fn(*mut c_char),
     drop: unsafe extern "C" fn(*mut c_void),
 }
 
 unsafe extern "C" {
-    fn vr1_recomputed(input: *const c_void, work: *const Work, out: *mut *mut c_void) -> *mut c_char;
+    fn vr1_recomputed(
+        inputs: *const *const c_void,
+        count: usize,
+        work: *const Work,
+        out: *mut *mut c_void,
+    ) -> *mut c_char;
 }
 
 /// `work(input)`, of which nothing but the input is kept for the backward pass, which computes it again (Chen et al.,
@@ -45,30 +50,49 @@ unsafe extern "C" {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn recomputed<F: Fn(&Tensor) -> Tensor + Send + 'static>(input: &Tensor, work: F) -> Result<Tensor> {
+    recomputed_with(input, &[], move |input, _| work(input))
+}
+
+/// `work(input, beside)`, as [`recomputed`] has it: what lies `beside` the input, made by others before, is kept too and gets its
+/// gradients.
+///
+/// # Errors
+/// As [`recomputed`].
+pub fn recomputed_with<F>(input: &Tensor, beside: &[&Tensor], work: F) -> Result<Tensor>
+where
+    F: Fn(&Tensor, &[Tensor]) -> Tensor + Send + 'static,
+{
     let closure = Box::into_raw(Box::new(work)).cast();
     let work = Work { closure, run: run::<F>, forget, drop: drop_closure::<F> };
+    let inputs = std::iter::once(&input).chain(beside);
+    let inputs: Vec<*const c_void> = inputs.map(|input| input.as_ptr().cast()).collect();
     let mut out = ptr::null_mut();
-    // SAFETY: the input outlives the call; the closure is given away, to be run by one thread at a time and dropped once; the call
-    // catches every exception of C++, and where it returns null, it has written a tensor that nobody else owns.
+    // SAFETY: the inputs outlive the call; the closure is given away, to be run by one thread at a time on as many tensors and dropped
+    // once; the call catches every exception of C++, and where it returns null, it has written a tensor that nobody else owns.
     unsafe {
-        check(vr1_recomputed(input.as_ptr().cast(), &work, &mut out))?;
+        check(vr1_recomputed(inputs.as_ptr(), inputs.len(), &work, &mut out))?;
         Ok(Tensor::from_ptr(out.cast()))
     }
 }
 
-/// Runs a closure on a tensor that the caller keeps.
+/// Runs a closure on tensors that the caller keeps.
 ///
 /// # Safety
-/// `closure` is a live `F`, `input` a live tensor; no other thread runs the closure meanwhile.
-unsafe extern "C" fn run<F: Fn(&Tensor) -> Tensor>(
+/// `closure` is a live `F`, `inputs` are `count` live tensors, one or more; no other thread runs the closure meanwhile.
+unsafe extern "C" fn run<F: Fn(&Tensor, &[Tensor]) -> Tensor>(
     closure: *mut c_void,
-    input: *const c_void,
+    inputs: *const *const c_void,
+    count: usize,
     output: *mut *mut c_void,
 ) -> *mut c_char {
     let ran = caught(AssertUnwindSafe(|| {
-        // SAFETY: the caller's promise; the clone is dropped by us, the tensor by its owner.
-        let (work, input) = unsafe { (&*closure.cast::<F>(), Tensor::clone_from_ptr(input.cast_mut().cast())) };
-        work(&input)
+        // SAFETY: the caller's promise; the clones are dropped by us, the tensors by their owner.
+        let (work, inputs) = unsafe {
+            let inputs = std::slice::from_raw_parts(inputs, count);
+            let inputs = inputs.iter().map(|&input| Tensor::clone_from_ptr(input.cast_mut().cast()));
+            (&*closure.cast::<F>(), inputs.collect::<Vec<Tensor>>())
+        };
+        work(&inputs[0], &inputs[1..])
     }));
     match ran {
         Ok(tensor) => {

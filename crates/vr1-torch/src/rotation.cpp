@@ -1,12 +1,12 @@
 // The rotation of queries and keys, as one node of the autograd graph. T tokens, H heads, d head size.
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <utility>
 
 #include "message.h"
+#include "parallel.h"
 
 namespace {
 
@@ -42,7 +42,7 @@ at::Tensor on_cpu(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &
     const auto *c = factors.first.const_data_ptr<scalar_t>(), *s = factors.second.const_data_ptr<scalar_t>();
     const auto *from = flat.const_data_ptr<scalar_t>();
     auto *to = out.mutable_data_ptr<scalar_t>();
-    at::parallel_for(0, rows, 16, [&](int64_t start, int64_t end) {
+    vr1::parallel(rows, 16, [&](int64_t start, int64_t end) {
       rotate_rows<scalar_t>(from, flat.stride(0), flat.stride(1), c, s, to, start, end, heads, d, turn);
     });
   });

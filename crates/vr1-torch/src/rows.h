@@ -4,13 +4,14 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <ATen/TensorIterator.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <vector>
+
+#include "parallel.h"
 
 #if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__)
 #define VR1_CLONES __attribute__((target_clones("avx512f", "arch=haswell", "default")))
@@ -256,13 +257,9 @@ void attend_span(const Sums<A> &sums, int64_t n, int64_t d, const Span<T> &span,
 // Calls `work` for 0 .. count on libtorch's threads, or on this one where it is little.
 template <class Work>
 void each(int64_t count, bool little, const Work &work) {
-  auto numbers = at::arange(count, at::kLong);
-  auto iterator = at::TensorIterator::nullary_op(numbers);
-  iterator.for_each(
-      [&](char **data, const int64_t *strides, int64_t n) {
-        for (int64_t i = 0; i < n; ++i) work(*reinterpret_cast<int64_t *>(data[0] + i * strides[0]));
-      },
-      little ? count + 1 : 1);
+  parallel(count, little ? count : 1, [&](int64_t from, int64_t to) {
+    for (int64_t i = from; i < to; ++i) work(i);
+  });
 }
 
 struct RowsCall {

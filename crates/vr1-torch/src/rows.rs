@@ -49,14 +49,15 @@ mod tests {
         lengths: Vec<i32>,
     }
 
-    /// Three groups of four rows; the last two see one prompt. Lengths are none, one, a block's and more.
+    /// Three groups of four rows; the first has no prompt, the last two see one. Lengths are none, one, a block's and more: the first row sees
+    /// nothing.
     fn case(d: i64) -> Case {
         tch::manual_seed(5);
         let random = |size: &[i64]| Tensor::randn(size, (Kind::Double, Device::Cpu));
         Case {
             query: random(&[12, HEADS, d]) * 2.0,
             prompts: [0, 1].map(|_| random(&[200, SHARED, d])),
-            spans: vec![(0, 1), (1, 130), (1, 130)],
+            spans: vec![(0, 0), (1, 130), (1, 130)],
             own: [0, 1].map(|_| random(&[12, 90, SHARED, d])),
             lengths: vec![0, 1, 2, 63, 64, 65, 90, 7, 0, 90, 33, 1],
         }

@@ -1,12 +1,12 @@
 // The gated product inside an MLP, as one node of the autograd graph that keeps its two inputs alone.
 #include <ATen/ATen.h>
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <utility>
 
 #include "message.h"
+#include "parallel.h"
 
 namespace {
 
@@ -30,7 +30,7 @@ std::pair<at::Tensor, at::Tensor> on_cpu(const at::Tensor &gradient, const at::T
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "silu_product", [&] {
     const auto *from = g.const_data_ptr<scalar_t>(), *opens = x.const_data_ptr<scalar_t>(), *other = y.const_data_ptr<scalar_t>();
     auto *sigmoid = for_up.mutable_data_ptr<scalar_t>(), *to = for_gate.mutable_data_ptr<scalar_t>();
-    at::parallel_for(0, x.numel(), 1 << 14, [&](int64_t start, int64_t end) {
+    vr1::parallel(x.numel(), 1 << 14, [&](int64_t start, int64_t end) {
       gradients<scalar_t>(from, opens, other, sigmoid, to, start, end);
     });
   });

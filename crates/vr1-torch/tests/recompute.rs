@@ -4,7 +4,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tch::{Device, Kind, Tensor};
-use vr1_torch::{allocated, recomputed, take_gradient};
+use vr1_torch::{allocated, recomputed, recomputed_with, take_gradient};
 
 fn numbers(size: &[i64], kind: Kind, seed: i64) -> Tensor {
     tch::manual_seed(seed);
@@ -128,4 +128,40 @@ fn a_graph_that_is_dropped_drops_what_it_holds() {
     assert_eq!(std::sync::Arc::strong_count(&held), 2);
     drop(y);
     assert_eq!(std::sync::Arc::strong_count(&held), 1);
+}
+
+/// What three layers read beside their input, made by another: the gradients of what made it, and of the input.
+#[test]
+fn what_is_read_beside_the_input_gets_the_gradients_of_all_who_read_it() {
+    let _mine = generators();
+    let found = [false, true].map(|recompute| {
+        let leaf = |size: &[i64], seed| numbers(size, Kind::Double, seed).set_requires_grad(true);
+        let (x, beside, weight) = (leaf(&[5, 8], 0), leaf(&[3, 8], 1), leaf(&[8, 8], 2));
+        let made = beside.matmul(&weight).gelu("none");
+        let mut y = x.shallow_clone();
+        for _ in 0..3 {
+            let held = weight.shallow_clone();
+            let read = move |x: &Tensor, made: &Tensor| x + x.matmul(&held).matmul(&made.tr()).matmul(made);
+            y = match recompute {
+                true => recomputed_with(&y, &[&made], move |x, beside| read(x, &beside[0])).unwrap(),
+                false => read(&y, &made),
+            };
+        }
+        y.square().sum(Kind::Double).backward();
+        [x, beside, weight].map(|leaf| take_gradient(&leaf).unwrap())
+    });
+    let [kept, again] = found;
+    for (kept, again) in kept.iter().zip(&again) {
+        assert!(kept.allclose(again, 1e-12, 0.0, false) && kept.abs().max().double_value(&[]) > 0.0);
+    }
+}
+
+#[test]
+fn of_several_inputs_each_gets_its_gradient_or_none() {
+    let _mine = generators();
+    let leaf = |collects| numbers(&[4], Kind::Double, 3).set_requires_grad(collects);
+    let (x, y) = (leaf(false), leaf(true));
+    recomputed_with(&x, &[&y], |x, beside| x * &beside[0]).unwrap().sum(Kind::Double).backward();
+    assert_eq!(take_gradient(&y).unwrap(), x);
+    assert!(take_gradient(&x).is_none());
 }

@@ -49,7 +49,8 @@ impl Asked {
         let requests = prompts.into_iter().zip(&drawn);
         let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
         let scored = |place: usize, group: &Group| score(reward, &drawn[place].sample, group);
-        let (groups, scored) = complete(run.engine()?, requests.collect(), scored)?;
+        let (groups, scored, waited) = complete(run.engine()?, requests.collect(), scored)?;
+        run.waited(waited);
         Ok(Completed { drawn, groups, scored })
     }
 }

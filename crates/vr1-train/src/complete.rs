@@ -1,21 +1,22 @@
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 use vr1_rollout::{Engine, Group, Request, Ticket};
 
 use crate::Result;
 
 /// Completes requests, in their order, and has `each` look at a group on another thread as soon as it is there, while
-/// others are still being sampled.
+/// others are still being sampled; and the seconds that were waited for it when all were.
 pub(crate) fn complete<T: Send>(
     engine: &mut dyn Engine,
     requests: Vec<Request>,
     each: impl Fn(usize, &Group) -> T + Sync,
-) -> Result<(Vec<Group>, Vec<T>)> {
+) -> Result<(Vec<Group>, Vec<T>, f64)> {
     let tickets: Vec<Ticket> =
         requests.into_iter().map(|request| engine.submit(request)).collect::<vr1_rollout::Result<_>>()?;
     let looked: Mutex<Vec<Option<(Group, T)>>> = Mutex::new(tickets.iter().map(|_| None).collect());
     let (each, places) = (&each, &looked);
-    rayon::in_place_scope(|scope| -> Result<()> {
+    let sampled = rayon::in_place_scope(|scope| -> Result<Instant> {
         let mut left: Vec<usize> = (0..tickets.len()).collect();
         while !left.is_empty() {
             let more = engine.poll()?;
@@ -33,8 +34,10 @@ pub(crate) fn complete<T: Send>(
                 });
             }
         }
-        Ok(())
+        Ok(Instant::now())
     })?;
+    let waited = sampled.elapsed().as_secs_f64();
     let looked = looked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(looked.into_iter().flatten().unzip())
+    let (groups, seen) = looked.into_iter().flatten().unzip();
+    Ok((groups, seen, waited))
 }

@@ -78,6 +78,10 @@ impl Draw {
                 let reason = format!("`{}` has no samples", deck.samples.name());
                 return Err(Error::Recipe(reason));
             }
+            if u32::try_from(deck.samples.len()).is_err() {
+                let (name, count) = (deck.samples.name(), deck.samples.len());
+                return Err(Error::Recipe(format!("`{name}` has {count} samples, and {} are the most", u32::MAX)));
+            }
             if !(deck.weight.is_finite() && deck.weight > 0.0) {
                 return refuse("weight", deck.weight.to_string(), "above 0 and finite");
             }

@@ -15,6 +15,9 @@ pub struct Run {
     engine: Box<dyn Engine>,
     /// The weights that the engine has.
     loaded: Option<Version>,
+    /// Seconds that handing weights over took in this step, and waiting for rewards.
+    handing: f64,
+    waiting: f64,
     /// Turns sequences into weights.
     pub learner: Learner,
     /// Makes prompts and spells ids.
@@ -43,7 +46,7 @@ pub struct Stepped {
 impl Run {
     /// A run whose completions come from `engine` and whose weights are made by `learner`.
     pub fn new(engine: Box<dyn Engine>, learner: Learner, processor: impl Into<Arc<Processor>>, seed: u64) -> Self {
-        Self { engine, loaded: None, learner, processor: processor.into(), seed }
+        Self { engine, loaded: None, handing: 0.0, waiting: 0.0, learner, processor: processor.into(), seed }
     }
 
     /// The engine, with the learner's weights as they are now: they are handed over where they changed since it was last
@@ -54,10 +57,17 @@ impl Run {
     pub fn engine(&mut self) -> Result<&mut dyn Engine> {
         let weights = self.learner.snapshot();
         if self.loaded != Some(weights.version) {
+            let begun = Instant::now();
             self.engine.load(&weights)?;
+            self.handing += begun.elapsed().as_secs_f64();
             self.loaded = Some(weights.version);
         }
         Ok(self.engine.as_mut())
+    }
+
+    /// Counts seconds in which nothing was sampled any more, and rewards were waited for.
+    pub(crate) fn waited(&mut self, seconds: f64) {
+        self.waiting += seconds;
     }
 
     /// Samples with another engine from here on.
@@ -84,6 +94,9 @@ impl Run {
 
     fn attempt(&mut self, objective: &mut dyn Objective, at: Step) -> Result<Stepped> {
         let begun = Instant::now();
+        // What was sampled between steps is no part of this one.
+        self.engine.take_seconds();
+        (self.handing, self.waiting) = (0.0, 0.0);
         if objective.compares() && self.learner.reference().is_none() {
             self.learner.keep_reference()?;
         }
@@ -91,12 +104,17 @@ impl Run {
         tch::manual_seed(self.seed.wrapping_add(at.done << 32) as i64);
         let Collected { groups, signals, mut metrics, rollouts, warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
+        let sampled = self.engine.take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);
+        let parts = sampled.chain([("weights", self.handing), ("rewards", self.waiting)]);
+        metrics.extend(parts.map(|(part, seconds)| (format!("seconds_{part}"), seconds)));
         if groups.is_empty() {
             // A step is a version, whatever it did.
             self.learner.continue_from(Version(self.learner.snapshot().version.0 + 1));
             metrics.insert("idle".to_owned(), 1.0);
         } else {
-            metrics.extend(self.learner.update(&groups, &signals, objective.loss(), at)?.metrics);
+            let update = self.learner.update(&groups, &signals, objective.loss(), at)?;
+            metrics.extend(update.metrics);
+            metrics.extend(update.seconds);
         }
         let total: usize = groups.iter().map(tokens).sum();
         let seconds = begun.elapsed().as_secs_f64();

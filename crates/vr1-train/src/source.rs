@@ -39,6 +39,9 @@ fn many() -> usize {
     1_000_000
 }
 
+/// Of as many the order is drawn, which is held.
+const MOST_SAMPLES: usize = 100_000_000;
+
 fn scene_size() -> u32 {
     112
 }
@@ -47,6 +50,16 @@ impl Source {
     /// Whether its samples are drawn, and nobody said how many.
     pub(crate) fn is_endless(&self) -> bool {
         matches!(self, Self::Scenes { samples, .. } if *samples == many())
+    }
+
+    /// Why it cannot be drawn, if it cannot.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Scenes { samples, .. } if !(1..=MOST_SAMPLES).contains(samples) => {
+                Err(format!("`samples` is {samples}, and must be from 1 to {MOST_SAMPLES}"))
+            }
+            Self::Scenes { .. } | Self::Rows(_) | Self::EasyVqa { .. } => Ok(()),
+        }
     }
 
     /// The files that its rows are read from.

@@ -9,8 +9,17 @@ pub struct Features {
     pub tokens: Option<Tensor>,
     /// What is added to the states of these tokens behind each of the first layers, `[m, D]` each.
     pub deep: Vec<Tensor>,
-    /// What layers beside the text attend to, `[S, D]`.
-    pub across: Option<Tensor>,
+    /// What layers beside the text attend to.
+    pub across: Option<Shown>,
+}
+
+/// What layers beside the text attend to.
+#[derive(Debug)]
+pub struct Shown {
+    /// `[S, D]`: first what shows something, then what fills it up, at which only tokens look that are shown nothing.
+    pub states: Tensor,
+    /// How many of them show something.
+    pub count: i64,
 }
 
 impl Features {
@@ -21,7 +30,7 @@ impl Features {
 
     /// All its tensors.
     pub fn iter(&self) -> impl Iterator<Item = &Tensor> {
-        self.tokens.iter().chain(&self.deep).chain(&self.across)
+        self.tokens.iter().chain(&self.deep).chain(self.across.iter().map(|shown| &shown.states))
     }
 
     /// The same numbers, which pass no gradient on.
@@ -30,7 +39,7 @@ impl Features {
         Self {
             tokens: self.tokens.as_ref().map(Tensor::detach),
             deep: self.deep.iter().map(Tensor::detach).collect(),
-            across: self.across.as_ref().map(Tensor::detach),
+            across: self.across.as_ref().map(|shown| Shown { states: shown.states.detach(), count: shown.count }),
         }
     }
 }

@@ -38,6 +38,11 @@ pub trait VisionConfig: Debug + Send + Sync {
     /// How many tokens of a prompt stand for a picture or video; none where it is not made as the tower wants it.
     fn tokens(&self, patches: &Patches) -> Option<usize>;
 
+    /// How many states of a picture or video are looked at beside the text; none where its features are tokens.
+    fn looked_at(&self, _: &Patches) -> Option<usize> {
+        None
+    }
+
     /// How the tower wants pictures, in words.
     fn wants(&self) -> String;
 

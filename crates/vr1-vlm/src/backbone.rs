@@ -40,6 +40,12 @@ pub trait Backbone: Debug {
     /// Bytes of the keys and values of one token.
     fn key_value_bytes(&self) -> usize;
 
+    /// The most bytes that are held of a prompt while its completions are sampled: its tokens' keys and values, and those of what is
+    /// looked at beside them.
+    fn prompt_bytes(&self, prompt: &Prompt) -> usize {
+        self.key_value_bytes().saturating_mul(prompt.len())
+    }
+
     /// How many experts a token goes through in a layer that has some; 0 where there are none.
     fn experts_of_a_token(&self) -> i64 {
         0

@@ -39,8 +39,19 @@ impl<'a> Piece<'a> {
 pub struct BatchMedia {
     /// Where its tokens begin.
     pub start: usize,
+    /// How many they are.
+    pub tokens: usize,
     /// Its patches.
     pub patches: Arc<Patches>,
+}
+
+/// Where in a batch that is which a model runs over behind a sequence's prompt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tail {
+    /// Which of the groups.
+    pub group: usize,
+    /// Which of its suffixes; none where the prompt predicts all.
+    pub place: Option<usize>,
 }
 
 /// Sequences made ready to be scored: tokens lie ragged, without padding, a prompt once before the sequences that share it.
@@ -60,6 +71,8 @@ pub struct Batch {
     pub targets: Vec<i64>,
     /// How many trained tokens each sequence has.
     pub lengths: Vec<usize>,
+    /// Where each sequence is.
+    pub tails: Vec<Tail>,
     /// What the backward pass computes again; nothing, where [`Batch::new`] made this.
     pub recompute: Recompute,
     /// Where what routers do is taken down; nowhere, where [`Batch::new`] made this.
@@ -81,15 +94,16 @@ impl Batch {
             (piece.group.prompt().len() as i64, tails.collect())
         }))?;
         let mut tokens = Tokens::default();
-        let (mut places, mut targets) = (Vec::new(), Vec::new());
-        for piece in pieces {
-            let prompt = piece.group.prompt();
+        let (mut places, mut targets, mut tails) = (Vec::new(), Vec::new(), Vec::new());
+        for (group, piece) in pieces.iter().enumerate() {
+            let (prompt, mut suffixes) = (piece.group.prompt(), 0..);
             tokens.push(prompt, prompt.len(), 0);
             let last = tokens.input_ids.len() - 1;
             for sequence in piece.iter() {
                 let start = tokens.input_ids.len();
                 tokens.push(sequence.tail(), run_over(sequence), prompt.next_position());
                 lengths.push(sequence.trained_tokens());
+                tails.push(Tail { group, place: if run_over(sequence) > 0 { suffixes.next() } else { None } });
                 let trained = sequence.trained().iter().enumerate().filter(|(_, trained)| **trained);
                 for (i, _) in trained {
                     places.push(if i == 0 { last } else { start + i - 1 } as i64);
@@ -99,7 +113,7 @@ impl Batch {
         }
         let Tokens { input_ids, position_ids, media } = tokens;
         let (recompute, routing) = (Recompute::None, None);
-        Ok(Self { input_ids, position_ids, media, groups, places, targets, lengths, recompute, routing })
+        Ok(Self { input_ids, position_ids, media, groups, places, targets, lengths, tails, recompute, routing })
     }
 }
 
@@ -124,8 +138,9 @@ impl Tokens {
             row.extend(positions[..count].iter().map(|own| own + position));
         }
         let shown = tokens.media().iter().zip(tokens.patches()).filter(|(span, _)| span.range.end <= count);
-        self.media.extend(
-            shown.map(|(span, patches)| BatchMedia { start: start + span.range.start, patches: patches.clone() }),
-        );
+        self.media.extend(shown.map(|(span, patches)| {
+            let (start, tokens) = (start + span.range.start, span.range.len());
+            BatchMedia { start, tokens, patches: patches.clone() }
+        }));
     }
 }

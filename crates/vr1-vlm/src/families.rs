@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value};
 use vr1_llm::{
-    DecoderConfig, llama, mistral, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal, qwen3_multimodal,
+    DecoderConfig, llama, mistral, mllama, qwen2, qwen2_multimodal, qwen3, qwen3_moe, qwen3_moe_multimodal,
+    qwen3_multimodal,
 };
 use vr1_nn::{Error, Names, Result};
-use vr1_vision::{Sections, VisionConfig, aria, idefics3, llava, llava_next, qwen2_5_vl, qwen2_vl, qwen3_vl};
+use vr1_vision::{
+    Sections, VisionConfig, aria, idefics3, llava, llava_next, mllama as mllama_vision, qwen2_5_vl, qwen2_vl, qwen3_vl,
+};
 
 use super::freeze::ModelPart;
 
@@ -177,8 +180,19 @@ const QWEN3_VL: Family = Family {
     parts: DEEP,
 };
 
+/// The tower of Llama 3.2 Vision has one matrix behind it.
+const TILED: &[ModelPart] = &[("tower", &["vision_model"], &[]), ("merger", &["multi_modal_projector"], &[]), LANGUAGE];
+
+/// What both generations of Llama 3.2 Vision's files call its parts.
+const MLLAMA: Names = Names::new(&[
+    ["model.", "language_model.model.", "model.language_model."],
+    ["lm_head.", "language_model.lm_head.", "lm_head."],
+    ["vision_model.", "vision_model.", "model.vision_model."],
+    ["multi_modal_projector", "multi_modal_projector", "model.multi_modal_projector"],
+]);
+
 /// Every one that there is.
-pub(crate) const FAMILIES: [Family; 14] = [
+pub(crate) const FAMILIES: [Family; 15] = [
     ALONE,
     Family { model_type: "mistral", text: mistral, ..ALONE },
     Family { model_type: "qwen2", text: qwen2, ..ALONE },
@@ -193,6 +207,14 @@ pub(crate) const FAMILIES: [Family; 14] = [
     QWEN3_VL,
     Family { model_type: "qwen3_vl_moe", text: qwen3_moe_multimodal, ..QWEN3_VL },
     Family {
+        model_type: "mllama",
+        text: mllama,
+        vision: Some(mllama_vision),
+        ties: Ties::Outer,
+        names: MLLAMA,
+        parts: TILED,
+    },
+    Family {
         model_type: "aria",
         text: vr1_llm::aria,
         vision: Some(aria),
@@ -201,3 +223,49 @@ pub(crate) const FAMILIES: [Family; 14] = [
         parts: PROJECTED,
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::{FAMILIES, language};
+
+    fn keys(json: Value) -> Map<String, Value> {
+        json.as_object().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn embeddings_are_tied_where_transformers_ties_them() {
+        // Of each family, for what is said outside and inside.
+        let said = [None, Some(false), Some(true)];
+        for (model_type, tied) in [
+            ("qwen2_vl", [[false, false, true], [false, false, false], [true, true, true]]),
+            ("llava", [[false, false, true], [false, false, true], [true, true, true]]),
+            ("llava_next", [[false, false, false], [false, false, false], [true, true, true]]),
+            ("smolvlm", [[false, false, false], [false, false, false], [true, true, true]]),
+        ] {
+            for (outside, tied) in said.iter().zip(tied) {
+                for (inside, tied) in said.iter().zip(tied) {
+                    let level = |said: &Option<bool>| {
+                        keys(said.map_or(json!({}), |said| json!({ "tie_word_embeddings": said })))
+                    };
+                    let mut text = level(inside);
+                    let family = FAMILIES.iter().find(|family| family.model_type == model_type);
+                    family.expect("a family").ties.settle(&level(outside), &mut text);
+                    let found = text.get("tie_word_embeddings").is_some_and(|said| said == true);
+                    assert_eq!(found, tied, "{model_type}: {outside:?} outside, {inside:?} inside");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_language_model_inside_is_what_its_section_says() {
+        let biases = |json: Value| language(&keys(json)).map(|config| config.qkv_bias).map_err(|e| e.to_string());
+        assert_eq!(biases(json!({})), biases(json!({ "model_type": "llama" })));
+        assert_ne!(biases(json!({})), biases(json!({ "model_type": "qwen2" })));
+        let error = biases(json!({ "model_type": "phi3" })).unwrap_err();
+        assert!(error.starts_with("`model_type`: \"phi3\" is not one of llama, mistral, qwen2"), "{error}");
+        assert!(biases(json!({ "model_type": "llava" })).is_err());
+    }
+}

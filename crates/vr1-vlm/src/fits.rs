@@ -10,7 +10,7 @@ impl Model {
     /// If it does not; the settings on both sides are named.
     pub fn fits(&self, processor: &Processor) -> Result<()> {
         let config = self.config();
-        let (ids, rows) = (processor.tokenizer().vocab_size(), config.text.vocab_size);
+        let (ids, rows) = (processor.tokenizer().vocab_size(), config.text.ids());
         if ids as i64 > rows {
             return misfit(format!("{ids} ids in the tokenizer"), format!("`vocab_size` {rows}"));
         }
@@ -34,7 +34,7 @@ impl Model {
 
     /// The same of one prompt, by what is in it.
     pub(crate) fn check_prompt(&self, prompt: &Prompt) -> Result<()> {
-        let (config, rows) = (self.config(), self.config().text.vocab_size);
+        let (config, rows) = (self.config(), self.config().text.ids());
         if let Some(id) = prompt.input_ids().iter().find(|id| !(0..rows).contains(*id)) {
             return misfit(format!("the id {id} in `{}`", prompt.sample()), format!("`vocab_size` {rows}"));
         }

@@ -45,9 +45,13 @@ mod tests {
     use super::holds as holds_in;
     use crate::families::FAMILIES;
 
-    fn holds(entry: &str, name: &str) -> bool {
-        let family = FAMILIES.iter().find(|family| family.vision.is_some());
+    fn holds_of(model_type: &str, entry: &str, name: &str) -> bool {
+        let family = FAMILIES.iter().find(|family| family.model_type == model_type);
         family.is_some_and(|family| holds_in(family.parts, entry, name))
+    }
+
+    fn holds(entry: &str, name: &str) -> bool {
+        holds_of("qwen2_vl", entry, name)
     }
 
     #[test]
@@ -58,14 +62,19 @@ mod tests {
 
     #[test]
     fn every_parameter_is_in_one_part() {
-        for (name, part) in [
-            ("visual.blocks.0.attn.qkv.lora_A.weight", "tower"),
-            ("visual.patch_embed.proj.weight", "tower"),
-            ("visual.merger.ln_q.weight", "merger"),
-            ("model.norm.weight", "language"),
-            ("lm_head.weight", "language"),
+        for (family, name, part) in [
+            ("qwen2_vl", "visual.blocks.0.attn.qkv.lora_A.weight", "tower"),
+            ("qwen2_vl", "visual.patch_embed.proj.weight", "tower"),
+            ("qwen2_vl", "visual.merger.ln_q.weight", "merger"),
+            ("qwen2_vl", "model.norm.weight", "language"),
+            ("qwen2_vl", "lm_head.weight", "language"),
+            ("mllama", "vision_model.class_embedding", "tower"),
+            ("mllama", "vision_model.global_transformer.layers.0.gate_attn", "tower"),
+            ("mllama", "multi_modal_projector.bias", "merger"),
+            ("mllama", "model.layers.3.cross_attn_attn_gate", "language"),
         ] {
-            let found: Vec<&str> = ["tower", "merger", "language"].into_iter().filter(|p| holds(p, name)).collect();
+            let holds = |part: &&str| holds_of(family, part, name);
+            let found: Vec<&str> = ["tower", "merger", "language"].into_iter().filter(holds).collect();
             assert_eq!(found, [part], "{name}");
         }
     }

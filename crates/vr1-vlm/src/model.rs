@@ -10,6 +10,7 @@ use vr1_nn::{Adapter, Checkpoint, Context, Derived, GrowingCache, Loader, Parame
 use vr1_processor::{Patches, Prompt};
 use vr1_vision::VisionTower;
 
+use super::sights::{Stretch, sights};
 use crate::{Backbone, Batch, Error, Features, ModelConfig, Result};
 
 /// A language model, the vision tower that shows it images where it has one, and their parameters by name.
@@ -108,6 +109,12 @@ impl Model {
         let features = self.encode(&media, Recompute::None)?;
         let features: Vec<&Features> = features.iter().collect();
         let (embeds, deep) = (self.among(&ids, &starts, &features), deep(&starts, &features));
+        let mut rest = features.iter().copied();
+        let stretch = |prompt: &&Prompt| Stretch {
+            tokens: prompt.len(),
+            media: prompt.media().iter().map(|span| span.range.clone()).zip(rest.by_ref()).collect(),
+        };
+        let across = sights(&prompts.iter().map(stretch).collect::<Vec<_>>())?;
         let rows = positions.map(|axis| self.tensor(&axis).unsqueeze(0));
         let position_ids = Tensor::stack(&rows, 0); // [3, 1, N]
         let lengths = prompts.iter().map(|prompt| prompt.len() as i64).collect();
@@ -117,7 +124,7 @@ impl Model {
         for start in (0..tokens).step_by(chunk as usize) {
             let range = start..tokens.min(start + chunk);
             let part = |x: &Tensor, dim| x.narrow(dim, range.start, range.end - range.start);
-            let mut context = Context::prompts(&mut prefix, range.clone());
+            let mut context = Context::prompts(&mut prefix, range.clone()).beside(across.as_ref());
             let (embeds, deep) = (part(&embeds, 1), deep.within(&range));
             let hidden = self.language.forward(&embeds, &part(&position_ids, 2), &deep, &mut context);
             let here: Vec<i64> = ends.iter().filter(|end| range.contains(*end)).map(|end| end - start).collect();
@@ -139,6 +146,20 @@ impl Model {
     fn tensor(&self, numbers: &[i64]) -> Tensor {
         Tensor::from_slice(numbers).to_device(self.device)
     }
+}
+
+/// The groups of a batch, each with its media and their features.
+fn stretches<'a>(batch: &Batch, features: &[&'a Features]) -> Vec<Stretch<'a>> {
+    let mut end = 0;
+    let group = |(prompt, tails): (i64, &[i64])| {
+        let (start, tokens) = (end, (prompt + tails.iter().sum::<i64>()) as usize);
+        end += tokens;
+        let own = batch.media.iter().zip(features).filter(|(media, _)| (start..end).contains(&media.start));
+        let at = |start: usize, tokens| start..start + tokens;
+        let media = own.map(|(media, features)| (at(media.start - start, media.tokens), *features)).collect();
+        Stretch { tokens, media }
+    };
+    batch.groups.iter().map(group).collect()
 }
 
 /// Where the features of media lie, which begin at `starts`, and one kind of them, `[m, D]`, of those that have it.
@@ -187,8 +208,16 @@ impl Backbone for Model {
 
     fn key_value_bytes(&self) -> usize {
         let text = &self.config.text;
-        let numbers = 2 * text.num_hidden_layers * text.heads.key_value * text.heads.dim;
+        let numbers = 2 * text.text_layers() * text.heads.key_value * text.heads.dim;
         usize::try_from(numbers).unwrap_or(0) * self.kind.elt_size_in_bytes()
+    }
+
+    fn prompt_bytes(&self, prompt: &Prompt) -> usize {
+        let text = &self.config.text;
+        let looked = prompt.patches().iter().filter_map(|patches| self.config.vision.as_ref()?.looked_at(patches));
+        let numbers = 2 * text.cross_attention_layers.len() as i64 * text.heads.key_value * text.heads.dim;
+        let beside = looked.sum::<usize>() * usize::try_from(numbers).unwrap_or(0) * self.kind.elt_size_in_bytes();
+        self.key_value_bytes().saturating_mul(prompt.len()).saturating_add(beside)
     }
 
     fn experts_of_a_token(&self) -> i64 {
@@ -219,10 +248,17 @@ impl Backbone for Model {
                 model: format!("features of {}", features.len()),
             });
         }
+        let apart = if self.config.text.cross_attention_layers.is_empty() { None } else { batch.apart()? };
+        let (batch, features) = match &apart {
+            Some((batch, order)) => (batch, &order.iter().map(|&i| features[i]).collect::<Vec<_>>()[..]),
+            None => (batch, features),
+        };
         let starts: Vec<usize> = batch.media.iter().map(|media| media.start).collect();
         let (embeds, deep) = (self.among(&batch.input_ids, &starts, features), deep(&starts, features));
+        let across = sights(&stretches(batch, features))?;
         let rows: Vec<Tensor> = batch.position_ids.iter().map(|row| self.tensor(row).unsqueeze(0)).collect();
-        let mut context = Context::groups(&batch.groups, batch.recompute).taking_down(batch.routing.as_ref());
+        let mut context = Context::groups(&batch.groups, batch.recompute).beside(across.as_ref());
+        context = context.taking_down(batch.routing.as_ref());
         let hidden = self.language.forward(&embeds, &Tensor::stack(&rows, 0), &deep, &mut context);
         Ok(hidden.squeeze_dim(0).index_select(0, &self.tensor(&batch.places)))
     }

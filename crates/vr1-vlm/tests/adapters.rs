@@ -250,7 +250,7 @@ fn what_cannot_be_is_named() {
     };
     let names = |names: &[&str]| Modules::Names(names.iter().map(|&name| name.to_owned()).collect());
     for (config, expected) in [
-        (LoraConfig { rank: 0, ..lora() }, "`rank`: 0 is below 1"),
+        (LoraConfig { rank: 0, ..lora() }, "`rank`: 0 is not between 1 and"),
         (LoraConfig { dropout: 1.0, ..lora() }, "`dropout`: 1 is not in [0, 1)"),
         (
             LoraConfig { target_modules: names(&["q_proj", "c_attn"]), ..lora() },

@@ -133,8 +133,10 @@ fn decoding_with_a_cache_changes_no_logprob() {
 fn sixty_four_greedy_tokens_are_those_of_transformers() {
     for checkpoint in checkpoints() {
         let tokenizer = checkpoint.processor.tokenizer();
-        let (media, eos) = (Tensor::from_slice(&tokenizer.media_ids()), tokenizer.eos());
         let model = checkpoint.model(Kind::Float);
+        let said = |id: &i64| *id < model.lm_head().size()[0];
+        let media: Vec<i64> = tokenizer.media_ids().into_iter().filter(said).collect();
+        let (media, eos) = (Tensor::from_slice(&media), tokenizer.eos());
         for (case, prompt) in &checkpoint.cases {
             let (mut last, prefix) = model.prefill(&[prompt]).unwrap();
             let mut cache = GrowingCache::new(&prefix, 1, 64);

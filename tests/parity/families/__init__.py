@@ -6,6 +6,7 @@ from .llama import Llama
 from .llava import Llava
 from .llava_next import LlavaNext
 from .mistral import Mistral
+from .mllama import Mllama
 from .qwen2 import Qwen2
 from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
@@ -30,5 +31,6 @@ FAMILIES = {
         Qwen3VL(),
         Qwen3VLMoe(),
         Aria(),
+        Mllama(),
     )
 }

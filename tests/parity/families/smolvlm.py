@@ -6,11 +6,12 @@ from .idefics3 import Idefics3
 class SmolVLM(Idefics3):
     name, model = "smolvlm", SmolVLMForConditionalGeneration
     kind = "SmolVLM"
+    # Of two videos transformers says of each that it has as many frames as the longer.
     shown = ["", "i", "ii", "v", "iii"]
     config_class = SmolVLMConfig
 
-    def settings(self, config):
-        files = super().settings(config)
-        tile = config.vision_config.max_image_size["longest_edge"]
-        files["preprocessor_config.json"]["video_sampling"] = {"fps": 1, "max_frames": 6, "video_size": {"longest_edge": tile}}
-        return files
+    def process(self, processor, rendered, images, videos, metadata):
+        """With how long a video is, as what decodes it says."""
+        for known in metadata or []:
+            known.duration = known.total_num_frames / known.fps if known.fps else None
+        return super().process(processor, rendered, images, videos, metadata)

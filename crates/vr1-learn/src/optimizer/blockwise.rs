@@ -63,6 +63,11 @@ impl Codebook {
         self.values.device()
     }
 
+    /// The values, and the middles between them.
+    pub(super) fn tables(&self) -> [&Tensor; 2] {
+        [&self.values, &self.middles]
+    }
+
     /// The numbers of codes `[n, 256]` with scales `[n]`.
     pub(super) fn widen(&self, codes: &Tensor, scales: &Tensor) -> Tensor {
         let values = self.values.index_select(0, &codes.view([-1]).to_kind(Kind::Int));

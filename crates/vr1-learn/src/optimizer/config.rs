@@ -88,13 +88,29 @@ impl OptimizerConfig {
         let check = |field: &'static str, value: f64, allowed: &'static str, ok: bool| {
             if ok { Ok(()) } else { Err(Error::Setting { field, value: value.to_string(), allowed }) }
         };
-        check("optimizer.learning_rate", self.learning_rate, "above 0", self.learning_rate > 0.0)?;
+        check(
+            "optimizer.learning_rate",
+            self.learning_rate,
+            "above 0 and finite",
+            self.learning_rate > 0.0 && self.learning_rate.is_finite(),
+        )?;
         check("optimizer.beta1", self.beta1, "in [0, 1)", (0.0..1.0).contains(&self.beta1))?;
         check("optimizer.beta2", self.beta2, "in [0, 1)", (0.0..1.0).contains(&self.beta2))?;
-        check("optimizer.epsilon", self.epsilon, "above 0", self.epsilon > 0.0)?;
-        check("optimizer.weight_decay", self.weight_decay, "0 or more", self.weight_decay >= 0.0)?;
+        let finite = 0.0..f64::INFINITY;
+        check(
+            "optimizer.epsilon",
+            self.epsilon,
+            "above 0 and finite",
+            self.epsilon > 0.0 && finite.contains(&self.epsilon),
+        )?;
+        check(
+            "optimizer.weight_decay",
+            self.weight_decay,
+            "0 or more and finite",
+            finite.contains(&self.weight_decay),
+        )?;
         check("optimizer.max_grad_norm", self.max_grad_norm, "above 0", self.max_grad_norm > 0.0)?;
         let coefficient = self.router_aux_loss_coef;
-        check("optimizer.router_aux_loss_coef", coefficient, "0 or more", (0.0..f64::INFINITY).contains(&coefficient))
+        check("optimizer.router_aux_loss_coef", coefficient, "0 or more and finite", finite.contains(&coefficient))
     }
 }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
-use vr1_torch::{AdamWStep, foreach_copy, foreach_norm, foreach_scale, foreach_shift, fused_adamw};
+use vr1_torch::{AdamWStep, blockwise_adamw, foreach_copy, foreach_norm, foreach_scale, foreach_shift, fused_adamw};
 
 use crate::{Error, Result};
 
@@ -25,6 +25,26 @@ pub struct Optimizer {
     config: OptimizerConfig,
     parameters: Vec<Tensor>,
     slots: Vec<Slot>,
+    /// Whether all of it is of one step: not where an update broke off half way.
+    whole: bool,
+}
+
+/// The gradients of a step, and which step it is.
+#[derive(Debug, Clone, Copy)]
+struct Work<'a> {
+    /// The parameters that have one.
+    with_gradient: &'a [usize],
+    gradients: &'a [Tensor],
+    /// What they count.
+    scale: f64,
+    step: u64,
+    steps: u64,
+}
+
+impl Work<'_> {
+    fn gradient(&self, piece: &Piece) -> Tensor {
+        piece.of(&self.gradients[piece.gradient])
+    }
 }
 
 /// What is held of a parameter between steps.
@@ -91,7 +111,13 @@ impl Optimizer {
         let codebooks = [Codebook::signed(first.device()), Codebook::unsigned(first.device())];
         let (names, parameters): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
         let slots = names.into_iter().zip(&parameters).map(|(name, p)| Slot::new(name, p, &config, &codebooks));
-        Ok(Self { slots: slots.collect(), config, parameters })
+        Ok(Self { slots: slots.collect(), config, parameters, whole: true })
+    }
+
+    /// Whether parameters and moments are of one step. They are not where an update broke off half way, for want of memory that was there
+    /// when it began.
+    pub fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// The parameters, in the order of the gradients that [`step`](Self::step) takes.
@@ -103,7 +129,8 @@ impl Optimizer {
     /// parameter that had no part in the step, and so has none, is left alone, its moments too.
     ///
     /// # Errors
-    /// If a gradient is not finite; the first parameter with such a one is named, and nothing is changed.
+    /// If a gradient is not finite; the first parameter with such a one is named. If there is no room for what the step holds on the way.
+    /// Nothing is changed then.
     pub fn step(&mut self, gradients: Vec<Option<Tensor>>, step: u64, steps: u64) -> Result<f64> {
         let (with_gradient, gradients): (Vec<usize>, Vec<Tensor>) =
             gradients.into_iter().enumerate().filter_map(|(i, gradient)| Some((i, gradient?))).unzip();
@@ -111,68 +138,113 @@ impl Optimizer {
             return Ok(0.0);
         }
         let norms = foreach_norm(&gradients)?;
-        let norm = Tensor::stack(&norms, 0).norm().double_value(&[]);
+        let norm = Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?;
         if !norm.is_finite() {
             let bad = norms.iter().position(|n| !n.double_value(&[]).is_finite()).unwrap_or_default();
             let what = format!("the gradient of {}", self.slots[with_gradient[bad]].name);
             return Err(Error::NotFinite { what, step: step + 1 });
         }
         let scale = (self.config.max_grad_norm / (norm + 1e-6)).min(1.0);
-        let learning_rate = self.learning_rate(step, steps);
+        let work = Work { with_gradient: &with_gradient, gradients: &gradients, scale, step, steps };
+        let plans = [true, false].map(|decays| (decays, self.plan(&work, Rule::AdamW { decays })));
+        let matrices = self.plan(&work, Rule::Muon);
         tch::no_grad(|| {
-            for decays in [true, false] {
-                self.adamw(&with_gradient, &gradients, scale, decays, learning_rate)?;
+            // Room for all that is held on the way, before anything is changed.
+            let held =
+                plans.iter().flat_map(|(_, batches)| batches).chain(&matrices).map(|batch| self.held(batch, &work));
+            let most = held.max().unwrap_or(0);
+            drop(Tensor::f_empty([most as i64], (Kind::Uint8, self.parameters[0].device()))?);
+            self.whole = false;
+            for (decays, batches) in &plans {
+                self.adamw(batches, *decays, &work)?;
             }
-            self.muon(&with_gradient, &gradients, scale, learning_rate)?;
+            self.muon(&matrices, &work)?;
+            self.whole = true;
             Ok(norm)
         })
     }
 
-    fn adamw(
-        &self,
-        with_gradient: &[usize],
-        gradients: &[Tensor],
-        scale: f64,
-        decays: bool,
-        learning_rate: f64,
-    ) -> Result<()> {
+    /// The parameters that go by a rule, in pieces that are updated at once; matrices of Muon's one by one.
+    fn plan(&self, work: &Work<'_>, rule: Rule) -> Vec<Vec<Piece>> {
+        let ruled = work.with_gradient.iter().enumerate().filter(|(_, i)| self.slots[**i].rule == rule);
+        let all = ruled.map(|(gradient, &parameter)| (parameter, gradient, &work.gradients[gradient]));
+        match rule {
+            Rule::AdamW { .. } => batches(all),
+            Rule::Muon => all.map(|(parameter, gradient, _)| vec![Piece::whole(parameter, gradient)]).collect(),
+        }
+    }
+
+    /// The bytes that are held on the way while a batch is updated, at most.
+    fn held(&self, batch: &[Piece], work: &Work<'_>) -> u64 {
+        let of = |piece: &Piece| {
+            let slot = &self.slots[piece.parameter];
+            let gradient = if work.gradients[piece.gradient].kind() == Kind::Float { 0 } else { 4 };
+            let lists = [&slot.master, &slot.exp_avg, &slot.exp_avg_sq].map(|numbers| numbers.held(piece));
+            let muon = if slot.rule == Rule::Muon { muon::HELD } else { 0 };
+            piece.run(self.parameters[piece.parameter].numel()).1 as u64 * (gradient + lists.iter().sum::<u64>() + muon)
+        };
+        // What is rounded up for each tensor.
+        batch.iter().map(of).sum::<u64>() + (batch.len() as u64 * 8 + 64) * 512
+    }
+
+    fn adamw(&self, plan: &[Vec<Piece>], decays: bool, work: &Work<'_>) -> Result<()> {
         let OptimizerConfig { beta1, beta2, epsilon, .. } = self.config;
         let weight_decay = if decays { self.config.weight_decay } else { 0.0 };
+        let learning_rate = self.learning_rate(work.step, work.steps);
         let hyper = AdamWStep { learning_rate, beta1, beta2, weight_decay, epsilon };
-        let ruled = |i: usize| self.slots[i].rule == Rule::AdamW { decays };
-        let steps = with_gradient.iter().filter(|&&i| ruled(i)).map(|&i| self.slots[i].step.shallow_clone());
-        foreach_shift(&steps.collect::<Vec<_>>(), 1.0)?;
-        let ours = with_gradient.iter().enumerate().filter(|(_, i)| ruled(**i));
-        for pieces in batches(ours.map(|(gradient, &parameter)| (parameter, gradient, &gradients[gradient]))) {
+        let first = plan.iter().flatten().filter(|piece| piece.is_first());
+        let steps: Vec<Tensor> = first.map(|piece| self.slots[piece.parameter].step.shallow_clone()).collect();
+        foreach_shift(&steps, 1.0)?;
+        for pieces in plan {
+            let (packed, wide): (Vec<Piece>, Vec<Piece>) =
+                pieces.iter().partition(|piece| self.slots[piece.parameter].exp_avg.packed(piece).is_some());
+            for piece in packed {
+                self.adamw_packed(&piece, work, &hyper)?;
+            }
             let of = |numbers: fn(&Slot) -> &Numbers| {
-                pieces.iter().map(|piece| numbers(&self.slots[piece.parameter]).load(piece)).collect::<Vec<_>>()
+                wide.iter().map(|piece| numbers(&self.slots[piece.parameter]).load(piece)).collect::<Vec<_>>()
             };
             let (masters, exp_avgs) = (of(|slot| &slot.master), of(|slot| &slot.exp_avg));
             let exp_avg_sqs = of(|slot| &slot.exp_avg_sq);
             let steps: Vec<Tensor> =
-                pieces.iter().map(|piece| self.slots[piece.parameter].step.shallow_clone()).collect();
-            let gradients = scaled(pieces.iter().map(|piece| piece.of(&gradients[piece.gradient])), scale)?;
+                wide.iter().map(|piece| self.slots[piece.parameter].step.shallow_clone()).collect();
+            let gradients = scaled(wide.iter().map(|piece| work.gradient(piece)), work.scale)?;
             fused_adamw(&masters, &gradients, &exp_avgs, &exp_avg_sqs, &steps, &hyper)?;
-            for (i, piece) in pieces.iter().enumerate() {
+            for (i, piece) in wide.iter().enumerate() {
                 let slot = &self.slots[piece.parameter];
                 slot.master.store(piece, &masters[i]);
                 slot.exp_avg.store(piece, &exp_avgs[i]);
                 slot.exp_avg_sq.store(piece, &exp_avg_sqs[i]);
             }
-            self.narrow(&pieces, &masters)?;
+            self.narrow(&wide, &masters)?;
         }
         Ok(())
     }
 
-    fn muon(&self, with_gradient: &[usize], gradients: &[Tensor], scale: f64, learning_rate: f64) -> Result<()> {
-        for (&i, gradient) in with_gradient.iter().zip(gradients).filter(|(i, _)| self.slots[**i].rule == Rule::Muon) {
-            let (slot, piece) = (&self.slots[i], Piece::whole(i));
-            let gradient = scaled([gradient.shallow_clone()], scale)?;
-            let [master, momentum] = [&slot.master, &slot.exp_avg].map(|numbers| numbers.load(&piece));
+    /// A piece whose moments are updated as they lie, in 8 bits.
+    fn adamw_packed(&self, piece: &Piece, work: &Work<'_>, hyper: &AdamWStep) -> Result<()> {
+        let slot = &self.slots[piece.parameter];
+        let (Some(mean), Some(square)) = (slot.exp_avg.packed(piece), slot.exp_avg_sq.packed(piece)) else {
+            return Ok(());
+        };
+        let (master, gradient) =
+            (slot.master.load(piece), work.gradient(piece).f_to_kind(Kind::Float)?.f_contiguous()?);
+        let step = slot.step.f_double_value(&[])?;
+        blockwise_adamw(&master, (&gradient, work.scale), &mean.blocks(), &square.blocks(), step, hyper)?;
+        slot.master.store(piece, &master);
+        self.narrow(&[*piece], &[master])
+    }
+
+    fn muon(&self, plan: &[Vec<Piece>], work: &Work<'_>) -> Result<()> {
+        let learning_rate = self.learning_rate(work.step, work.steps);
+        for piece in plan.iter().flatten() {
+            let slot = &self.slots[piece.parameter];
+            let gradient = scaled([work.gradient(piece)], work.scale)?;
+            let [master, momentum] = [&slot.master, &slot.exp_avg].map(|numbers| numbers.load(piece));
             muon(&master, &gradient[0], &momentum, learning_rate, self.config.weight_decay);
-            slot.master.store(&piece, &master);
-            slot.exp_avg.store(&piece, &momentum);
-            self.narrow(&[piece], &[master])?;
+            slot.master.store(piece, &master);
+            slot.exp_avg.store(piece, &momentum);
+            self.narrow(&[*piece], &[master])?;
         }
         Ok(())
     }
@@ -198,6 +270,7 @@ impl Optimizer {
             self.changing().zip(state).for_each(|(mine, before)| mine.shallow_clone().copy_(before));
             self.narrow_all();
         });
+        self.whole = true;
     }
 
     fn narrow_all(&self) {

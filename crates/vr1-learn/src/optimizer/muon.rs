@@ -7,9 +7,12 @@ const MOMENTUM: f64 = 0.95;
 const UPDATE_SIZE: f64 = 0.2;
 const NEWTON_SCHULZ_STEPS: usize = 5;
 
+/// Bytes a number of the matrix that a step holds on the way, at most: a dozen matrices of its size.
+pub(super) const HELD: u64 = 48;
+
 /// One step of Muon on the matrix `parameter` `[M, N]`, of which nothing may be recorded:
 /// `m ← μm + (1−μ)g`, `p ← (1 − ηλ)p − 0.2 η √max(M, N) · orthogonal(μm + (1−μ)g)`.
-pub(crate) fn muon(parameter: &Tensor, gradient: &Tensor, momentum: &Tensor, learning_rate: f64, weight_decay: f64) {
+pub(super) fn muon(parameter: &Tensor, gradient: &Tensor, momentum: &Tensor, learning_rate: f64, weight_decay: f64) {
     let (mut parameter, mut momentum) = (parameter.shallow_clone(), momentum.shallow_clone());
     let _ = momentum.lerp_(gradient, 1.0 - MOMENTUM);
     let update = orthogonal(&gradient.lerp(&momentum, MOMENTUM)); // Nesterov's: the gradient counts once more

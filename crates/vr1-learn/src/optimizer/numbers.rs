@@ -1,4 +1,5 @@
 use tch::{Device, Kind, Tensor};
+use vr1_torch::Blockwise;
 
 use super::blockwise::{BLOCK, Codebook};
 use super::piece::Piece;
@@ -45,6 +46,28 @@ impl Numbers {
         }
     }
 
+    /// Bytes a number that [`load`](Self::load) and [`store`](Self::store) hold on the way.
+    pub(super) fn held(&self, piece: &Piece) -> u64 {
+        match self {
+            Self::Here(_) => 0,
+            Self::Host { .. } => 4,
+            Self::Blockwise { .. } if self.packed(piece).is_some() => 0,
+            // Codes and what they stand for; what is narrowed, its shares and its codes in the kinds that libtorch finds them in.
+            Self::Blockwise { .. } => 40,
+        }
+    }
+
+    /// The codes and scales of a piece where they are updated as they lie: in 8 bits, on the CPU.
+    pub(super) fn packed(&self, piece: &Piece) -> Option<Packed<'_>> {
+        let Self::Blockwise { codes, scales, size, codebook } = self else { return None };
+        if codebook.device() != Device::Cpu {
+            return None;
+        }
+        let (start, count) = self.blocks(piece, size);
+        let [codes, scales] = [codes, scales].map(|tensor| tensor.narrow(0, start, count));
+        Some(Packed { codes, scales, codebook })
+    }
+
     /// Keeps what became of the numbers that [`load`](Self::load) gave.
     pub(super) fn store(&self, piece: &Piece, values: &Tensor) {
         match self {
@@ -76,6 +99,22 @@ impl Numbers {
             Self::Blockwise { codes, scales, .. } => (("_codes", codes), Some(("_scales", scales))),
         };
         [first].into_iter().chain(second)
+    }
+}
+
+/// Some blocks of numbers in 8 bits, those of an optimizer themselves.
+#[derive(Debug)]
+pub(super) struct Packed<'a> {
+    codes: Tensor,
+    scales: Tensor,
+    codebook: &'a Codebook,
+}
+
+impl Packed<'_> {
+    /// The same for what updates them.
+    pub(super) fn blocks(&self) -> Blockwise<'_> {
+        let [values, middles] = self.codebook.tables();
+        Blockwise { codes: &self.codes, scales: &self.scales, values, middles }
     }
 }
 

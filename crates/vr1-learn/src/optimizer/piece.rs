@@ -15,8 +15,13 @@ const AT_ONCE: i64 = 1 << 24;
 
 impl Piece {
     /// All of a parameter.
-    pub(super) fn whole(parameter: usize) -> Self {
-        Self { parameter, gradient: 0, run: None }
+    pub(super) fn whole(parameter: usize, gradient: usize) -> Self {
+        Self { parameter, gradient, run: None }
+    }
+
+    /// Whether it is where a parameter begins.
+    pub(super) fn is_first(&self) -> bool {
+        self.run.is_none_or(|(start, _)| start == 0)
     }
 
     /// These numbers of a tensor that has the parameter's shape; the tensor's own.

@@ -78,6 +78,10 @@ impl Backbone for Counting {
         self.inner.key_value_bytes()
     }
 
+    fn prompt_bytes(&self, prompt: &Prompt) -> usize {
+        self.inner.prompt_bytes(prompt)
+    }
+
     fn check(&self, prompt: &Prompt) -> Result<()> {
         self.inner.check(prompt)
     }

@@ -5,7 +5,7 @@ use vr1_nn::{Activation, Bias, Error, Heads, MixtureConfig, Result, Rope, check_
 /// What a decoder is made of; the fields that a checkpoint's `config.json` has carry its names.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecoderConfig {
-    /// Rows of the embedding.
+    /// Rows of the output matrix: the ids that it says.
     pub vocab_size: i64,
     /// Width of the residual stream.
     pub hidden_size: i64,
@@ -31,10 +31,26 @@ pub struct DecoderConfig {
     pub output_bias: Bias,
     /// Whether the MLP's projections have biases.
     pub mlp_bias: Bias,
+    /// The layers that attend across, to what is shown beside the text, in place of the text.
+    pub cross_attention_layers: Vec<i64>,
+    /// Rows of the embedding beyond those of the output matrix: ids that are read and never said.
+    pub unsaid_rows: i64,
     /// Whether queries and keys are normed, each head for itself, before they are rotated.
     pub head_norms: HeadNorms,
     /// What layers have in place of an MLP, where some have.
     pub mixture: Option<Mixed>,
+}
+
+impl DecoderConfig {
+    /// Rows of the embedding: the ids that it reads.
+    pub fn ids(&self) -> i64 {
+        self.vocab_size + self.unsaid_rows
+    }
+
+    /// How many of its layers attend to the text.
+    pub fn text_layers(&self) -> i64 {
+        self.num_hidden_layers - self.cross_attention_layers.len() as i64
+    }
 }
 
 /// Whether queries and keys are normed.
@@ -103,6 +119,8 @@ impl Keys {
             qkv_bias: Bias::Without,
             output_bias: Bias::Without,
             mlp_bias: Bias::Without,
+            cross_attention_layers: Vec::new(),
+            unsaid_rows: 0,
             head_norms: HeadNorms::Without,
             mixture: None,
         })

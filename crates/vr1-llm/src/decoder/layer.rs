@@ -2,7 +2,8 @@
 
 use tch::Tensor;
 use vr1_nn::{
-    Context, GatedMlp, Heads, Linear, Mixture, Pass, Path, Projections, Residual, RmsNorm, Rotation, Routing,
+    Context, GatedMlp, Heads, Linear, Mixture, Pass, Path, PlainLayer, Projections, Residual, RmsNorm, Rotation,
+    Routing,
 };
 
 use super::{DecoderConfig, HeadNorms};
@@ -36,6 +37,33 @@ impl Layer {
                 _ => Mlp::Dense(GatedMlp::new(&mlp, hidden, inner, config.mlp_bias, config.hidden_act)),
             },
         }
+    }
+
+    /// Both halves at once, of sampled tokens, where the device has that; whether it was so.
+    pub(crate) fn decode(
+        &self,
+        x: &mut Residual,
+        rotation: &Rotation,
+        context: &mut Context<'_>,
+        index: usize,
+    ) -> bool {
+        // Whatever is added to a layer is seen here.
+        let Self { input_layernorm, self_attn, post_attention_layernorm, mlp } = self;
+        let (Attention { qkv, o_proj, norms: None, heads }, Mlp::Dense(mlp)) = (self_attn, mlp) else { return false };
+        let plain = PlainLayer {
+            norm: input_layernorm,
+            qkv,
+            output: o_proj,
+            mlp_norm: post_attention_layernorm,
+            mlp,
+            heads: *heads,
+        };
+        let decoded = context.decode(index, plain, x.sum(), rotation);
+        let whole = decoded.is_some();
+        if let Some(behind) = decoded {
+            x.through(|_| behind);
+        }
+        whole
     }
 
     /// The first half, attention, added to the residual stream `x`, `[B, T, D]`; `index` is the layer's number.

@@ -1,5 +1,7 @@
-//! The decoder that Llama and its kin share: pre-norm layers of rotary attention and a gated MLP.
+//! The decoder that Llama and its kin share: pre-norm layers of rotary attention and a gated MLP, and such as attend across, to what is
+//! shown beside the text.
 
+mod across;
 mod config;
 mod deep;
 mod layer;

@@ -6,6 +6,7 @@ use vr1_sft::SftConfig;
 use super::{
     Advantages, DpoObjective, GrpoObjective, ObjectiveConfig, PairLossConfig, PairSource, Recipe, StageConfig,
 };
+use crate::Source;
 
 /// A key and what is wrong with its value.
 type Fault = (String, String);
@@ -22,6 +23,7 @@ impl Recipe {
             (false, _, Some(_)) => return both("steps"),
             _ => {}
         }
+        count("stages", self.stages.len().max(1), ROUNDS)?;
         let stages = self.all_stages();
         for (i, stage) in stages.iter().enumerate() {
             // What a stage does not say itself stands at the top.
@@ -57,19 +59,37 @@ fn fault<T>(key: &str, reason: impl Into<String>) -> Result<T, Fault> {
     Err((key.to_owned(), reason.into()))
 }
 
-fn positive(key: &str, value: usize) -> Result<(), Fault> {
-    if value == 0 { fault(key, "must be at least 1") } else { Ok(()) }
+/// The most steps of a run, and the most samples of an evaluation.
+const MANY: u64 = 1_000_000_000;
+/// The most of anything that a step is made of.
+const IN_A_STEP: u64 = 1_000_000;
+/// The most completions of a prompt, and beams.
+const ABREAST: u64 = 65_536;
+/// The most rounds of anything within a step.
+const ROUNDS: u64 = 10_000;
+/// The most tokens of a completion.
+const TOKENS: u64 = 1 << 24;
+
+/// A count, which is at least 1 and at most so much.
+fn count(key: &str, value: impl TryInto<u64>, most: u64) -> Result<(), Fault> {
+    match value.try_into().unwrap_or(u64::MAX) {
+        0 => fault(key, "must be at least 1"),
+        value if value > most => fault(key, format!("is {value}, and must be at most {most}")),
+        _ => Ok(()),
+    }
 }
 
 fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
-    positive("steps", usize::try_from(stage.steps).unwrap_or(usize::MAX))?;
+    count("steps", stage.steps, MANY)?;
     match &stage.objective {
         ObjectiveConfig::Grpo(grpo) => check_grpo(grpo)?,
         ObjectiveConfig::Sft(sft) => {
-            positive("objective.documents_per_step", sft.documents_per_step)?;
-            positive("objective.documents", sft.documents.len())?;
+            count("objective.documents_per_step", sft.documents_per_step, IN_A_STEP)?;
+            count("objective.documents", sft.documents.len(), ABREAST)?;
             for document in &sft.documents {
                 weight("objective.documents", document.weight)?;
+                stage_number("objective.documents", document.stage)?;
+                document.source.check().or_else(|reason| fault("objective.documents", reason))?;
             }
             valid("objective.loss", sft.loss.validate())?;
             let SftConfig { alignment, normalizer, .. } = SftConfig::default();
@@ -78,7 +98,7 @@ fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
         }
         ObjectiveConfig::Dpo(dpo) => check_dpo(dpo, stage.steps)?,
         ObjectiveConfig::Kto(kto) => {
-            positive("objective.answers_per_step", kto.answers_per_step)?;
+            count("objective.answers_per_step", kto.answers_per_step, IN_A_STEP)?;
             valid("objective.loss", kto.loss.validate())?;
             own("objective.loss.completions", kto.loss.completions.is_none())?;
         }
@@ -87,9 +107,11 @@ fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
         valid("reference", reference.validate())?;
     }
     if let Some(evaluation) = &stage.evaluation {
-        positive("evaluation.max_completion_tokens", evaluation.max_completion_tokens)?;
-        if evaluation.stage_beams == Some(0) {
-            return fault("evaluation.stage_beams", "must be at least 1");
+        count("evaluation.max_completion_tokens", evaluation.max_completion_tokens, TOKENS)?;
+        count("evaluation.samples", evaluation.samples.max(1), MANY)?;
+        count("evaluation.stage_beams", evaluation.stage_beams.unwrap_or(1), ABREAST)?;
+        for (name, source) in &evaluation.sets {
+            source.check().or_else(|reason| fault(&format!("evaluation.sets.{name}"), reason))?;
         }
         let sampled = |pairs: &PairSource| matches!(pairs, PairSource::Sampled { .. });
         if let Some((name, _)) = evaluation.preferences.iter().find(|(_, pairs)| sampled(pairs)) {
@@ -116,8 +138,17 @@ fn weight(key: &str, weight: f64) -> Result<(), Fault> {
     }
 }
 
+/// The number of a stage of a curriculum, from 0.
+fn stage_number(key: &str, stage: usize) -> Result<(), Fault> {
+    match stage as u64 {
+        0..ROUNDS => Ok(()),
+        stage => fault(key, format!("a `stage` is {stage}, and must be below {ROUNDS}")),
+    }
+}
+
 fn check_sampling(key: &str, sampling: &Sampling) -> Result<(), Fault> {
     valid(key, sampling.validate())?;
+    count(&format!("{key}.max_completion_tokens"), sampling.max_completion_tokens, TOKENS)?;
     match sampling.seed {
         0 => Ok(()),
         _ => fault(&format!("{key}.seed"), "is the run's own, the recipe's `seed`"),
@@ -125,15 +156,27 @@ fn check_sampling(key: &str, sampling: &Sampling) -> Result<(), Fault> {
 }
 
 fn check_grpo(grpo: &GrpoObjective) -> Result<(), Fault> {
-    positive("objective.prompts_per_step", grpo.prompts_per_step)?;
-    positive("objective.group_size", grpo.group_size)?;
-    positive("objective.iterations", usize::try_from(grpo.iterations).unwrap_or(usize::MAX))?;
+    count("objective.prompts_per_step", grpo.prompts_per_step, IN_A_STEP)?;
+    count("objective.group_size", grpo.group_size, ABREAST)?;
+    count("objective.iterations", grpo.iterations, ROUNDS)?;
+    count("objective.refill_rounds", grpo.refill_rounds.max(1), ROUNDS)?;
+    let completions = (grpo.prompts_per_step as u64).saturating_mul(grpo.group_size as u64);
+    if completions > 10 * IN_A_STEP {
+        let most = 10 * IN_A_STEP;
+        return fault(
+            "objective.group_size",
+            format!("makes {completions} completions a step, and {most} are the most"),
+        );
+    }
     if grpo.train.is_some() != grpo.sources.is_empty() {
         return fault("objective.train", "either `train` or `sources`, one of the two");
     }
     for source in &grpo.sources {
         weight("objective.sources", source.weight)?;
+        stage_number("objective.sources", source.stage)?;
+        source.source.check().or_else(|reason| fault("objective.sources", reason))?;
     }
+    grpo.train.as_ref().map_or(Ok(()), Source::check).or_else(|reason| fault("objective.train", reason))?;
     if !(grpo.kl_in_reward.is_finite() && grpo.kl_in_reward >= 0.0) {
         return fault("objective.kl_in_reward", "must be 0 or more and finite");
     }
@@ -183,7 +226,7 @@ fn check_advantages(grpo: &GrpoObjective) -> Result<(), Fault> {
 }
 
 fn check_dpo(dpo: &DpoObjective, steps: u64) -> Result<(), Fault> {
-    positive("objective.pairs_per_step", dpo.pairs_per_step)?;
+    count("objective.pairs_per_step", dpo.pairs_per_step, IN_A_STEP)?;
     if dpo.rounds == 0 || dpo.rounds > steps {
         return fault("objective.rounds", format!("must be from 1 to the {steps} steps"));
     }
@@ -200,6 +243,7 @@ fn check_dpo(dpo: &DpoObjective, steps: u64) -> Result<(), Fault> {
         if *group_size < 2 {
             return fault("objective.pairs.group_size", "must be at least 2: the best against the worst");
         }
+        count("objective.pairs.group_size", *group_size, ABREAST)?;
         if !(margin.is_finite() && *margin >= 0.0) {
             return fault("objective.pairs.margin", "must be 0 or more and finite");
         }

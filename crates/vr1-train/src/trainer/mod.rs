@@ -277,7 +277,8 @@ impl Trainer {
                 if self.done > self.saved.0
                     && let Err(also) = self.checkpoint()
                 {
-                    self.warn(&[format!("what was learnt before could not be saved: {also}")]);
+                    let step = self.saved.0;
+                    self.warn(&[format!("what was learnt after step {step} could not be saved: {also}")]);
                 }
                 return Err(error);
             }

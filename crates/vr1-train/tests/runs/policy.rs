@@ -77,6 +77,33 @@ fn advantages_are_those_of_the_kind_that_is_named() {
 }
 
 #[test]
+fn where_a_step_took_its_time_is_told() {
+    let dir = folder();
+    let recipe = read(dir.path(), &grpo(2, "loss: { beta: 0.1 }"), &[]).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let mut run = trainer(&recipe, &out.path().join("run"));
+    // What is sampled between steps is no part of one.
+    run.evaluate().unwrap();
+    for _ in 0..2 {
+        let begun = std::time::Instant::now();
+        let values = run.step().unwrap().values;
+        let (all, whole) = (begun.elapsed().as_secs_f64(), values["seconds"]);
+        let sum = |parts: &[&str]| parts.iter().map(|part| values[&format!("seconds_{part}")]).sum::<f64>();
+        let collecting = sum(&["prefill", "decoding", "rewards", "weights"]);
+        let learning = sum(&["reference", "forward", "backward", "optimizer"]);
+        assert!(
+            collecting <= values["seconds_collecting"] && collecting + learning <= whole && whole <= all,
+            "{values:?}"
+        );
+        for part in ["prefill", "decoding", "reference", "forward", "backward", "optimizer"] {
+            assert!(sum(&[part]) > 0.0, "{part}: {values:?}");
+        }
+        // What has no name is little beside them: made prompts, signals, files.
+        assert!(learning > 0.5 * (whole - values["seconds_collecting"]), "{values:?}");
+    }
+}
+
+#[test]
 fn whitened_advantages_of_tokens_have_mean_0_and_variance_1() {
     let dir = folder();
     let recipe = recipe(dir.path(), &grpo(1, "advantages: { kind: reinforce }"));

@@ -112,6 +112,44 @@ fn a_recipe_has_one_objective_or_stages() {
     assert!(said(&idle).contains("stages.0.reference"), "{}", said(&idle));
 }
 
+/// More than any machine has memory or anyone time for: none of it is begun.
+#[test]
+fn numbers_beyond_all_bounds_are_refused_where_they_stand() {
+    for huge in ["65537000", "4294967298", "1000000000000", "9223372036854775807"] {
+        for key in ["group_size", "prompts_per_step", "iterations", "refill_rounds", "sampling.max_completion_tokens"] {
+            refused(GRPO, &format!("objective.{key}={huge}"), "must be at most");
+        }
+        let stage = format!("objective.sources=[{{ source: {{ kind: jsonl, path: train.jsonl }}, stage: {huge} }}]");
+        let sources = GRPO.replace(
+            "train: { kind: jsonl, path: train.jsonl }",
+            "sources: [{ source: { kind: jsonl, path: train.jsonl } }]",
+        );
+        refused(&sources, &stage, "must be below");
+        refused(SFT, &format!("objective.documents_per_step={huge}"), "must be at most");
+        refused(SFT, &format!("evaluation.stage_beams={huge}"), "must be at most");
+        refused(WRITTEN, &format!("objective.pairs_per_step={huge}"), "must be at most");
+        refused(SAMPLED, &format!("objective.pairs.group_size={huge}"), "must be at most");
+        refused(KTO, &format!("objective.answers_per_step={huge}"), "must be at most");
+        refused(GRPO, &format!("lora={{ rank: {huge}, alpha: 8 }}"), "is not between 1 and");
+        if huge.len() > 9 {
+            refused(GRPO, &format!("steps={huge}"), "must be at most");
+            refused(GRPO, &format!("evaluation.samples={huge}"), "must be at most");
+            let scenes = format!("{{ kind: scenes, task: spatial, split: train, samples: {huge} }}");
+            refused(GRPO, &format!("objective.train={scenes}"), "must be from 1 to");
+            refused(GRPO, &format!("evaluation.sets={{ held_out: {scenes} }}"), "must be from 1 to");
+        }
+    }
+    refused(
+        GRPO,
+        "objective={ kind: grpo, train: { kind: jsonl, path: train.jsonl }, prompts_per_step: 1000000, group_size: 60000 }",
+        "completions a step",
+    );
+    for key in ["learning_rate", "weight_decay", "epsilon"] {
+        refused(GRPO, &format!("optimizer.{key}=.inf"), "finite");
+        refused(GRPO, &format!("optimizer.{key}=.nan"), "finite");
+    }
+}
+
 #[test]
 fn a_recipe_made_in_code_is_looked_at_too() {
     let dir = folder();

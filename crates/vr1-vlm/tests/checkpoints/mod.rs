@@ -141,7 +141,9 @@ pub(crate) fn states(model: &dyn Backbone, prompt: &Prompt) -> Tensor {
 
 fn token_logprobs(model: &dyn Backbone, hidden: &Tensor, next: &[i64]) -> Tensor {
     let logits = model.logits(hidden).to_kind(Kind::Float);
-    logits.log_softmax(-1, Kind::Float).gather(1, &Tensor::from_slice(next).unsqueeze(1), false).squeeze_dim(1)
+    // Of an id that is read and never said, the last that is said stands in its place.
+    let next = Tensor::from_slice(next).clamp_max(logits.size()[1] - 1);
+    logits.log_softmax(-1, Kind::Float).gather(1, &next.unsqueeze(1), false).squeeze_dim(1)
 }
 
 /// Log-probabilities of `next` under the logits of `hidden`, `[T]` and `[T, D]`.

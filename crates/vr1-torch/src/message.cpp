@@ -1,0 +1,7 @@
+#include <cstdlib>
+
+extern "C" {
+
+void vr1_free(char *message) { std::free(message); }
+
+}
