@@ -180,7 +180,7 @@ def video(family, chance, folder):
     """A folder of frames of one size."""
     folder.mkdir()
     height, width = family.size(chance)
-    files = [folder / f"{i}.png" for i in range(chance.randrange(1, 7))]
+    files = [folder / f"{i}.png" for i in range(chance.randrange(family.least_frames, 7))]
     for file in files:
         checkpoints.noise(chance.randrange(10**6), height, width).save(file)
     return files

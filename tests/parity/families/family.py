@@ -15,6 +15,8 @@ class Family:
     name = model = None
     # What may be shown before the words, images (i) and videos (v), and of what sides.
     shown = [""]
+    # Fewer frames are no video.
+    least_frames = 1
     # The places of what is no language model.
     beside = []
     # Tokens that stand for media, which are never sampled.
