@@ -20,6 +20,8 @@ class Qwen3(Family):
 class Experts:
     """What families of experts have in common."""
 
+    # Which experts a token goes through turns on a rounding, there as here.
+    rounding = 2.0
     # Experts are no linear layers.
     targets = [["q_proj", "v_proj"], r".*\.(k_proj|o_proj)"]
 
