@@ -173,3 +173,19 @@ impl Rope {
         Ok(Self { theta, sections, scaling })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Sections;
+
+    #[test]
+    fn sections_adjoin_or_take_turns() {
+        let axes = |sections: Sections, count| sections.axes(count).ok();
+        assert_eq!(axes(Sections::Adjoining(vec![1, 2, 1]), 4), Some(vec![0, 1, 1, 2]));
+        assert_eq!(axes(Sections::Adjoining(vec![1, 2, 1]), 5), None);
+        // Behind the last of height and width all is time's.
+        assert_eq!(axes(Sections::Interleaved([4, 2, 2]), 8), Some(vec![0, 1, 2, 0, 1, 2, 0, 0]));
+        assert_eq!(axes(Sections::Interleaved([24, 20, 20]), 4), Some(vec![0, 1, 2, 0]));
+        assert_eq!(axes(Sections::Interleaved([2, 2, 1]), 6), Some(vec![0, 1, 2, 0, 1, 0]));
+    }
+}

@@ -19,6 +19,8 @@ class Aria(Family):
     ]
     published_names = {"model.language_model.": "language_model.model.", "lm_head.": "language_model.lm_head.", "model.vision_tower.": "vision_tower.", "model.multi_modal_projector.": "multi_modal_projector."}
     beside = ["vision_tower", "multi_modal_projector"]
+    # Which experts a token goes through turns on a rounding, there as here.
+    rounding = 2.0
     # The projection out of torch's attention is never adapted by peft, though it says so.
     targets = [["q_proj", "v_proj"], r".*\.(o_proj|down_proj)", r".*\.(linear|linear_in|shared_experts\.up_proj)"]
 
@@ -36,7 +38,7 @@ class Aria(Family):
         text |= {
             "intermediate_size": chance.choice([8, 16]),
             "moe_num_experts": chance.choice([3, 4, 5]),
-            "moe_topk": chance.choice([1, 2, 3]),
+            "moe_topk": chance.choice([2, 3]),
             "moe_num_shared_experts": chance.choice([1, 2]),
             "attention_bias": chance.choice([True, False]),
             "mlp_bias": chance.choice([True, False]),

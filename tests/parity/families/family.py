@@ -15,6 +15,10 @@ class Family:
     name = model = None
     # What may be shown before the words, images (i) and videos (v), and of what sides.
     shown = [""]
+    # How often as much as transformers' own bf16 ours may be off.
+    rounding = 1.25
+    # Fewer frames are no video.
+    least_frames = 1
     # The places of what is no language model.
     beside = []
     # Tokens that stand for media, which are never sampled.

@@ -20,6 +20,8 @@ class Qwen3(Family):
 class Experts:
     """What families of experts have in common."""
 
+    # Which experts a token goes through turns on a rounding, there as here.
+    rounding = 2.0
     # Experts are no linear layers.
     targets = [["q_proj", "v_proj"], r".*\.(k_proj|o_proj)"]
 
@@ -28,7 +30,8 @@ class Experts:
         return {
             "moe_intermediate_size": chance.choice([8, 16, 24]),
             "num_experts": chance.choice([4, 5, 8]),
-            "num_experts_per_tok": chance.choice([1, 2, 3]),
+            # One of one weighs one, whatever its router says.
+            "num_experts_per_tok": chance.choice([2, 3]),
             "mlp_only_layers": chance.choice([[], [], [0]]),
             "decoder_sparse_step": chance.choice([1, 1, 2]),
         }

@@ -9,6 +9,7 @@ from .qwen3 import Experts
 class Qwen3VL(Family):
     name, model = "qwen3_vl", Qwen3VLForConditionalGeneration
     shown = ["", "i", "ii", "v", "iv", "ivv"]
+    least_frames = 2
     prompts = [
         *Family.prompts,
         # In whole squares of patches, so that nothing is resized.
