@@ -45,7 +45,7 @@ impl Decoder {
         };
         let layer = |i| match config.cross_attention_layers.contains(&i) {
             false => AnyLayer::Text(Held::new(Layer::new(&places.sub(i), config, i)), next(0)),
-            true => AnyLayer::Across(Held::new(AcrossLayer::new(&places.sub(i), config, i)), next(1)),
+            true => AnyLayer::Across(Held::new(AcrossLayer::new(&places.sub(i), config)), next(1)),
         };
         let layers = (0..config.num_hidden_layers).map(layer).collect();
         let lm_head = if config.tie_word_embeddings {
