@@ -34,6 +34,7 @@ impl Batch {
             lengths: self.lengths.clone(),
             tails: self.tails.clone(),
             recompute: self.recompute,
+            routing: self.routing.clone(),
         };
         let (mut order, mut lengths, mut moved) = (Vec::new(), Vec::new(), Vec::with_capacity(laid.len()));
         for group in &laid {
