@@ -113,7 +113,7 @@ impl Decoding {
 
     /// The fewest bytes that the least of what is not done takes: a row is decoded alone where it takes more than there is.
     pub(crate) fn least(&self) -> u64 {
-        costs(&self.voice, &self.sampling).row
+        row_bytes(&self.voice, &self.sampling)
     }
 
     /// Seconds that prompts took since this was last asked.
