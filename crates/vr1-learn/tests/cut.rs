@@ -13,6 +13,7 @@ use vr1_learn::{
     ImitationLoss, JudgedLoss, LearnerConfig, Loss, OptimizerConfig, PairLoss, PolicyLoss, PreferenceLoss, Signals,
     WeightedLoss, logprobs,
 };
+use vr1_nn::{Adapter, LoraConfig, Modules};
 use vr1_rollout::Group;
 use vr1_sft::SftConfig;
 use vr1_vlm::{Backbone, Model};
@@ -54,24 +55,42 @@ fn sequences_of_unequal_groups_have_the_logprobs_of_a_pass_of_their_own() {
     }
 }
 
+/// What is trained.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Trained {
+    Everything,
+    Language,
+    Adapter,
+}
+
 /// A learner whose first moment after a step is that step's gradient.
-fn bare(name: &str, tokens_per_micro_batch: usize) -> vr1_learn::Learner {
+fn bare(name: &str, trained: Trained, tokens_per_micro_batch: usize) -> vr1_learn::Learner {
     let optimizer = OptimizerConfig { beta1: 0.0, max_grad_norm: 1e9, ..steady(1e-4) };
-    learner(model(name, Kind::Float), LearnerConfig { optimizer, tokens_per_micro_batch, ..LearnerConfig::default() })
+    let freeze = if trained == Trained::Language { vec!["tower".to_owned(), "merger".to_owned()] } else { Vec::new() };
+    let mut model = model(name, Kind::Float);
+    if trained == Trained::Adapter {
+        let target_modules = Modules::default();
+        let lora =
+            LoraConfig { rank: 3, alpha: 6.0, target_modules, exclude_modules: None, dropout: 0.0, rslora: false };
+        model = model.with_adapter(Adapter::random(lora, 7).unwrap()).unwrap();
+    }
+    learner(model, LearnerConfig { optimizer, freeze, tokens_per_micro_batch, ..LearnerConfig::default() })
 }
 
 #[test]
 fn the_gradient_of_groups_is_the_sum_of_that_of_each_sequence_alone() {
-    for name in ["qwen2_vl_1", "qwen2_5_vl_1", "qwen2_vl_2"] {
+    let families = ["qwen2_vl_1", "qwen2_5_vl_1", "qwen2_vl_2"].map(|name| (name, Trained::Everything));
+    let parts = [("qwen2_vl_1", Trained::Language), ("qwen2_vl_1", Trained::Adapter)];
+    for (name, trained) in families.into_iter().chain(parts) {
         let (groups, loss) = (mixed(), Linear::default());
         let signals = signals(&groups);
-        let mut together = bare(name, 0);
+        let mut together = bare(name, trained, 0);
         together.update(&groups, &signals, &loss, FIRST).unwrap();
         let tokens: usize = groups.iter().flat_map(Group::sequences).map(|sequence| sequence.trained_tokens()).sum();
         let mut sum: Option<tiny::Named> = None;
         let sequences = groups.iter().flat_map(|group| group.sequences().iter().map(|one| (group.key(), one)));
         for ((key, sequence), &signal) in sequences.zip(signals.values()) {
-            let mut alone = bare(name, 0);
+            let mut alone = bare(name, trained, 0);
             let group = Group::new(key, vec![sequence.clone()]).unwrap();
             alone.update(&[group], &Signals::new(vec![signal]), &loss, FIRST).unwrap();
             let share = sequence.trained_tokens() as f64 / tokens as f64;
@@ -82,7 +101,8 @@ fn the_gradient_of_groups_is_the_sum_of_that_of_each_sequence_alone() {
             });
         }
         let error = difference(&gradients(&together), &sum.unwrap());
-        assert!(error < 5e-5, "{name}: {error}");
+        println!("{name}, {trained:?}: {error:e}");
+        assert!(error < 1e-5, "{name}, {trained:?}: {error}");
     }
 }
 
@@ -199,7 +219,7 @@ fn losses_that_look_at_sequences_together_get_them_together() {
     let sorting = PreferenceLoss { pairs, length_desensitisation: 1.0 };
     let uncertain = GrpoConfig { entropy_mask: EntropyMask::Top(0.2), beta: 0.0, ..GrpoConfig::default() };
     for loss in [Box::new(sorting) as Box<dyn Loss>, Box::new(PolicyLoss { config: uncertain, temperature: 1.0 })] {
-        let mut learner = bare("qwen2_vl_1", 1);
+        let mut learner = bare("qwen2_vl_1", Trained::Everything, 1);
         learner.keep_reference().unwrap();
         let update = learner.update(&groups, &signals, loss.as_ref(), FIRST).unwrap();
         assert_eq!(update.metrics["micro_batches"], 1.0);
@@ -210,7 +230,7 @@ fn losses_that_look_at_sequences_together_get_them_together() {
 fn a_group_longer_than_a_micro_batch_is_shared_out_in_runs_that_fit() {
     let groups = mixed();
     let budget = groups[0].prompt().len() + 8;
-    let mut learner = bare("qwen2_vl_1", budget);
+    let mut learner = bare("qwen2_vl_1", Trained::Everything, budget);
     let loss = Spy::new(Linear::default());
     learner.update(&groups[..1], &Signals::new(vec![1.0; 5]), &loss, FIRST).unwrap();
     // Tokens run over: 2 + 6, 0 + 3 + 1.
@@ -241,7 +261,7 @@ fn an_answer_of_nothing_takes_part_in_nothing() {
     let with = vec![group(0, prompt, &[vec![5, 6], vec![], vec![7]]), group(1, prompt, &[vec![]])];
     let without = vec![group(0, prompt, &[vec![5, 6], vec![7]])];
     for budget in [0, 1] {
-        let [mut a, mut b] = [0, 1].map(|_| bare("qwen2_vl_1", budget));
+        let [mut a, mut b] = [0, 1].map(|_| bare("qwen2_vl_1", Trained::Everything, budget));
         a.update(&with, &Signals::new(vec![1.0, 2.0, -1.0, 3.0]), &Linear::default(), FIRST).unwrap();
         b.update(&without, &Signals::new(vec![1.0, -1.0]), &Linear::default(), FIRST).unwrap();
         let error = difference(&gradients(&a), &gradients(&b));

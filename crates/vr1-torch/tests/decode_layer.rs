@@ -7,7 +7,6 @@ use tch::{Device, Kind, Tensor};
 use vr1_torch::{DecoderLayer, Error, OwnKeys, Seen, SharedKeys, decode_layer};
 
 const HIDDEN: i64 = 72;
-const INSIDE: i64 = 200;
 const HEADS: (i64, i64, i64) = (6, 2, 12);
 const ROOM: i64 = 70;
 const PROMPTS: i64 = 140;
@@ -36,7 +35,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(rows: i64, biases: Biases) -> Self {
+    fn new(rows: i64, inside: i64, biases: Biases) -> Self {
         tch::manual_seed(rows);
         let (heads, shared, d) = HEADS;
         let width = (heads + 2 * shared) * d;
@@ -47,11 +46,11 @@ impl Case {
             matrix(width, HIDDEN),
             matrix(HIDDEN, heads * d),
             norm(),
-            matrix(2 * INSIDE, HIDDEN),
-            matrix(HIDDEN, INSIDE),
+            matrix(2 * inside, HIDDEN),
+            matrix(HIDDEN, inside),
         ];
         let biases = (biases == Biases::With)
-            .then(|| [width, HIDDEN, 2 * INSIDE, HIDDEN].map(|size| random(&[size], 0.3)).into());
+            .then(|| [width, HIDDEN, 2 * inside, HIDDEN].map(|size| random(&[size], 0.3)).into());
         let angles = random(&[rows, d / 2], 2.0);
         Self {
             weights,
@@ -142,7 +141,7 @@ fn a_layer_is_the_operations_that_it_stands_for() {
     // Few rows, many, and such as no two kernels take alike.
     for rows in [2, 4, 6, 8, 12, 16, 18, 40] {
         for biases in [Biases::With, Biases::Without] {
-            let case = Case::new(rows, biases);
+            let case = Case::new(rows, 200, biases);
             for (found, truth) in case.run().iter().zip(&case.truth()) {
                 // A sum of 200 numbers in f32, a few times over.
                 assert!(off(found, truth) < 3e-6, "{rows} rows: off by {}", off(found, truth));
@@ -154,7 +153,8 @@ fn a_layer_is_the_operations_that_it_stands_for() {
 #[test]
 fn a_layer_does_not_depend_on_how_many_threads_there_are() {
     let before = tch::get_num_threads();
-    let case = Case::new(8, Biases::With);
+    // So wide that its products are worth a thread or three.
+    let case = Case::new(8, 12_000, Biases::With);
     let found = [1, 2, 3].map(|threads| {
         tch::set_num_threads(threads);
         case.run()
@@ -165,8 +165,8 @@ fn a_layer_does_not_depend_on_how_many_threads_there_are() {
 
 #[test]
 fn what_does_not_fit_a_layer_is_named() {
-    let mut case = Case::new(4, Biases::With);
-    case.weights[5] = random(&[HIDDEN + 1, INSIDE], 1.0);
+    let mut case = Case::new(4, 200, Biases::With);
+    case.weights[5] = random(&[HIDDEN + 1, 200], 1.0);
     let error = std::panic::catch_unwind(AssertUnwindSafe(|| case.run())).unwrap_err();
     let text = error.downcast_ref::<String>().unwrap();
     assert!(

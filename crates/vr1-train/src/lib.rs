@@ -22,6 +22,7 @@ mod run;
 mod sft;
 mod source;
 mod template;
+mod threads;
 mod trainer;
 
 pub use document::DocumentConfig;

@@ -6,6 +6,7 @@ use vr1_learn::{Learner, Step};
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Version};
 
+use crate::threads::Threads;
 use crate::{Collected, Objective, Result, Rollout};
 
 /// What a step is taken with: the engine that samples, the learner that learns, and what makes prompts.
@@ -86,6 +87,7 @@ impl Run {
     /// If collecting or learning fails; the weights and the objective's state are then as they were.
     pub fn step(&mut self, objective: &mut dyn Objective, at: Step) -> Result<Stepped> {
         let before = objective.state();
+        let _threads = Threads::of_use_to(self.learner.model().as_ref());
         self.attempt(objective, at).inspect_err(|_| {
             // What failed first is what to tell; an objective takes its own state.
             let _ = objective.restore(&before);
