@@ -62,7 +62,7 @@ moved       how far a wrong mask, position or window moves a log-probability: th
 f32         the most that a log-probability differs from transformers'; below 0.001
 greedy      how many of 64 greedy tokens differ; 0
 cached      the most that a log-probability of the cached decoding differs from transformers' uncached one
-bf16        by how much bf16 log-probabilities differ from transformers' f32 ones (root mean square); at most 1.25 times, of experts twice
+bf16        by how much bf16 log-probabilities differ from transformers' f32 ones (root mean square); at most 1.25 times (of experts: the median; at most 1.75 times)
 their bf16  the same of transformers' own
 export      the most that a logit of what `vr1 export` wrote differs, in transformers
 trained     the most that a log-probability differs in the checkpoint of a training step, loaded in transformers
@@ -132,8 +132,8 @@ def compare(program, family, seed, folder):
         "f32": difference(said["logprobs"], right),
         "greedy": sum(a != b for a, b in zip(sampled["ids"], greedy)) + abs(len(sampled["ids"]) - len(greedy)),
         "cached": difference(sampled["logprobs"], logprobs(wide, inputs, sampled["ids"])),
-        "bf16": spread(rough["logprobs"], right),
-        "their bf16": spread(logprobs(narrow, inputs, ids), right),
+        "bf16": family.spread(rough["logprobs"], right),
+        "their bf16": family.spread(logprobs(narrow, inputs, ids), right),
         "export": logits_difference(again, wide, extended(inputs, ids)),
         "trained": difference(after["logprobs"], judged),
         **adapted,
@@ -240,11 +240,6 @@ def adapter(program, family, here, folder, inputs, ids, question, completion, ch
 
 def difference(a, b):
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
-
-
-def spread(a, b):
-    """The root of the mean of the squared differences."""
-    return np.sqrt(np.mean(np.square(np.subtract(a, b)))).item()
 
 
 def logits_difference(a, b, inputs):

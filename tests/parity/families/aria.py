@@ -3,7 +3,7 @@ from contextlib import contextmanager
 
 from transformers import AriaConfig, AriaForConditionalGeneration
 
-from .family import PROCESSORS, Family, write
+from .family import PROCESSORS, Family, median, write
 
 
 class Aria(Family):
@@ -19,8 +19,7 @@ class Aria(Family):
     ]
     published_names = {"model.language_model.": "language_model.model.", "lm_head.": "language_model.lm_head.", "model.vision_tower.": "vision_tower.", "model.multi_modal_projector.": "multi_modal_projector."}
     beside = ["vision_tower", "multi_modal_projector"]
-    # Which experts a token goes through turns on a rounding, there as here.
-    rounding = 2.0
+    spread, rounding = staticmethod(median), 1.75
     # The projection out of torch's attention is never adapted by peft, though it says so.
     targets = [["q_proj", "v_proj"], r".*\.(o_proj|down_proj)", r".*\.(linear|linear_in|shared_experts\.up_proj)"]
 

@@ -1,6 +1,6 @@
 from transformers import Qwen3Config, Qwen3ForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
-from .family import Family
+from .family import Family, median
 
 
 class Qwen3(Family):
@@ -20,8 +20,7 @@ class Qwen3(Family):
 class Experts:
     """What families of experts have in common."""
 
-    # Which experts a token goes through turns on a rounding, there as here.
-    rounding = 2.0
+    spread, rounding = staticmethod(median), 1.75
     # Experts are no linear layers.
     targets = [["q_proj", "v_proj"], r".*\.(k_proj|o_proj)"]
 
