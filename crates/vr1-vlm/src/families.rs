@@ -264,7 +264,7 @@ mod tests {
         let biases = |json: Value| language(&keys(json)).map(|config| config.qkv_bias).map_err(|e| e.to_string());
         assert_eq!(biases(json!({})), biases(json!({ "model_type": "llama" })));
         assert_ne!(biases(json!({})), biases(json!({ "model_type": "qwen2" })));
-        let error = biases(json!({ "model_type": "phi3" })).unwrap_err();
+        let error = biases(json!({ "model_type": "phi3" })).expect_err("an unknown language model");
         assert!(error.starts_with("`model_type`: \"phi3\" is not one of llama, mistral, qwen2"), "{error}");
         assert!(biases(json!({ "model_type": "llava" })).is_err());
     }
