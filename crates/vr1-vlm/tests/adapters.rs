@@ -183,7 +183,8 @@ fn with_gradient(model: &Model, prompt: &Prompt) -> BTreeSet<String> {
 #[test]
 fn gradients_are_absent_exactly_where_it_is_frozen() {
     let _generator = GENERATOR.lock().unwrap_or_else(|broken| broken.into_inner());
-    const MERGERS: [&str; 4] = ["visual.merger.", "multi_modal_projector.", "image_newline", "connector."];
+    const MERGERS: [&str; 5] =
+        ["visual.merger.", "visual.deepstack_merger_list.", "multi_modal_projector.", "image_newline", "connector."];
     let merger = |name: &str| MERGERS.iter().any(|place| name.starts_with(place));
     for checkpoint in checkpoints().into_iter().filter(Checkpoint::sees) {
         let model = checkpoint.model(Kind::Float);

@@ -42,8 +42,8 @@ class Qwen3VL(Family):
             "out_hidden_size": text["hidden_size"],
             "patch_size": 8,
             "num_position_embeddings": chance.choice([9, 16, 25]),
-            # For all layers of the language model or fewer.
-            "deepstack_visual_indexes": chance.choice([[0], [0, 2], [1, 2]]),
+            # For fewer than all layers of the language model: what is added behind the last is seen by none.
+            "deepstack_visual_indexes": chance.choice([[0], [1], [2]] if text["num_hidden_layers"] == 2 else [[2], [0, 2], [1, 2]]),
         }
         tokens = {f"{name}_token_id": ids(f"<|{name}{pad}|>") for name, pad in (("image", "_pad"), ("video", "_pad"), ("vision_start", ""), ("vision_end", ""))}
         return self.config_class(vision_config=vision, text_config=text, **tokens, tie_word_embeddings=text["tie_word_embeddings"])
