@@ -5,7 +5,7 @@ use std::rc::Rc;
 use tch::{Kind, Tensor};
 use vr1_nn::{Derived, Recompute, Routing};
 use vr1_rollout::{Group, Sequence, Version};
-use vr1_torch::{GradientSums, guarded, take_gradient};
+use vr1_torch::{GradientSums, guarded};
 use vr1_vlm::{Backbone, Batch, Features, Snapshot};
 
 use super::compared::Compared;
@@ -187,10 +187,10 @@ impl Learner {
     pub fn update(&mut self, groups: &[Group], signals: &Signals, loss: &dyn Loss, at: Step) -> Result<Update> {
         self.whole()?;
         // What lies on parameters from elsewhere is no part of this step.
-        drop_gradients(self.optimizer.parameters());
+        self.optimizer.drop_gradients();
         let mut undo = None;
         let done = guarded(|| self.steps(groups, signals, loss, at, &mut undo)).map_err(Error::from).flatten();
-        drop_gradients(self.optimizer.parameters());
+        self.optimizer.drop_gradients();
         let metrics = match done {
             Ok(metrics) => metrics,
             Err(error) => {
@@ -394,11 +394,6 @@ impl Learner {
         self.version = version;
         Ok(())
     }
-}
-
-/// Leaves no gradient on `parameters`.
-fn drop_gradients(parameters: &[Tensor]) {
-    parameters.iter().for_each(|parameter| drop(take_gradient(parameter)));
 }
 
 const OPTIMIZER: &str = "optimizer.safetensors";

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::Checkpoint;
+
 /// What can go wrong with layers and their weights.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -76,6 +78,18 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// Adds what `checkpoint` holds and nobody asked for, and fails if there is anything.
+    pub(crate) fn finish(&mut self, checkpoint: &Checkpoint, used: impl Fn(&str) -> bool) -> Result<()> {
+        self.unexpected = checkpoint.names().filter(|name| !used(name)).map(str::to_owned).collect();
+        match self.is_empty() {
+            true => Ok(()),
+            false => {
+                let problems = std::mem::take(self).called(|own| checkpoint.family().published(own));
+                Err(Error::Weights { path: checkpoint.path().to_owned(), problems: Box::new(problems) })
+            }
+        }
+    }
+
     /// The same, each tensor under the name that `name` has for it.
     pub(crate) fn called(self, name: impl Fn(&str) -> String) -> Self {
         let names = |list: Vec<String>| list.iter().map(|own| name(own)).collect();

@@ -2,30 +2,15 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use rand_distr::{Distribution, StandardNormal};
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter::AdapterSource;
 use crate::adjoining::joint;
+use crate::init::random;
 use crate::lora::{Lora, merge};
 use crate::parameters::{LORA_A, LORA_B, is_adapter};
 use crate::stored::place_of;
-use crate::{Adapter, Checkpoint, Error, Names, Parameters, Problems, Result, Stored};
-
-/// How a parameter starts when a model is made from random numbers.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Init {
-    /// All zero: biases.
-    Zeros,
-    /// All one: the scales of norms.
-    Ones,
-    /// Normal with mean zero and this standard deviation: matrices.
-    Normal(f64),
-    /// Uniform between minus and plus this: the first matrix of an adapter.
-    Uniform(f64),
-}
+use crate::{Adapter, Checkpoint, Error, Init, Names, Parameters, Problems, Result, Stored};
 
 /// A model that is made of another's parameters; none of its own collect gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -273,20 +258,6 @@ impl State {
     }
 }
 
-impl Problems {
-    /// Adds what `checkpoint` holds and nobody asked for, and fails if there is anything.
-    fn finish(&mut self, checkpoint: &Checkpoint, used: impl Fn(&str) -> bool) -> Result<()> {
-        self.unexpected = checkpoint.names().filter(|name| !used(name)).map(str::to_owned).collect();
-        match self.is_empty() {
-            true => Ok(()),
-            false => {
-                let problems = std::mem::take(self).called(|own| checkpoint.family().published(own));
-                Err(Error::Weights { path: checkpoint.path().to_owned(), problems: Box::new(problems) })
-            }
-        }
-    }
-}
-
 /// A tensor of exactly this shape, or none and the reason among the `problems`.
 fn read(
     checkpoint: &Checkpoint,
@@ -343,29 +314,6 @@ fn read_stored(
         }
         _ => read(checkpoint, name, shape, options, &mut state.problems),
     }
-}
-
-fn random(seed: u64, name: &str, shape: &[i64], init: Init) -> Tensor {
-    let options = (Kind::Float, Device::Cpu);
-    let mut rng = ChaCha8Rng::seed_from_u64(seed ^ fnv1a(name));
-    let mut draw = |mut number: Box<dyn FnMut(&mut ChaCha8Rng) -> f64>| {
-        let count = shape.iter().product::<i64>();
-        Tensor::from_slice(&(0..count).map(|_| number(&mut rng) as f32).collect::<Vec<f32>>()).reshape(shape)
-    };
-    match init {
-        Init::Zeros => Tensor::zeros(shape, options),
-        Init::Ones => Tensor::ones(shape, options),
-        Init::Normal(std) => draw(Box::new(move |rng| {
-            let x: f64 = StandardNormal.sample(rng);
-            x * std
-        })),
-        Init::Uniform(bound) => draw(Box::new(move |rng| bound * (2.0 * rng.random::<f64>() - 1.0))),
-    }
-}
-
-/// FNV-1a, 64 bits: a hash that stays the same from release to release, as the seeds of stored models must.
-fn fnv1a(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A place in the tree of parameter names, `model.layers.3.self_attn` say.

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
-use vr1_torch::{AdamWStep, blockwise_adamw, foreach_copy, foreach_norm, foreach_scale, foreach_shift, fused_adamw};
+use vr1_torch::{
+    AdamWStep, blockwise_adamw, foreach_copy, foreach_norm, foreach_scale, foreach_shift, fused_adamw, take_gradient,
+};
 
 use crate::{Error, Result};
 
@@ -123,6 +125,11 @@ impl Optimizer {
     /// The parameters, in the order of the gradients that [`step`](Self::step) takes.
     pub fn parameters(&self) -> &[Tensor] {
         &self.parameters
+    }
+
+    /// Leaves no gradient on the parameters.
+    pub(crate) fn drop_gradients(&self) {
+        self.parameters.iter().for_each(|parameter| drop(take_gradient(parameter)));
     }
 
     /// One step along `gradients`, one a parameter and of whatever kind: the norm that they had before they were clipped. A

@@ -25,6 +25,7 @@ use vr1_run::{
 use vr1_vlm::{Backbone, Model};
 
 use self::made_of::MadeOf;
+use self::resume::named;
 use self::saved::{Begun, Origin};
 use self::stage::{evaluation, learner, objective, setting};
 use super::evaluate::Evaluation;
@@ -394,10 +395,4 @@ impl Trainer {
     fn seconds(&self) -> f64 {
         self.earlier + self.begun.elapsed().as_secs_f64()
     }
-}
-
-/// The model that the recipe names, and its processor.
-fn named(recipe: &Recipe, options: &RunOptions) -> Result<(Model, Processor)> {
-    let dir = vr1_vlm::resolve(&recipe.model)?;
-    Ok((Model::load(&dir, options.device, options.kind)?, Processor::from_dir(&dir)?))
 }

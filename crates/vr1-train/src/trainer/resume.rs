@@ -10,7 +10,7 @@ use vr1_vlm::{Backbone, Model};
 
 use super::made_of::{Accepted, MadeOf};
 use super::saved::{ADAPTER, Begun, Origin, Progressed, REFERENCE, Reference};
-use super::{Beginning, RunOptions, Trainer, named};
+use super::{Beginning, RunOptions, Trainer};
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 
@@ -161,4 +161,10 @@ fn start(recipe: &Recipe, options: &RunOptions) -> Result<Rc<dyn Backbone>> {
         }
         _ => Rc::new(base),
     })
+}
+
+/// The model that the recipe names, and its processor.
+pub(super) fn named(recipe: &Recipe, options: &RunOptions) -> Result<(Model, Processor)> {
+    let dir = vr1_vlm::resolve(&recipe.model)?;
+    Ok((Model::load(&dir, options.device, options.kind)?, Processor::from_dir(&dir)?))
 }
