@@ -292,10 +292,18 @@ fn layers_and_blocks_that_are_recomputed_get_the_same_gradients() {
             let hidden = model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap();
             gradients(&trained, &model.logits(&hidden).log_softmax(-1, Kind::Float).select(-1, 3).sum(Kind::Float))
         };
+        // To the last bit, but where several states of a tower are read: what they pass back is then added in another order.
+        let greatest = |gradient: &Tensor| gradient.abs().max().double_value(&[]);
         let kept = of(Recompute::None);
+        let rounding = 1e-5 * kept.iter().map(greatest).fold(0.0, f64::max);
         for recompute in [Recompute::Layers, Recompute::Attention] {
             for ((name, _), (found, expected)) in trained.iter().zip(of(recompute).iter().zip(&kept)) {
-                assert!(found.equal(expected), "{} {name}, {recompute:?}", checkpoint.name);
+                let error = greatest(&(found - expected));
+                assert!(
+                    error <= 1e-4 * greatest(expected) + rounding,
+                    "{} {name}, {recompute:?}: {error}",
+                    checkpoint.name
+                );
             }
         }
     }
