@@ -67,7 +67,7 @@ fn a_broken_configuration_is_named_with_its_key() {
     let path = model.join("config.json");
     let config = fs::read_to_string(&path).unwrap();
     fs::write(&path, config.replace("\"qwen2_vl\"", "\"gpt2\"")).unwrap();
-    let known = "\"gpt2\" is not one of llama, qwen2, qwen2_vl, qwen2_5_vl";
+    let known = "\"gpt2\" is not one of llama, mistral, qwen2, qwen2_vl, qwen2_5_vl";
     says(&generate(&model, &[]), &[path.to_str().unwrap(), "model_type", known]);
     fs::write(&path, config.replace("\"hidden_size\"", "\"hiden_size\"")).unwrap();
     says(&generate(&model, &[]), &[path.to_str().unwrap(), "hidden_size"]);
