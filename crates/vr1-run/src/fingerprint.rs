@@ -35,6 +35,7 @@ pub fn fingerprint(path: &Path) -> Result<String, RunError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use std::io::Write;
 

@@ -278,38 +278,6 @@ fn a_shared_prompt_gets_the_gradients_of_all_its_completions() {
 }
 
 #[test]
-fn layers_and_blocks_that_are_recomputed_get_the_same_gradients() {
-    for checkpoint in checkpoints() {
-        let model = checkpoint.model(Kind::Float);
-        let trained = model.train(&[]).unwrap();
-        let (case, prompt) = checkpoint.cases.last().unwrap();
-        let group = group(&Arc::new(prompt.clone()), &[&case.completion, &[5, 6]]);
-        let of = |recompute: Recompute| {
-            let mut batch = Batch::new(&[Piece::whole(&group)]).unwrap();
-            batch.recompute = recompute;
-            let media: Vec<_> = batch.media.iter().map(|media| media.patches.clone()).collect();
-            let features = model.encode(&media, recompute).unwrap();
-            let hidden = model.score(&batch, &features.iter().collect::<Vec<_>>()).unwrap();
-            gradients(&trained, &model.logits(&hidden).log_softmax(-1, Kind::Float).select(-1, 3).sum(Kind::Float))
-        };
-        // To the last bit, but where several states of a tower are read: what they pass back is then added in another order.
-        let greatest = |gradient: &Tensor| gradient.abs().max().double_value(&[]);
-        let kept = of(Recompute::None);
-        let rounding = 1e-5 * kept.iter().map(greatest).fold(0.0, f64::max);
-        for recompute in [Recompute::Layers, Recompute::Attention] {
-            for ((name, _), (found, expected)) in trained.iter().zip(of(recompute).iter().zip(&kept)) {
-                let error = greatest(&(found - expected));
-                assert!(
-                    error <= 1e-4 * greatest(expected) + rounding,
-                    "{} {name}, {recompute:?}: {error}",
-                    checkpoint.name
-                );
-            }
-        }
-    }
-}
-
-#[test]
 fn features_that_are_not_as_many_as_the_media_are_refused() {
     let all = checkpoints();
     let checkpoint = all.iter().find(|checkpoint| checkpoint.sees()).unwrap();
@@ -361,12 +329,18 @@ fn the_gradient_is_the_same_whatever_is_recomputed() {
             gradients(&trained, &model.logits(&hidden).square().mean(Kind::Double))
         };
         let kept = by(Recompute::None);
+        // Of what changes nothing, as the bias of keys without positions, there is the rounding alone.
+        let greatest = |gradient: &Tensor| gradient.abs().max().double_value(&[]);
+        let rounding = 1e-12 * kept.iter().map(greatest).fold(0.0, f64::max);
         for recompute in [Recompute::Layers, Recompute::Attention] {
             for ((name, _), (found, expected)) in trained.iter().zip(by(recompute).iter().zip(&kept)) {
-                let (scale, error) = (expected.abs().max(), (found - expected).abs().max());
-                let [scale, error] = [scale, error].map(|x| x.double_value(&[]));
+                let (scale, error) = (greatest(expected), greatest(&(found - expected)));
                 // Sums of the same numbers, in another order.
-                assert!(error <= 1e-10 * scale, "{} {recompute:?} {name}: {error} of {scale}", checkpoint.name);
+                assert!(
+                    error <= 1e-10 * scale + rounding,
+                    "{} {recompute:?} {name}: {error} of {scale}",
+                    checkpoint.name
+                );
             }
         }
     }

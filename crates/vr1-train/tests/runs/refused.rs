@@ -135,8 +135,8 @@ fn numbers_beyond_all_bounds_are_refused_where_they_stand() {
             refused(GRPO, &format!("steps={huge}"), "must be at most");
             refused(GRPO, &format!("evaluation.samples={huge}"), "must be at most");
             let scenes = format!("{{ kind: scenes, task: spatial, split: train, samples: {huge} }}");
-            refused(GRPO, &format!("objective.train={scenes}"), "must be from 1 to");
-            refused(GRPO, &format!("evaluation.sets={{ held_out: {scenes} }}"), "must be from 1 to");
+            refused(GRPO, &format!("objective.train={scenes}"), "must be at most");
+            refused(GRPO, &format!("evaluation.sets={{ held_out: {scenes} }}"), "must be at most");
         }
     }
     refused(
