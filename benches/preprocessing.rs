@@ -44,7 +44,10 @@ fn main() -> Result<()> {
         files.push(Picture::File(entry?.path()));
     }
     let decoded = files.iter().map(|file| Ok(Picture::from(file.load()?.into_owned()))).collect::<Result<Vec<_>>>()?;
-    let decode = rate(&files, |file| Ok(drop(black_box(file.load()?))))?;
+    let decode = rate(&files, |file| {
+        black_box(file.load()?);
+        Ok(())
+    })?;
     let tell = |name: &str, by: &By| -> Result<()> {
         let whole = rate(&files, |file| by.process(file))?;
         let process = rate(&decoded, |picture| by.process(picture))?;

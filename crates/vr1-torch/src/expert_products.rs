@@ -70,6 +70,6 @@ fn grouped(x: &Tensor, matrices: &Tensor) -> Result<bool> {
         Device::Cuda(index) => x.kind() == Kind::BFloat16 && gpu(index)?.capability >= 90,
         _ => matches!(x.kind(), Kind::Float | Kind::BFloat16 | Kind::Half),
     };
-    let whole = |length: &i64| *length as usize * x.kind().elt_size_in_bytes() % 16 == 0;
+    let whole = |length: &i64| (*length as usize * x.kind().elt_size_in_bytes()).is_multiple_of(16);
     Ok(known && x.size()[0] > 0 && matrices.size()[1..].iter().all(whole))
 }
