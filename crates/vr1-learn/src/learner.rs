@@ -26,7 +26,7 @@ pub struct LearnerConfig {
     pub freeze: Vec<String>,
     /// How gradients become updates.
     pub optimizer: OptimizerConfig,
-    /// Tokens whose gradients are computed at once; the gradient does not depend on it. 0: all of a step.
+    /// Tokens whose gradients are computed at once; the gradient does not depend on it, but for routers' balance loss. 0: all of a step.
     pub tokens_per_micro_batch: usize,
     /// What the backward pass computes again instead of keeping it; the gradient does not depend on it.
     pub recompute: Recompute,

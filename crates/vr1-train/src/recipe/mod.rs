@@ -55,7 +55,7 @@ pub struct Recipe {
     /// Adapters that are trained instead of the model's own parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraRecipe>,
-    /// Tokens whose gradients are computed at once; the update does not depend on it. 0: all of a step.
+    /// Tokens whose gradients are computed at once; the update does not depend on it, but for routers' balance loss. 0: all of a step.
     #[serde(default)]
     pub tokens_per_micro_batch: usize,
     /// What the backward pass computes again instead of keeping it; the update does not depend on it.
