@@ -26,69 +26,48 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 BIN = HERE / "programs"
-# What vr1 never draws: tokens that stand for pixels.
-MEDIA = [f"<|{name}|>" for name in ("image_pad", "video_pad", "vision_start", "vision_end", "vision_pad")]
 # Seconds that a stage may take.
 STAGES = {"kernels": 120, "parity": 120, "decode": 150, "step": 150, "parts": 100, "peer": 90}
 # How a stage ends in which a check of correctness failed; any other end but 0 left it unfinished.
 WRONG = 3
-# What is compared with what transformers says: its f32 on the CPU.
-F32, BF16 = 1e-3, 1.25
+# How far f32 may be from what transformers says, in f32 on the CPU.
+F32 = 1e-3
 
 
-def asked(folder, device, dtype):
-    """transformers' model of a packed checkpoint, the prompt of its question, and the ids of its answer."""
-    from PIL import Image
-    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+def family_of(folder):
+    from families import FAMILIES
 
-    question = json.loads((folder / "question.json").read_text())
-    image = question["image"] and Image.open(folder / question["image"])
-    content = [*([{"type": "image"}] if image else []), {"type": "text", "text": question["prompt"]}]
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    if image:
-        processor, auto = AutoProcessor.from_pretrained(folder), AutoModelForImageTextToText
-        text = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        inputs = processor(text=[text], images=[image], return_tensors="pt")
-    else:
-        auto = AutoModelForCausalLM
-        text = tokenizer.apply_chat_template([{"role": "user", "content": question["prompt"]}], tokenize=False, add_generation_prompt=True)
-        inputs = tokenizer(text, return_tensors="pt")
-    model = auto.from_pretrained(folder, dtype=dtype).eval().to(device)
-    return model, dict(inputs), tokenizer(question["completion"])["input_ids"]
+    return FAMILIES[question_of(folder)["family"]]
 
 
-def predictions(model, inputs, ids):
-    """A model's log-probabilities of every token in the place of each of `ids` behind a prompt."""
-    import torch
+def question_of(folder):
+    return json.loads((folder / "question.json").read_text())
 
-    more = torch.tensor([ids])
-    inputs = {**inputs, "input_ids": torch.cat([inputs["input_ids"], more], 1)}
-    inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-    if "mm_token_type_ids" in inputs:
-        inputs["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], torch.zeros_like(more)], 1)
-    with torch.no_grad():
-        logits = model(**{name: tensor.to(model.device) for name, tensor in inputs.items()}).logits
-    return logits[0, -len(ids) - 1 : -1].float().log_softmax(-1).cpu()
+
+def load(folder, device, dtype):
+    return family_of(folder).auto.from_pretrained(folder, dtype=dtype).eval().to(device)
+
+
+def asked(folder):
+    """The prompt of a packed checkpoint's question as transformers' processor made it, and the ids of its answer."""
+    from safetensors.torch import load_file
+
+    return load_file(folder / "inputs.safetensors"), json.loads((folder / "said.json").read_text())["ids"]
 
 
 def logprobs(model, inputs, ids):
     """What a model says of `ids` behind a prompt."""
-    import torch
+    import checkpoints
 
-    return predictions(model, inputs, ids).gather(1, torch.tensor([ids]).T)[:, 0].tolist()
+    return checkpoints.of_each(checkpoints.logprobs(model, inputs, ids), ids)
 
 
 def widest(a, b):
     return max(abs(x - y) for x, y in zip(a, b, strict=True))
 
 
-def spread(a, b):
-    """The root of the mean of the squared differences."""
-    return statistics.fmean((x - y) ** 2 for x, y in zip(a, b, strict=True)) ** 0.5
-
-
 def vr1(args, folder, command, *more):
-    question = json.loads((folder / "question.json").read_text())
+    question = question_of(folder)
     image = ["--image", folder / question["image"]] if question["image"] else []
     line = [BIN / "vr1", command, "--model", folder, "--prompt", question["prompt"], *image, "--json", "--device", args.device, *more]
     done = subprocess.run(list(map(str, line)), capture_output=True, text=True, timeout=100)
@@ -117,7 +96,9 @@ def kernels(args):
 
 def parity(args):
     import torch
+    from transformers import logging
 
+    logging.disable_progress_bar()
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     failed = False
     print("f32: the most that a log-probability differs from transformers' on the CPU; bf16: the root mean square; ! beyond its bound\n")
@@ -128,22 +109,22 @@ def parity(args):
         folders = {folder: {name: pool.submit(vr1, args, folder, *line) for name, line in asks(folder).items()} for folder in sorted((HERE / "models").iterdir())}
         for folder, ours in folders.items():
             said, ours = json.loads((folder / "said.json").read_text()), {name: one.result() for name, one in ours.items()}
-            truth, inputs, ids = asked(folder, "cpu", torch.float32)
+            truth, (inputs, ids), family = load(folder, "cpu", torch.float32), asked(folder), family_of(folder)
             right = logprobs(truth, inputs, ids)
-            assert ids == said["ids"] and widest(right, said["logprobs"]) < 1e-3, "transformers differs from the one that packed this"
-            wide, narrow = (asked(folder, args.device, dtype)[0] for dtype in (torch.float32, torch.bfloat16))
-            row = {"their f32": widest(logprobs(wide, inputs, ids), right), "their bf16": spread(logprobs(narrow, inputs, ids), right)}
+            assert widest(right, said["logprobs"]) < 1e-3, "transformers differs from the one that packed this"
+            wide, narrow = (load(folder, args.device, dtype) for dtype in (torch.float32, torch.bfloat16))
+            row = {"their f32": widest(logprobs(wide, inputs, ids), right), "their bf16": family.spread(logprobs(narrow, inputs, ids), right)}
             row["greedy"] = wrong_choices(truth, folder, inputs, ours["greedy"]["completions"][0]["ids"])
-            for dtype, far in (("f32", widest), ("bf16", spread)):
+            for dtype, far in (("f32", widest), ("bf16", family.spread)):
                 assert ours[f"scored {dtype}"]["completion_ids"] == ids, "the completions differ"
                 row[dtype] = far(ours[f"scored {dtype}"]["logprobs"], right)
                 drawn = ours[f"drawn {dtype}"]["completions"][0]
                 row[f"cached {dtype}"] = far(drawn["logprobs"], logprobs(truth, inputs, drawn["ids"]))
-            row["their own"] = spread(logprobs(narrow, inputs, drawn["ids"]), logprobs(truth, inputs, drawn["ids"]))
+            row["their own"] = family.spread(logprobs(narrow, inputs, drawn["ids"]), logprobs(truth, inputs, drawn["ids"]))
             # Two roundings of one sum: neither side's is the right one, and either may be lucky.
             wrong = {name for name in ("f32", "cached f32", "greedy") if row[name] > F32}
-            wrong |= {"bf16"} if row["bf16"] > BF16 * row["their bf16"] else set()
-            wrong |= {"cached bf16"} if row["cached bf16"] > BF16 * row["their own"] else set()
+            wrong |= {"bf16"} if row["bf16"] > family.rounding * row["their bf16"] else set()
+            wrong |= {"cached bf16"} if row["cached bf16"] > family.rounding * row["their own"] else set()
             failed |= bool(wrong)
             cells = [f"{row[name]:.2g}{'!' if name in wrong else ''}" for name in columns]
             print(f"| {folder.name}, {len(drawn['ids'])} drawn | {' | '.join(cells)} |", flush=True)
@@ -152,7 +133,7 @@ def parity(args):
 
 def asks(folder):
     """What vr1 is asked of a checkpoint."""
-    completion = json.loads((folder / "question.json").read_text())["completion"]
+    completion = question_of(folder)["completion"]
     lines = {"greedy": ["generate", "--max-new-tokens", 64]}
     for dtype in ("f32", "bf16"):
         lines[f"scored {dtype}"] = ["logprobs", "--completion", completion, "--dtype", dtype]
@@ -163,12 +144,14 @@ def asks(folder):
 def wrong_choices(model, folder, inputs, ids):
     """By how much the most likely token is likelier than a greedy one that was drawn: the most of all."""
     import torch
+    import checkpoints
     from transformers import AutoTokenizer
 
-    media = [AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(token) for token in MEDIA]
-    said = predictions(model, inputs, ids)
+    said = checkpoints.logprobs(model, inputs, ids)
+    media = AutoTokenizer.from_pretrained(folder).convert_tokens_to_ids(family_of(folder).media)
+    media = [id for id in media if id < said.shape[1]]
     drawn = said.gather(1, torch.tensor([ids]).T)[:, 0]
-    return (said.index_fill(1, torch.tensor(media), float("-inf")).amax(1) - drawn).max().item()
+    return (said.index_fill(1, torch.tensor(media, dtype=torch.long), float("-inf")).amax(1) - drawn).max().item()
 
 
 class Large:
@@ -351,8 +334,8 @@ def main():
     if unknown := set(args.stages) - set(STAGES):
         parser.error(f"{', '.join(unknown)}: known are {', '.join(STAGES)}")
     if not BIN.is_dir():
-        with tarfile.open(HERE / "programs.tar.xz") as archive:
-            archive.extractall(BIN, filter="data")
+        with tarfile.open(HERE / "packed.tar.xz") as archive:
+            archive.extractall(HERE, filter="data")
     if args.device != "cpu":
         subprocess.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"])
     ends = {}

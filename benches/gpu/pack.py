@@ -2,7 +2,7 @@
 
     python pack.py OUT --vr1 FILE --peers FILE [--test FILE]…
 
-Programs are stripped and compressed. Checkpoints are small and random, one of each family, of head sizes that cards' kernels take;
+Programs are stripped, everything is compressed. Checkpoints are small and random, one of each family or two, of head sizes that cards' kernels take;
 what transformers says of each on the CPU in f32 lies beside it.
 """
 
@@ -16,45 +16,47 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "tests/parity"))
+PARITY = ROOT / "tests/parity"
+sys.path.insert(0, str(PARITY))
 import check
 import checkpoints
+from families import FAMILIES
 
-TEXTS = ROOT / "crates/vr1-processor/tests/fixtures/checkpoint"
 WORDS = "Describe what is here."
 # Long, for one rounding says little of how far roundings go.
 ANSWER = " ".join(f"The {colour} {thing} is {side} of the sphere, {i} times." for i, (colour, thing, side) in enumerate(itertools.product(
     ("red", "blue"), ("cube", "cone"), ("left", "right"))))
+# Families that are packed with heads of both sizes.
+BOTH = ("qwen2", "qwen2_vl")
 LIMIT = 56 * 2**20
 
 
 def models(out):
-    tokenizer = AutoTokenizer.from_pretrained(TEXTS)
-    for family in checkpoints.FAMILIES:
-        for head_dim in (64, 128):
-            made = small(family, head_dim, tokenizer)
-            here = out / f"{family}-{head_dim}"
-            checkpoints.save(made, here, "published", torch.bfloat16)
-            vision = family.endswith("vl")
-            for file in TEXTS.iterdir():
-                if vision or "preprocessor" not in file.name:
-                    shutil.copy(file, here)
-            ends = [tokenizer.convert_tokens_to_ids(token) for token in ("<|im_end|>", "<|endoftext|>")]
-            (here / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "pad_token_id": ends[1]}))
-            question = {"prompt": WORDS, "completion": ANSWER, "image": "noise.png" if vision else None}
-            if vision:
-                pixels = np.random.default_rng(0).integers(0, 256, (84, 140, 3), np.uint8)
-                Image.fromarray(pixels).save(here / "noise.png")
+    for at, family in enumerate(FAMILIES.values()):
+        # In turn: all of them would be twice as much to carry.
+        for head_dim in (64, 128) if family.name in BOTH else [(64, 128)[at % 2]]:
+            here = out / f"{family.name}-{head_dim}"
+            here.mkdir(parents=True)
+            family.write_processor(here)
+            tokenizer = AutoTokenizer.from_pretrained(here)
+            checkpoints.save(family, small(family, head_dim, tokenizer), here, "published", torch.bfloat16)
+            checkpoints.dress(here, family, tokenizer)
+            question = {"family": family.name, "prompt": WORDS, "completion": ANSWER, "image": "noise.png" if family.sees else None}
+            if family.sees:
+                checkpoints.noise(0, 84, 140).save(here / "noise.png")
             (here / "question.json").write_text(json.dumps(question))
-            model, inputs, ids = check.asked(here, "cpu", torch.float32)
-            said = check.logprobs(model, inputs, ids)
+            images = [Image.open(here / question["image"])] if family.sees else []
+            inputs = checkpoints.inputs(family, here, WORDS, images)
+            save_file({name: x.contiguous() for name, x in inputs.items()}, here / "inputs.safetensors")
+            ids = tokenizer(ANSWER, add_special_tokens=False)["input_ids"]
+            said = check.logprobs(check.load(here, "cpu", torch.float32), inputs, ids)
             (here / "said.json").write_text(json.dumps({"ids": ids, "logprobs": said}))
 
 
@@ -65,7 +67,7 @@ def small(family, head_dim, tokenizer):
         config = checkpoints.config(family, seed, tokenizer, (head_dim,))
         text = config.get_text_config()
         if 1 < text.num_attention_heads <= 3 and text.num_key_value_heads < text.num_attention_heads:
-            return checkpoints.model(config, seed)
+            return checkpoints.model(family, config, seed)
 
 
 def main():
@@ -77,16 +79,18 @@ def main():
     args = parser.parse_args()
     shutil.rmtree(args.out, ignore_errors=True)
     args.out.mkdir(parents=True)
-    for file in (HERE / "run.sh", HERE / "check.py", HERE.parent / "peer.py", HERE.parent / "peers.py", HERE.parent / "random_models.py"):
+    for file in (HERE / "run.sh", HERE / "check.py", HERE.parent / "peer.py", HERE.parent / "peers.py", HERE.parent / "random_models.py", PARITY / "checkpoints.py"):
         shutil.copy(file, args.out)
+    shutil.copytree(PARITY / "families", args.out / "families", ignore=shutil.ignore_patterns("__pycache__"))
     programs = {"vr1": args.vr1, "peers": args.peers}
     programs |= {f"tests/{file.name.rpartition('-')[0]}": file for file in args.test}
-    with tempfile.TemporaryDirectory() as folder, tarfile.open(args.out / "programs.tar.xz", "w:xz") as archive:
+    with tempfile.TemporaryDirectory() as folder, tarfile.open(args.out / "packed.tar.xz", "w:xz") as archive:
         for name, file in programs.items():
             stripped = Path(folder) / "stripped"
             subprocess.run(["strip", "-o", stripped, file], check=True)
-            archive.add(stripped, name)
-    models(args.out / "models")
+            archive.add(stripped, f"programs/{name}")
+        models(Path(folder) / "models")
+        archive.add(Path(folder) / "models", "models")
     size = sum(file.stat().st_size for file in args.out.rglob("*"))
     print(f"{args.out}: {size / 2**20:.1f} MiB; there: bash {args.out.name}/run.sh", file=sys.stderr)
     if size > LIMIT:

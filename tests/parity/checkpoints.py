@@ -80,6 +80,13 @@ def save(family, made, folder, form, dtype=torch.float32, shards=1):
     (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": index}) + "\n")
 
 
+def dress(folder, family, tokenizer):
+    """What the processor is made of, and the tokens that end a completion."""
+    family.write_processor(folder)
+    ends = [tokenizer.convert_tokens_to_ids(token) for token in family.ends]
+    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "pad_token_id": ends[-1]}))
+
+
 def published(family, name):
     """What a published file calls a tensor."""
     begins = [begin for begin in family.published_names if name.startswith(begin)]
@@ -135,6 +142,19 @@ def extended(inputs, ids):
         seen = inputs["cross_attention_mask"]
         inputs["cross_attention_mask"] = torch.cat([seen, seen[:, -1:].expand(-1, len(ids), *seen.shape[2:])], 1)
     return inputs
+
+
+def logprobs(model, inputs, ids):
+    """What a model says of every token in the place of each of `ids` behind a prompt."""
+    # Not every family brings pixels to its own kind itself.
+    inputs = {name: (x.to(model.dtype) if torch.is_floating_point(x) else x).to(model.device) for name, x in extended(inputs, ids).items()}
+    with torch.no_grad():
+        logits = model(**inputs).logits
+    return logits[0, -len(ids) - 1 : -1].float().log_softmax(-1).cpu()
+
+
+def of_each(logprobs, ids):
+    return logprobs.gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
 
 
 def noise(seed, height, width):

@@ -88,7 +88,7 @@ def compare(program, family, seed, folder):
     here = folder / "model"
     checkpoints.save(family, made, here, form, dtype, shards=chance.choice([1, 2]))
     checkpoints.leave_out(family, here, chance)
-    dress(here, family, tokenizer)
+    checkpoints.dress(here, family, tokenizer)
     wide = family.auto.from_pretrained(here, dtype=torch.float32).eval()
     narrow = family.auto.from_pretrained(here, dtype=torch.bfloat16).eval()
 
@@ -164,13 +164,6 @@ def named(option, values):
     return [arg for value in values for arg in (option, value)]
 
 
-def dress(folder, family, tokenizer):
-    """What the processor is made of, and the tokens that end a completion."""
-    family.write_processor(folder)
-    ends = [tokenizer.convert_tokens_to_ids(token) for token in family.ends]
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ends, "pad_token_id": ends[-1], "transformers_version": "5.24.0"}))
-
-
 def picture(family, chance, file):
     checkpoints.noise(chance.randrange(10**6), *family.size(chance)).save(file)
     return file
@@ -193,11 +186,7 @@ def prompt(family, folder, words, images, videos, rate):
 
 
 def logprobs(model, inputs, ids):
-    # Not every family brings pixels to its own kind itself.
-    inputs = {name: x.to(model.dtype) if torch.is_floating_point(x) else x for name, x in extended(inputs, ids).items()}
-    with torch.no_grad():
-        logits = model(**inputs).logits.float()
-    return logits[0, -len(ids) - 1 : -1].log_softmax(-1).gather(1, torch.tensor(ids)[:, None])[:, 0].tolist()
+    return checkpoints.of_each(checkpoints.logprobs(model, inputs, ids), ids)
 
 
 def generate(family, model, inputs, tokenizer):

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::checkout::Checkout;
-use crate::{bench, build, process, setup};
+use crate::{bench, build, parity, process, setup};
 
 /// Packs into the folder that `--pack` names, or into `target/gpu-check`; runs it where there is a card and no `--pack`.
 pub(crate) fn check(checkout: &Checkout, args: &[&str]) -> Result<()> {
@@ -36,7 +36,7 @@ fn pack(checkout: &Checkout, out: &Path) -> Result<()> {
     // In one go: cargo builds what they share once.
     let mut build = vec!["build", "--release", "-p", "vr1", "-p", "vr1-torch", "--bin", "vr1", "--bench", "peers"];
     build.extend(tests.iter().flat_map(|test| ["--test", test]));
-    let mut pack = bench::environment(checkout)?.command(["benches/gpu/pack.py"]);
+    let mut pack = parity::peers(checkout)?.command(["benches/gpu/pack.py"]);
     process::find_libtorch(&mut pack, checkout);
     pack.arg(out);
     for (name, program) in build::programs(checkout, &build)? {

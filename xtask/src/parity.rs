@@ -34,7 +34,7 @@ const DRAWN: [(&str, &str, &str, &str); 3] = [
 /// Compares everything; with `args`, checkpoints alone as they say, or the one thing drawn that they name, with its seed.
 pub(crate) fn parity(checkout: &Checkout, args: &[&str]) -> Result<()> {
     setup::setup(checkout)?;
-    let python = environment::python(checkout, "parity-2", &PEERS)?;
+    let python = peers(checkout)?;
     let named = DRAWN.iter().find(|(name, ..)| args.first() == Some(name));
     if let Some(drawn) = named {
         let seed = args.get(1).map(|seed| seed.parse().with_context(|| format!("{seed:?} is no seed"))).transpose()?;
@@ -51,6 +51,11 @@ pub(crate) fn parity(checkout: &Checkout, args: &[&str]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The environment of what vr1 is compared with.
+pub(crate) fn peers(checkout: &Checkout) -> Result<Python> {
+    environment::python(checkout, "parity-2", &PEERS)
 }
 
 fn compare_drawn(checkout: &Checkout, python: &Python, drawn: &(&str, &str, &str, &str), seed: u32) -> Result<()> {

@@ -23,10 +23,13 @@ pub(crate) fn install(python: Python, wanted: &[&str], aside: &Path) -> Result<(
     process::watched(&mut command)?.map_err(|told| anyhow!(explain(&told, aside)))
 }
 
+/// What is published as source alone, and needed: num2words asks for it.
+const SOURCES: &str = "docopt";
+
 /// Has the pip of `python`, a virtual environment at `place`, install `wanted` and what it needs there.
 pub(crate) fn into(python: &Python, wanted: &[&str], place: &Path) -> Result<()> {
     let mut command = python.command(["-m", "pip", "install", "--no-cache-dir", "--only-binary", ":all:"]);
-    command.args(wanted).env("PIP_USER", "0").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
+    command.args(["--no-binary", SOURCES]).args(wanted).env("PIP_USER", "0").env("PIP_DISABLE_PIP_VERSION_CHECK", "1");
     process::watched(&mut command)?.map_err(|told| anyhow!(explain(&told, place)))
 }
 
