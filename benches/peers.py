@@ -67,9 +67,9 @@ def recipe(folder, model, image, protocol, **settings):
         },
         "prompt": {"layout": "chat", "text": "{{ question }}"},
         "reward": {"terms": {"accuracy": "occurrences(completion, 'e')"}, "total": "accuracy"},
-        "optimizer": {"learning_rate": 1e-6},
         "evaluation": {"samples": 1, "max_completion_tokens": 2, "sets": {"same": source}},
         **settings,
+        "optimizer": {"learning_rate": 1e-6, **settings.get("optimizer", {})},
     }
     # JSON is YAML.
     (folder / "recipe.yaml").write_text(json.dumps(said))

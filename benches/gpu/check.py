@@ -80,9 +80,11 @@ def kernels(args):
     programs, failed = sorted((BIN / "tests").glob("*")), False
     if not programs:
         sys.exit("error: the pack has no tests")
+    # Loaded before any test looks for a card: libtorch looks once.
+    environment = os.environ if args.device == "cpu" else {**os.environ, "LD_PRELOAD": "libtorch_cuda.so"}
     print("| test | result |\n|---|---|")
     for program in programs:
-        done = subprocess.run([program, "--test-threads=1", "--show-output"], capture_output=True, text=True)
+        done = subprocess.run([program, "--test-threads=1", "--show-output"], capture_output=True, text=True, env=environment)
         skipped = args.device != "cpu" and any(line.startswith(("skipped:", "no GPU")) for line in done.stdout.splitlines())
         results = [line[5:].split(" ... ") for line in done.stdout.splitlines() if line.startswith("test ") and " ... " in line]
         for name, result in results:
@@ -258,10 +260,12 @@ def step(args):
     rate = products(args.device)
     print(f"{large.size}, {large.dtype}, {large.image_tokens} image tokens, completions of {large.tokens}; products at {rate / 1e12:.2f} TFLOP/s\n")
     print("| completions | s a step | collecting | update | its share of the products' rate | memory |\n|---|---|---|---|---|---|")
-    for prompts, group in large.rows[:2]:
+    one, many = large.rows[:2]
+    small = {"recompute": "layers", "optimizer": {"moments": "blockwise_8bit"}}
+    for (prompts, group), settings in ((one, {}), (many, {}), (many, small), (many, {"recompute": "layers", "optimizer": {"offload": True}})):
         with tempfile.TemporaryDirectory() as folder:
             protocol = {"prompts": prompts, "group": group, "tokens": large.tokens, "beta": 0.04}
-            recipe = peers.recipe(Path(folder), large.folder, large.image, protocol, tokens_per_micro_batch=args.micro_batch)
+            recipe = peers.recipe(Path(folder), large.folder, large.image, protocol, tokens_per_micro_batch=args.micro_batch, **settings)
             memory = Memory()
             memory.start()
             side = peers.Side([BIN / "peers", json.dumps({"work": "step", "recipe": str(recipe), "out": f"{folder}/run", **large.place})], 8)
@@ -270,9 +274,10 @@ def step(args):
             memory.over.set()
         seconds, collecting = (statistics.median(one[key] for one in said) for key in ("seconds", "seconds_collecting"))
         share = operations(large, prompts, group) / (seconds - collecting) / rate
-        print(f"| {prompts} × {group} | {seconds:.2f} | {collecting:.2f} | {seconds - collecting:.2f} | {share:.0%} | {memory.most / 1e9:.1f} GB |", flush=True)
+        name = ", ".join([f"{prompts} × {group}", *(f"`{key}`: {value}".replace("'", "") for key, value in settings.items())])
+        print(f"| {name} | {seconds:.2f} | {collecting:.2f} | {seconds - collecting:.2f} | {share:.0%} | {memory.most / 1e9:.1f} GB |", flush=True)
         parts = {name: round(statistics.median(one[name] for one in said), 3) for name in said[0] if name.startswith("seconds")}
-        print(f"{prompts} × {group}: {parts}, sampler_kl {said[-1]['sampler_kl']:.1e}", file=sys.stderr)
+        print(f"{name}: {parts}, sampler_kl {said[-1]['sampler_kl']:.1e}, loss {said[-1].get('loss', 0):.6f}", file=sys.stderr)
 
 
 def products(device):

@@ -39,8 +39,10 @@ fn pack(checkout: &Checkout, out: &Path) -> Result<()> {
     let mut pack = parity::peers(checkout)?.command(["benches/gpu/pack.py"]);
     process::find_libtorch(&mut pack, checkout);
     pack.arg(out);
-    for (name, program) in build::programs(checkout, &build)? {
-        let option = if tests.contains(&name) { "--test".to_owned() } else { format!("--{name}") };
+    let inside = ["test", "--no-run", "--release", "-p", "vr1-torch", "--lib"];
+    let programs = build::programs(checkout, &build)?.into_iter().chain(build::programs(checkout, &inside)?);
+    for (name, program) in programs {
+        let option = if tests.contains(&name) || name == "vr1_torch" { "--test".to_owned() } else { format!("--{name}") };
         pack.arg(option).arg(program);
     }
     process::run(&mut pack)

@@ -105,7 +105,10 @@ at::Tensor rows_on_cuda(const vr1::RowsCall &c, Path path) {
       const auto ends = at::arange(lengths.size(0) + 1, starts.options()).mul_(queries);
       auto result = at::_flash_attention_forward(c.query, key, value, ends, starts, vr1::bound(queries), vr1::bound(longest), 0.0,
                                                  false, false, std::nullopt, std::nullopt, std::nullopt, lengths);
-      return Partial{std::get<0>(result).transpose(0, 1), std::get<1>(result)};  // [H, B, d], [H, B]
+      // Where there is no key, the kernel says infinity.
+      const auto &lse = std::get<1>(result);
+      lse.masked_fill_(lse == -kHidden, kHidden);
+      return Partial{std::get<0>(result).transpose(0, 1), lse};  // [H, B, d], [H, B]
     };
     const auto starts = at::cat({c.starts, at::full({1}, all, c.starts.options())});
     const auto places = at::arange(rows + 1, c.starts.options()).mul_(room);

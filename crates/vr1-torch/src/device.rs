@@ -2,12 +2,16 @@ use std::sync::OnceLock;
 
 use tch::{Cuda, Device};
 
+use crate::driver::Driver;
 use crate::{Error, Result};
 
 /// The device that `spec` names: `cpu`, `cuda` (the first GPU) or `cuda:N`.
 ///
+/// libtorch looks for a GPU once: ask for one here before anything of tch that looks, as `tch::manual_seed` does.
+///
 /// # Errors
-/// If the name is unknown, or it names a GPU that this machine or this libtorch does not have; the error says which.
+/// If the name is unknown, or it names a GPU that this machine or this libtorch does not have, or that was looked for before this was
+/// called; the error says which.
 ///
 /// # Example
 /// ```
@@ -26,7 +30,14 @@ pub fn device(spec: &str) -> Result<Device> {
     let no_cuda = |reason: String| Error::NoCuda { device: spec.to_owned(), reason };
     load_cuda().as_ref().map_err(|reason| no_cuda(reason.clone()))?;
     if !Cuda::is_available() {
-        return Err(no_cuda("libtorch finds no CUDA driver or no GPU; use `cpu`".to_owned()));
+        return Err(no_cuda(match Driver::devices() {
+            // Whether there is a GPU is looked up once, by the first who asks.
+            Ok(1..) => "libtorch was asked for a GPU before its CUDA part was loaded (`tch::manual_seed` asks): \
+                        call `vr1_torch::device` before anything of tch"
+                .to_owned(),
+            Ok(0) => "the driver finds no GPU; use `cpu`".to_owned(),
+            Err(reason) => format!("{reason}; use `cpu`"),
+        }));
     }
     let count = usize::try_from(Cuda::device_count()).unwrap_or(0);
     if index >= count {

@@ -16,6 +16,8 @@ const SHARED_MEMORY: c_int = 8;
 
 /// CUDA's driver.
 pub(crate) struct Driver {
+    init: unsafe extern "C" fn(c_uint) -> c_int,
+    count: unsafe extern "C" fn(*mut c_int) -> c_int,
     get_device: unsafe extern "C" fn(*mut c_int, c_int) -> c_int,
     attribute: unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int,
     retain: unsafe extern "C" fn(*mut Context, c_int) -> c_int,
@@ -84,10 +86,12 @@ impl Driver {
     }
 
     fn load() -> Result<Self, libloading::Error> {
-        // SAFETY: libtorch has loaded it already, where it finds a GPU; these are the types of cuda.h.
+        // SAFETY: these are the types of cuda.h; its initialisers are what libtorch runs where it finds a GPU.
         unsafe {
             let library = Loaded::open("libcuda.so.1")?;
             Ok(Self {
+                init: library.get("cuInit")?,
+                count: library.get("cuDeviceGetCount")?,
                 get_device: library.get("cuDeviceGet")?,
                 attribute: library.get("cuDeviceGetAttribute")?,
                 retain: library.get("cuDevicePrimaryCtxRetain")?,
@@ -100,6 +104,17 @@ impl Driver {
                 error_text: library.get("cuGetErrorString")?,
             })
         }
+    }
+
+    /// How many GPUs the driver finds, whatever libtorch finds.
+    pub(crate) fn devices() -> Result<usize> {
+        let (driver, mut count) = (Self::get()?, 0);
+        // SAFETY: the driver may be initialised any number of times, and writes where it is told to.
+        unsafe {
+            driver.check("cuInit", (driver.init)(0))?;
+            driver.check("cuDeviceGetCount", (driver.count)(&mut count))?;
+        }
+        Ok(usize::try_from(count).unwrap_or(0))
     }
 
     fn check(&self, what: &str, code: c_int) -> Result<()> {
