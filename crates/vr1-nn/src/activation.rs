@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use vr1_torch::{Gate, gated, granted, silu_product};
+use vr1_torch::{Gate, gated, granted, quick_gelu, silu_product};
 
 /// An activation by the name that `hidden_act` has in a checkpoint's config.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,11 +19,14 @@ pub enum Activation {
 
 impl Activation {
     /// The activation of every element.
+    ///
+    /// # Panics
+    /// As all operations of tensors do where libtorch refuses them: for want of memory.
     pub fn forward(self, x: &Tensor) -> Tensor {
         match self {
             Self::Gelu => x.gelu("none"),
             Self::GeluTanh => x.gelu("tanh"),
-            Self::QuickGelu => x * (x * 1.702).sigmoid(),
+            Self::QuickGelu => granted(quick_gelu(x)),
             Self::Silu => x.silu(),
         }
     }

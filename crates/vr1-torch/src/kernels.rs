@@ -25,12 +25,27 @@ pub enum Kernel {
     Sample,
     /// [`uniforms`](crate::uniforms).
     Uniforms,
+    /// [`rotate`](crate::rotate).
+    Rotate,
+    /// [`silu_product`](crate::silu_product).
+    SiluProduct,
+    /// [`quick_gelu`](crate::quick_gelu).
+    QuickGelu,
 }
 
 impl Kernel {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::AddRmsNorm, Self::RotateIntoCache, Self::GroupAttention, Self::Gated, Self::Sample, Self::Uniforms];
+    pub const ALL: [Self; 9] = [
+        Self::AddRmsNorm,
+        Self::RotateIntoCache,
+        Self::GroupAttention,
+        Self::Gated,
+        Self::Sample,
+        Self::Uniforms,
+        Self::Rotate,
+        Self::SiluProduct,
+        Self::QuickGelu,
+    ];
 
     /// Its name in `VR1_KERNELS`, that of the function.
     pub fn name(self) -> &'static str {
@@ -41,6 +56,9 @@ impl Kernel {
             Self::Gated => "gated",
             Self::Sample => "sample",
             Self::Uniforms => "uniforms",
+            Self::Rotate => "rotate",
+            Self::SiluProduct => "silu_product",
+            Self::QuickGelu => "quick_gelu",
         }
     }
 
@@ -48,7 +66,14 @@ impl Kernel {
     fn source(self) -> (String, &'static [&'static str]) {
         let (parts, names): (&[&str], &'static [&'static str]) = match self {
             Self::AddRmsNorm => (&[include_str!("kernels/add_rms_norm.cu")], &["add_rms_norm"]),
-            Self::RotateIntoCache => (&[include_str!("kernels/rotate_into_cache.cu")], &["rotate_into_cache"]),
+            Self::RotateIntoCache => {
+                (&[include_str!("kernels/turned.cuh"), include_str!("kernels/rotate_into_cache.cu")], &["rotate_into_cache"])
+            }
+            Self::Rotate => (&[include_str!("kernels/turned.cuh"), include_str!("kernels/rotate.cu")], &["rotate"]),
+            Self::SiluProduct => {
+                (&[include_str!("kernels/activations.cu")], &["silu_product", "silu_product_back"])
+            }
+            Self::QuickGelu => (&[include_str!("kernels/activations.cu")], &["quick_gelu", "quick_gelu_back"]),
             Self::GroupAttention => (
                 &[include_str!("kernels/tensor_cores.cuh"), include_str!("kernels/group_attention.cu")],
                 &["group_attention", "merged"],
@@ -185,8 +210,13 @@ mod tests {
         for t in kinds {
             add(Kernel::AddRmsNorm, format!("T={t} PER=1"));
             add(Kernel::AddRmsNorm, format!("T={t} PER=3"));
-            add(Kernel::RotateIntoCache, format!("T={t} C={t} W={t}"));
-            add(Kernel::RotateIntoCache, format!("T={t} C=f32 W=f32"));
+            for kernel in [Kernel::RotateIntoCache, Kernel::Rotate] {
+                add(kernel, format!("T={t} C={t} W={t}"));
+                add(kernel, format!("T={t} C=f32 W=f32"));
+            }
+            for kernel in [Kernel::SiluProduct, Kernel::QuickGelu] {
+                add(kernel, format!("T={t}"));
+            }
             for gate in 0..4 {
                 add(Kernel::Gated, format!("T={t} GATE={gate}"));
             }
@@ -236,7 +266,7 @@ mod tests {
     fn names_are_left_out_and_unknown_ones_told() {
         assert_eq!(parse(""), Ok(0));
         assert_eq!(parse("gated, sample"), Ok(Kernel::Gated.bit() | Kernel::Sample.bit()));
-        assert_eq!(parse("off"), Ok(0b11_1111));
+        assert_eq!(parse("off"), Ok(0b1_1111_1111));
         assert!(parse("gate").unwrap_err().contains("\"gate\", which is neither `off` nor one of add_rms_norm, "));
     }
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "message.h"
+#include "own.h"
 #include "parallel.h"
 
 namespace {
@@ -32,10 +33,16 @@ void rotate_rows(const T *x, int64_t x_row, int64_t x_head, const T *cos, const 
   }
 }
 
-at::Tensor on_cpu(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn) {
+// [T, H, d], the numbers of a head side by side.
+at::Tensor flattened(const at::Tensor &x) {
   const int64_t heads = x.size(-2), d = x.size(-1), rows = heads * d == 0 ? 0 : x.numel() / (heads * d);
-  auto flat = x.reshape({rows, heads, d});
-  if (flat.stride(2) != 1) flat = flat.contiguous();
+  const auto flat = x.reshape({rows, heads, d});
+  return flat.stride(2) == 1 ? flat : flat.contiguous();
+}
+
+at::Tensor on_cpu(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn) {
+  const auto flat = flattened(x);
+  const int64_t rows = flat.size(0), heads = flat.size(1), d = flat.size(2);
   const auto factors = std::make_pair(cos.contiguous(), sin.contiguous());
   auto out = at::empty(x.sizes(), x.options());
   AT_DISPATCH_FLOATING_TYPES(x.scalar_type(), "rotate", [&] {
@@ -56,24 +63,32 @@ at::Tensor composed(const at::Tensor &x, const at::Tensor &cos, const at::Tensor
   return at::mul(x, cos).add_(turned, turn).to(x.scalar_type());
 }
 
-at::Tensor rotated(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn) {
+at::Tensor rotated(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn, vr1::Own own) {
+  if (own && x.is_cuda()) {
+    const auto flat = flattened(x);
+    const auto made = vr1::by_own(own, {&flat, &cos, &sin}, turn, 1);
+    if (!made.empty()) return made[0].view(x.sizes());
+  }
   const auto kind = x.scalar_type();
   const bool plain = x.is_cpu() && cos.scalar_type() == kind && (kind == at::kFloat || kind == at::kDouble);
   return (plain ? on_cpu : composed)(x, cos, sin, turn);
 }
 
 struct Rotate : torch::autograd::Function<Rotate> {
-  static variable_list forward(AutogradContext *context, const Variable &x, const at::Tensor &cos, const at::Tensor &sin) {
+  static variable_list forward(AutogradContext *context, const Variable &x, const at::Tensor &cos, const at::Tensor &sin,
+                               vr1::Own own) {
     context->save_for_backward({cos, sin});
+    context->saved_data["own"] = reinterpret_cast<int64_t>(own);
     context->set_materialize_grads(false);
-    return {rotated(x, cos, sin, 1)};
+    return {rotated(x, cos, sin, 1, own)};
   }
 
   static variable_list backward(AutogradContext *context, variable_list gradients) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "rotate has no second derivative");
-    if (!gradients[0].defined()) return {{}, {}, {}};
+    if (!gradients[0].defined()) return {{}, {}, {}, {}};
     const auto saved = context->get_saved_variables();
-    return {rotated(gradients[0], saved[0], saved[1], -1), {}, {}};
+    const auto own = reinterpret_cast<vr1::Own>(context->saved_data["own"].toInt());
+    return {rotated(gradients[0], saved[0], saved[1], -1, own), {}, {}, {}};
   }
 };
 
@@ -81,7 +96,7 @@ struct Rotate : torch::autograd::Function<Rotate> {
 
 extern "C" {
 
-char *vr1_rotate(const at::Tensor *x, const at::Tensor *cos, const at::Tensor *sin, at::Tensor **out) {
-  return vr1::message_of([&] { *out = new at::Tensor(Rotate::apply(*x, *cos, *sin)[0]); });
+char *vr1_rotate(const at::Tensor *x, const at::Tensor *cos, const at::Tensor *sin, vr1::Own own, at::Tensor **out) {
+  return vr1::message_of([&] { *out = new at::Tensor(Rotate::apply(*x, *cos, *sin, own)[0]); });
 }
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "message.h"
+#include "own.h"
 #include "parallel.h"
 
 namespace {
@@ -38,26 +39,33 @@ std::pair<at::Tensor, at::Tensor> on_cpu(const at::Tensor &gradient, const at::T
 }
 
 struct SiluProduct : torch::autograd::Function<SiluProduct> {
-  static variable_list forward(AutogradContext *context, const Variable &gate, const Variable &up) {
+  static variable_list forward(AutogradContext *context, const Variable &gate, const Variable &up, vr1::Own own) {
     context->save_for_backward({gate, up});
+    context->saved_data["own"] = reinterpret_cast<int64_t>(own);
     context->set_materialize_grads(false);
-    return {at::silu(gate).mul_(up)};
+    const auto made = vr1::by_own(own, {&gate, &up}, 0, 1);
+    return {made.empty() ? at::silu(gate).mul_(up) : made[0]};
   }
 
   static variable_list backward(AutogradContext *context, variable_list gradients) {
     TORCH_CHECK(!at::GradMode::is_enabled(), "silu_product has no second derivative");
     const auto &gradient = gradients[0];
-    if (!gradient.defined()) return {{}, {}};
+    if (!gradient.defined()) return {{}, {}, {}};
     const auto saved = context->get_saved_variables();
     const auto &gate = saved[0], &up = saved[1];
     const auto kind = gate.scalar_type();
+    const bool first = context->needs_input_grad(0), second = context->needs_input_grad(1);
+    const auto wanted = [](bool is, const at::Tensor &x) { return is ? x : at::Tensor(); };
     if (gate.is_cpu() && (kind == at::kFloat || kind == at::kDouble)) {
       const auto [for_gate, for_up] = on_cpu(gradient, gate, up);
-      return {context->needs_input_grad(0) ? for_gate : at::Tensor(), context->needs_input_grad(1) ? for_up : at::Tensor()};
+      return {wanted(first, for_gate), wanted(second, for_up), {}};
     }
-    variable_list out(2);
-    if (context->needs_input_grad(0)) out[0] = at::silu_backward(at::mul(gradient, up), gate);
-    if (context->needs_input_grad(1)) out[1] = at::silu(gate).mul_(gradient);
+    const auto own = reinterpret_cast<vr1::Own>(context->saved_data["own"].toInt());
+    const auto made = vr1::by_own(own, {&gradient, &gate, &up}, 0, 2);
+    if (!made.empty()) return {wanted(first, made[0]), wanted(second, made[1]), {}};
+    variable_list out(3);
+    if (first) out[0] = at::silu_backward(at::mul(gradient, up), gate);
+    if (second) out[1] = at::silu(gate).mul_(gradient);
     return out;
   }
 };
@@ -66,7 +74,7 @@ struct SiluProduct : torch::autograd::Function<SiluProduct> {
 
 extern "C" {
 
-char *vr1_silu_product(const at::Tensor *gate, const at::Tensor *up, at::Tensor **out) {
-  return vr1::message_of([&] { *out = new at::Tensor(SiluProduct::apply(*gate, *up)[0]); });
+char *vr1_silu_product(const at::Tensor *gate, const at::Tensor *up, vr1::Own own, at::Tensor **out) {
+  return vr1::message_of([&] { *out = new at::Tensor(SiluProduct::apply(*gate, *up, own)[0]); });
 }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tch::{Device, Kind, Tensor};
 use vr1_torch::{
     Draw, Drawn, Gate, Graph, Kernel, OwnKeys, SharedKeys, add_rms_norm, gated, group_attention, leave_out_kernels,
-    rotate_into_cache, sample, uniforms,
+    quick_gelu, rotate, rotate_into_cache, sample, silu_product, uniforms,
 };
 
 const KINDS: [Kind; 3] = [Kind::BFloat16, Kind::Half, Kind::Float];
@@ -117,6 +117,67 @@ fn rotated_heads_and_a_cache() {
                 for (kernel, operators) in kernel.iter().zip(&operators) {
                     // Each operation is rounded as the operators round it.
                     assert!(kernel.equal(operators), "{kind:?} by {rotation:?} [{rows}, {heads}, {shared}, {d}]");
+                }
+            }
+        }
+    }
+}
+
+/// What `function` makes of these, and the gradient of each where the result's is `weights`.
+fn with_gradients(inputs: &[Tensor], weights: &Tensor, function: &dyn Fn(&[Tensor]) -> Tensor) -> Vec<Tensor> {
+    let leaves: Vec<Tensor> = inputs.iter().map(|x| x.detach().copy().set_requires_grad(true)).collect();
+    let out = function(&leaves);
+    (&out * weights).sum(Kind::Double).backward();
+    std::iter::once(out.detach()).chain(leaves.iter().map(Tensor::grad)).collect()
+}
+
+#[test]
+fn heads_that_are_turned_and_turned_back() {
+    let Some((device, _one)) = gpu() else { return };
+    for kind in KINDS {
+        for rotation in [kind, Kind::Float] {
+            for (tokens, heads, d) in [(300, 12, 128), (7, 16, 80), (1, 3, 64)] {
+                // The middle of three heads' worth that lie side by side.
+                let x = random(&[tokens, 3, heads, d], device).to_kind(kind).select(1, 1);
+                let angles = random(&[tokens, 1, d / 2], device) * 100.0;
+                let [cos, sin] = [angles.cos(), angles.sin()].map(|x| Tensor::cat(&[&x, &x], -1).to_kind(rotation));
+                let weights = random(&[tokens, heads, d], device).to_kind(kind);
+                let run = || {
+                    let turned = rotate(&x, &cos, &sin).unwrap();
+                    let learnt = |x: &[Tensor]| rotate(&x[0], &cos, &sin).unwrap();
+                    let mut all = with_gradients(&[x.shallow_clone()], &weights, &learnt);
+                    all.push(turned);
+                    all
+                };
+                let (kernel, operators) = (run(), by_operators(run));
+                all_are_trusted();
+                for (kernel, operators) in kernel.iter().zip(&operators) {
+                    assert!(kernel.equal(operators), "{kind:?} by {rotation:?} [{tokens}, {heads}, {d}]");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn activations_and_their_slopes() {
+    type Function = (&'static str, usize, fn(&[Tensor]) -> Tensor);
+    let Some((device, _one)) = gpu() else { return };
+    let functions: [Function; 2] = [
+        ("silu_product", 2, |x| silu_product(&x[0], &x[1]).unwrap()),
+        ("quick_gelu", 1, |x| quick_gelu(&x[0]).unwrap()),
+    ];
+    for kind in KINDS {
+        for (name, count, function) in functions {
+            for size in [[70, 8960], [3, 24], [3, 5]] {
+                let inputs: Vec<Tensor> = (0..count).map(|_| (random(&size, device) * 3.0).to_kind(kind)).collect();
+                let weights = random(&size, device).to_kind(kind);
+                let wide: Vec<Tensor> = inputs.iter().map(|x| x.to_kind(Kind::Double)).collect();
+                let kernel = with_gradients(&inputs, &weights, &function);
+                let operators = by_operators(|| with_gradients(&inputs, &weights, &function));
+                let truth = with_gradients(&wide, &weights.to_kind(Kind::Double), &function);
+                for (place, truth) in truth.iter().enumerate() {
+                    close(&kernel[place], &operators[place], truth, &format!("{name} {kind:?} {size:?}, {place}"));
                 }
             }
         }

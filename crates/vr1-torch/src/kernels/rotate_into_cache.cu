@@ -1,9 +1,5 @@
 // A row a block; a thread takes a pack of a head's first half and the one of its second that is turned with it. C is the kind of
-// the rotation, W the one that it is computed in.
-__device__ inline float turned(float x, float cos, float other, float sin) {
-  return rounded<W>(__fadd_rn(rounded<W>(__fmul_rn(x, cos)), rounded<W>(__fmul_rn(other, sin))));
-}
-
+// the rotation.
 extern "C" __global__ void rotate_into_cache(const T *qkv, const C *cos, const C *sin, T *query, T *keys, T *values, const int *places,
                                              int heads, int shared, int d, int capacity, i64 key_row, i64 key_place, i64 key_head,
                                              i64 value_row, i64 value_place, i64 value_head) {
