@@ -83,8 +83,18 @@ def kernels(args):
     # Loaded before any test looks for a card: libtorch looks once.
     environment = os.environ if args.device == "cpu" else {**os.environ, "LD_PRELOAD": "libtorch_cuda.so"}
     print("| test | result |\n|---|---|")
-    for program in programs:
-        done = subprocess.run([program, "--test-threads=1", "--show-output"], capture_output=True, text=True, env=environment)
+
+    def run(program):
+        command = [program, "--test-threads=1", "--show-output"]
+        try:
+            return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=STAGES["kernels"] - 10)
+        except subprocess.TimeoutExpired as late:
+            return subprocess.CompletedProcess(command, 1, (late.stdout or b"").decode(), "it did not end")
+
+    # Most of what a program takes is its start.
+    with ThreadPoolExecutor(max(1, (os.cpu_count() or 1) // 4)) as pool:
+        ran = list(pool.map(run, programs))
+    for program, done in zip(programs, ran):
         skipped = args.device != "cpu" and any(line.startswith(("skipped:", "no GPU")) for line in done.stdout.splitlines())
         results = [line[5:].split(" ... ") for line in done.stdout.splitlines() if line.startswith("test ") and " ... " in line]
         for name, result in results:

@@ -5,7 +5,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 use crate::driver::Size;
 use crate::kernels::{Kernel, in_packs, kind_name, pack};
 use crate::trial::{Pair, trusted, varied};
-use crate::{Result, described, silu_product, unfit};
+use crate::{Result, described, unfit};
 
 /// What the gate of a feed-forward layer goes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ fn by_kernel(x: &Tensor, gate: Gate) -> Result<Option<Tensor>> {
 fn plain(x: &Tensor, gate: Gate) -> Result<Tensor> {
     let halves = x.f_chunk(2, -1)?;
     let opened = match gate {
-        Gate::Silu => return silu_product(&halves[0], &halves[1]),
+        Gate::Silu => halves[0].f_silu()?,
         Gate::Gelu => halves[0].f_gelu("none")?,
         Gate::GeluTanh => halves[0].f_gelu("tanh")?,
         Gate::QuickGelu => halves[0].f_mul(&halves[0].f_mul_scalar(1.702)?.f_sigmoid()?)?,

@@ -1,8 +1,8 @@
 //! A kernel is tried on the GPU at hand, beside libtorch's operators, before it is trusted with anything: no card is like all others, and
 //! a result that is wrong is worse than one that is late.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -48,23 +48,33 @@ pub(crate) fn trusted(
     sizes: &[i64],
     trial: impl FnOnce(Device, Kind) -> Result<Vec<Pair>>,
 ) -> Result<bool> {
-    type Tried = HashMap<(Kernel, usize, Kind, Vec<i64>), bool>;
-    static TRIED: OnceLock<Mutex<Tried>> = OnceLock::new();
+    static TRIED: Tried = Mutex::new(BTreeMap::new());
     let (Some(_), Device::Cuda(index)) = (kernel.gpu(x)?, x.device()) else { return Ok(false) };
-    let mut tried = TRIED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    let key = (kernel, index, x.kind(), sizes.to_vec());
-    if let Some(&trusted) = tried.get(&key) {
-        return Ok(trusted);
+    let trial = || {
+        let fault = no_grad(|| fault(x.device(), x.kind(), trial)).unwrap_or_else(|error| Some(error.to_string()));
+        if let Some(fault) = &fault {
+            let (name, kind, device) = (kernel.name(), x.kind(), x.device());
+            let fault = format!("{name} for {kind:?} {sizes:?} on {device:?}: {fault}");
+            tracing::warn!("libtorch's operators do the work of the kernel {fault}");
+            FAULTS.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+        }
+        fault.is_none()
+    };
+    Ok(known(&TRIED, (kernel.name(), index, x.kind() as i32, sizes.to_vec()), trial))
+}
+
+/// What was found of a kernel, by its name, a GPU, a kind and sizes.
+type Tried = Mutex<BTreeMap<(&'static str, usize, i32, Vec<i64>), bool>>;
+
+/// What `tried` says of `key`, else what `trial` finds. Nobody waits for a trial, which may ask of other kernels: who asks meanwhile
+/// makes one too.
+fn known(tried: &Tried, key: (&'static str, usize, i32, Vec<i64>), trial: impl FnOnce() -> bool) -> bool {
+    let found = |key| tried.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied();
+    if let Some(trusted) = found(&key) {
+        return trusted;
     }
-    let fault = no_grad(|| fault(x.device(), x.kind(), trial)).unwrap_or_else(|error| Some(error.to_string()));
-    if let Some(fault) = &fault {
-        let (name, kind, device) = (kernel.name(), x.kind(), x.device());
-        let fault = format!("{name} for {kind:?} {sizes:?} on {device:?}: {fault}");
-        tracing::warn!("libtorch's operators do the work of the kernel {fault}");
-        FAULTS.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
-    }
-    tried.insert(key, fault.is_none());
-    Ok(fault.is_none())
+    let trusted = trial();
+    *tried.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_insert(trusted)
 }
 
 static FAULTS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -107,6 +117,16 @@ mod tests {
         assert!(told(&[1.0, 2.0], &[1.0, 2.001]).unwrap().contains("off by 1.00e-3"));
         assert!(told(&[f32::NAN, 2.0], &[1.0, 2.0]).is_some());
         assert!(told(&[1.0, f32::INFINITY], &[1.0, 2.0]).is_some());
+    }
+
+    #[test]
+    fn a_trial_may_ask_of_another_kernel_and_is_made_once() {
+        let tried = Mutex::new(BTreeMap::new());
+        let key = |name| (name, 0, 0, vec![1]);
+        let outer = || known(&tried, key("outer"), || known(&tried, key("inner"), || true));
+        assert!(outer());
+        assert!(known(&tried, key("inner"), || unreachable!("it was tried")));
+        assert!(known(&tried, key("outer"), || unreachable!("it was tried")));
     }
 
     #[test]

@@ -97,9 +97,11 @@ pub(crate) fn pixels(media: &[Arc<Patches>], weight: &Tensor) -> Tensor {
     let rows = media.iter().map(|patches| {
         let values = patches.pixel_values.as_standard_layout();
         // A freshly laid out array is one slice.
-        Tensor::from_slice(values.as_slice().unwrap_or_default()).view([values.nrows() as i64, -1])
+        let rows = Tensor::from_slice(values.as_slice().unwrap_or_default()).view([values.nrows() as i64, -1]);
+        rows.to_device(weight.device()).to_kind(weight.kind())
     });
-    Tensor::cat(&rows.collect::<Vec<_>>(), 0).to_device(weight.device()).to_kind(weight.kind())
+    let mut rows: Vec<Tensor> = rows.collect();
+    if rows.len() == 1 { rows.remove(0) } else { Tensor::cat(&rows, 0) }
 }
 
 /// The grids of media in time, height and width.
