@@ -13,6 +13,10 @@ use rayon::prelude::*;
 use vr1_data::Picture;
 use vr1_processor::{ImageProcessor, Layout, Message, Processor, PromptRequest};
 
+/// That of the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What makes patches of a picture.
 enum By {
     /// That of a checkpoint, with a prompt around them.

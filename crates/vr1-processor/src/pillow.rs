@@ -1,7 +1,10 @@
 //! Pillow's resizing, to the last bit: weights of 22 bits, one direction after the other, 8 bits between. Which comes first is as in
 //! Pillow 13: columns, where more than twice as many lines go as columns of pixels; before that it was rows nearly always.
 
+use std::sync::OnceLock;
+
 use image::RgbImage;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::Resample;
@@ -32,38 +35,92 @@ pub(crate) fn resize(image: &RgbImage, height: usize, width: usize, resample: Re
     }
 }
 
+/// Two lines at a time, so that a pixel of both is a vector.
 fn along_rows(pixels: &[u8], width: usize, taken: &[Taken]) -> Vec<u8> {
     let mut out = vec![0; pixels.len() / width * taken.len()];
-    out.par_chunks_mut(taken.len() * 3).zip(pixels.par_chunks(width * 3)).for_each(|(out, row)| {
-        for (out, taken) in out.chunks_exact_mut(3).zip(taken) {
-            let mut sums = [1 << (BITS - 1); 3];
-            for (pixel, weight) in row[taken.from * 3..].chunks_exact(3).zip(&taken.weights) {
-                for (sum, level) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(*level) * weight;
+    let lines = out.par_chunks_mut(taken.len() * 6).zip(pixels.par_chunks(width * 6));
+    lines.for_each_init(Default::default, |(both, sums): &mut (Vec<[i32; 8]>, Vec<[i32; 8]>), (out, lines)| {
+        let (first, second) = lines.split_at(width * 3);
+        let (to_first, to_second) = out.split_at_mut(taken.len() * 3);
+        both.resize(width, [0; 8]);
+        // All eight are kept, lest they be taken one by one.
+        sums.resize(taken.len(), [0; 8]);
+        widely(#[inline(always)] || {
+            for (at, line) in [(0, first), (4, second)] {
+                for (both, pixel) in both.iter_mut().zip(line.chunks_exact(3)) {
+                    both[at..at + 3].iter_mut().zip(pixel).for_each(|(to, level)| *to = i32::from(*level));
                 }
             }
-            out.copy_from_slice(&sums.map(level));
-        }
-    });
-    out
-}
-
-fn along_columns(pixels: &[u8], width: usize, taken: &[Taken]) -> Vec<u8> {
-    let mut out = vec![0; width * 3 * taken.len()];
-    out.par_chunks_mut(width * 3).zip(taken).for_each(|(out, taken)| {
-        let mut sums = vec![1 << (BITS - 1); width * 3];
-        for (row, weight) in pixels[taken.from * width * 3..].chunks_exact(width * 3).zip(&taken.weights) {
-            for (sum, level) in sums.iter_mut().zip(row) {
-                *sum += i32::from(*level) * weight;
+            for (sums, taken) in sums.iter_mut().zip(taken) {
+                *sums = weighed(&both[taken.from..], &taken.weights);
             }
-        }
-        for (out, sum) in out.iter_mut().zip(sums) {
-            *out = level(sum);
-        }
+            for (at, line) in [(0, &mut *to_first), (4, &mut *to_second)] {
+                for (to, sums) in line.chunks_exact_mut(3).zip(&*sums) {
+                    to.iter_mut().zip(&sums[at..]).for_each(|(to, sum)| *to = level(*sum));
+                }
+            }
+        });
     });
     out
 }
 
+/// Pixels by their weights, and half of what is cut off.
+#[inline(always)]
+fn weighed(pixels: &[[i32; 8]], weights: &[i32]) -> [i32; 8] {
+    let mut sums = [1 << (BITS - 1); 8];
+    for (pixel, weight) in pixels.iter().zip(weights) {
+        sums.iter_mut().zip(pixel).for_each(|(sum, level)| *sum += level * weight);
+    }
+    sums
+}
+
+/// A stretch of a line at a time, whose sums stay in registers.
+fn along_columns(pixels: &[u8], width: usize, taken: &[Taken]) -> Vec<u8> {
+    const STRETCH: usize = 32;
+    let (mut out, length) = (vec![0; width * 3 * taken.len()], width * 3);
+    out.par_chunks_mut(length).zip(taken).for_each(|(out, taken)| {
+        let lines = &pixels[taken.from * length..];
+        widely(#[inline(always)] || {
+            let mut stretches = out.chunks_exact_mut(STRETCH);
+            for (at, out) in stretches.by_ref().enumerate() {
+                let mut sums = [1 << (BITS - 1); STRETCH];
+                for (line, weight) in lines.chunks_exact(length).zip(&taken.weights) {
+                    for (sum, level) in sums.iter_mut().zip(&line[at * STRETCH..(at + 1) * STRETCH]) {
+                        *sum += i32::from(*level) * weight;
+                    }
+                }
+                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = level(sum));
+            }
+            let rest = stretches.into_remainder();
+            let from = length - rest.len();
+            for (at, out) in rest.iter_mut().enumerate() {
+                let parts = lines.chunks_exact(length).zip(&taken.weights);
+                let parts = parts.map(|(line, weight)| i32::from(line[from + at]) * weight);
+                *out = level(parts.sum::<i32>() + (1 << (BITS - 1)));
+            }
+        });
+    });
+    out
+}
+
+/// Does `work` by the widest vectors of this processor; the attribute of `work` takes it into the function that is compiled for them.
+fn widely(work: impl FnMut()) {
+    static WIDEST: OnceLock<Arch> = OnceLock::new();
+    WIDEST.get_or_init(Arch::new).dispatch(Wide(work));
+}
+
+struct Wide<F>(F);
+
+impl<F: FnMut()> WithSimd for Wide<F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        (self.0)();
+    }
+}
+
+#[inline(always)]
 fn level(sum: i32) -> u8 {
     (sum >> BITS).clamp(0, 255) as u8
 }

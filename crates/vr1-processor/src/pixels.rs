@@ -1,6 +1,5 @@
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 use ndarray::Array2;
-use rayon::prelude::*;
 use serde_json::Value;
 
 use crate::resize::{resize, resize_as_pillow};
@@ -98,45 +97,60 @@ impl Pixels {
         let levels = self.levels();
         let (width, height) = cut.first().map_or((0, 0), RgbImage::dimensions);
         let (rows, columns) = (height as usize / patch, width as usize / patch);
-        let values = |tile: &RgbImage| {
-            let (pixels, width) = (tile.as_raw(), tile.width() as usize);
-            let mut values = Vec::with_capacity(rows * columns * patch * patch * 3);
-            for place in 0..rows * columns {
-                let (top, left) = (place / columns * patch, place % columns * patch);
+        let length = patch * patch * 3;
+        let mut values = Vec::with_capacity(cut.len() * rows * columns * length);
+        for tile in cut {
+            let pixels = tile.as_raw();
+            for (row, column) in (0..rows).flat_map(|row| (0..columns).map(move |column| (row, column))) {
                 for (channel, levels) in levels.iter().enumerate() {
-                    for y in top..top + patch {
-                        let from = (y * width + left) * 3;
+                    for y in row * patch..(row + 1) * patch {
+                        let from = (y * width as usize + column * patch) * 3;
                         let line = pixels[from..from + patch * 3].chunks_exact(3);
                         values.extend(line.map(|pixel| levels[usize::from(pixel[channel])]));
                     }
                 }
             }
-            values
-        };
-        let values: Vec<Vec<f32>> = cut.par_iter().map(values).collect();
+        }
         let grid_thw = [cut.len(), rows, columns];
-        let shape = (grid_thw.iter().product(), patch * patch * 3);
-        let pixel_values = Array2::from_shape_vec(shape, values.concat()).expect("as many values as were laid out");
+        let shape = (grid_thw.iter().product(), length);
+        let pixel_values = Array2::from_shape_vec(shape, values).expect("as many values as were laid out");
         Patches { pixel_values, grid_thw, tiles }
     }
 }
 
-/// A picture on black of another size, its upper left corner `at` so many lines and columns.
+/// A picture on black of another size, its upper left corner `at` so many lines and columns; what goes beyond is left out.
 pub(crate) fn on_black(image: &RgbImage, [height, width]: [u32; 2], at: [u32; 2]) -> RgbImage {
-    let mut canvas = RgbImage::from_pixel(width, height, Rgb([0; 3]));
-    image::imageops::replace(&mut canvas, image, i64::from(at[1]), i64::from(at[0]));
+    put_on(RgbImage::new(width, height), image, at)
+}
+
+/// A picture on a canvas, its upper left corner `at` so many lines and columns; what goes beyond is left out.
+pub(crate) fn put_on(mut canvas: RgbImage, image: &RgbImage, [top, left]: [u32; 2]) -> RgbImage {
+    let columns = image.width().min(canvas.width().saturating_sub(left)) as usize * 3;
+    let (width, from) = (canvas.width() as usize * 3, left as usize * 3);
+    if columns > 0 {
+        let lines = canvas.chunks_exact_mut(width).skip(top as usize);
+        for (to, line) in lines.zip(image.chunks_exact(image.width() as usize * 3)) {
+            to[from..from + columns].copy_from_slice(&line[..columns]);
+        }
+    }
     canvas
+}
+
+/// `height` × `width` of a picture, from so many lines and columns on; it has as many.
+pub(crate) fn part(image: &RgbImage, [top, left]: [u32; 2], [height, width]: [u32; 2]) -> RgbImage {
+    let mut pixels = Vec::with_capacity(height as usize * width as usize * 3);
+    let (from, length) = (left as usize * 3, width as usize * 3);
+    for line in image.chunks_exact(image.width().max(1) as usize * 3).skip(top as usize).take(height as usize) {
+        pixels.extend_from_slice(&line[from..from + length]);
+    }
+    RgbImage::from_raw(width, height, pixels).expect("as many lines and columns as the picture has")
 }
 
 /// Pieces of `height` × `width`, from left to right and top to bottom; those at the right and at the bottom may be smaller.
 pub(crate) fn cut(image: &RgbImage, [height, width]: [u32; 2]) -> Vec<RgbImage> {
-    let piece = |top: u32, left: u32| {
-        let (height, width) = (height.min(image.height() - top), width.min(image.width() - left));
-        image::imageops::crop_imm(image, left, top, width, height).to_image()
-    };
-    let lines = (0..image.height()).step_by(height as usize);
-    lines
-        .flat_map(|top| (0..image.width()).step_by(width as usize).map(move |left| (top, left)))
-        .map(|(t, l)| piece(t, l))
+    let tops = (0..image.height()).step_by(height as usize);
+    let corners = tops.flat_map(|top| (0..image.width()).step_by(width as usize).map(move |left| [top, left]));
+    corners
+        .map(|at| part(image, at, [height.min(image.height() - at[0]), width.min(image.width() - at[1])]))
         .collect()
 }

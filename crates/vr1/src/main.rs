@@ -21,6 +21,10 @@ use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+/// Pictures take and give back megabytes each; this one keeps them.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Reinforcement learning for vision-language models.
 #[derive(Parser)]
 #[command(name = "vr1", version)]

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use image::RgbImage;
@@ -6,7 +7,7 @@ use serde_json::Value;
 use super::{Begins, ENDS, Family, ROLES};
 use crate::files::Files;
 use crate::media::{Piece, Run, Shows};
-use crate::pixels::{CLIP, HALVES, Library, Pixels, on_black};
+use crate::pixels::{CLIP, HALVES, Library, Pixels, on_black, part, put_on};
 use crate::settings::Settings;
 use crate::{Error, Patches, Resample, Result, Tiles};
 
@@ -130,14 +131,18 @@ impl Resizing {
         self.crop.unwrap_or(self.size.map_or(sides, |size| size.of(sides)))
     }
 
+    /// Whether a picture of these sides is a tile already.
+    pub(super) fn leaves(&self, sides: [u32; 2]) -> bool {
+        let squares = self.square.is_some() && sides[0] != sides[1];
+        !squares && self.size.is_none_or(|size| size.of(sides) == sides) && self.crop.is_none_or(|crop| crop == sides)
+    }
+
     /// The picture as a tile.
     pub(super) fn tile(&self, image: &RgbImage, pixels: &Pixels) -> Result<RgbImage> {
         let squared = self.square.filter(|_| image.width() != image.height()).map(|colour| {
             let side = image.width().max(image.height());
-            let mut canvas = RgbImage::from_pixel(side, side, image::Rgb(colour));
-            let at = [(side - image.width()) / 2, (side - image.height()) / 2].map(i64::from);
-            image::imageops::replace(&mut canvas, image, at[0], at[1]);
-            canvas
+            let at = [(side - image.height()) / 2, (side - image.width()) / 2];
+            put_on(RgbImage::from_pixel(side, side, image::Rgb(colour)), image, at)
         });
         let image = squared.as_ref().unwrap_or(image);
         let sides = [image.height(), image.width()];
@@ -158,9 +163,8 @@ fn middle(image: &RgbImage, [height, width]: [u32; 2], library: Library) -> RgbI
     // An odd line of it is below, but above in the numpy of transformers' `Pil` classes.
     let at = lacks.map(|lines| if library == Library::Pillow { lines.div_ceil(2) } else { lines / 2 });
     let roomy = [height.max(image.height()), width.max(image.width())];
-    let roomy = on_black(image, roomy, at);
-    let (left, top) = ((roomy.width() - width) / 2, (roomy.height() - height) / 2);
-    image::imageops::crop_imm(&roomy, left, top, width, height).to_image()
+    let roomy = if lacks == [0, 0] { Cow::Borrowed(image) } else { Cow::Owned(on_black(image, roomy, at)) };
+    part(&roomy, [(roomy.height() - height) / 2, (roomy.width() - width) / 2], [height, width])
 }
 
 /// How many tokens a tile becomes.

@@ -74,7 +74,7 @@ impl Shows for AnyRes {
         let canvas = best(sides, &self.canvases)?;
         let mut tiles = vec![self.pixels.resize(image, self.whole)?];
         tiles.extend(cut(&centred(image, canvas, &self.pixels)?, [self.side; 2]));
-        for tile in &mut tiles {
+        for tile in tiles.iter_mut().filter(|tile| !self.resizing.leaves([tile.height(), tile.width()])) {
             *tile = self.resizing.tile(tile, &self.pixels)?;
         }
         let ([high, wide], tokens) = self.features.of(&tiles[0])?;
