@@ -9,7 +9,7 @@ use serde_json::json;
 use tch::{Device, Kind};
 use vr1_data::Picture;
 use vr1_nn::Recompute;
-use vr1_processor::{Layout, Message, Processor, PromptRequest, Supervised};
+use vr1_processor::{IGNORED, Layout, Message, Processor, PromptRequest, Supervised, TokenType};
 use vr1_rollout::{Group, SampleKey, Sequence};
 use vr1_vlm::{Backbone, Batch, Model, Piece};
 
@@ -36,7 +36,10 @@ fn main() {
     let messages = [Message::user(pictures.iter().map(|file| Picture::File(PathBuf::from(file))), words)];
     let request = PromptRequest { sample: "bench", messages: &messages, layout: Layout::Raw, prefill: "" };
     let prompt = Processor::from_dir(dir).unwrap().prompt(&request).unwrap();
-    let labels = prompt.input_ids().to_vec();
+    // A placeholder is nobody's to say.
+    let kinds = prompt.input_ids().iter().zip(prompt.token_types());
+    let labels: Vec<i64> = kinds.map(|(id, kind)| if *kind == TokenType::Text { *id } else { IGNORED }).collect();
+    let said = labels.iter().filter(|label| **label != IGNORED).count();
     let whole = Sequence::document(&Supervised { prompt: prompt.clone(), labels }).unwrap();
     let group = Group::new(SampleKey::default(), vec![whole]).unwrap();
     let _no_grad = tch::no_grad_guard();
@@ -47,7 +50,7 @@ fn main() {
         model.logits(&hidden).to_kind(Kind::Float)
     });
     let all = json!({ "load": load, "check": check, "forward": forward });
-    println!("{}", json!({ "memory": memory, "tokens": prompt.len(), "seconds": all }));
+    println!("{}", json!({ "memory": memory, "tokens": prompt.len(), "said": said, "seconds": all }));
 }
 
 /// The most memory that this process had so far, where the system says.

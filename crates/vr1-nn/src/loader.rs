@@ -205,10 +205,28 @@ impl Loader {
         state.keep(name, tensor, options)
     }
 
-    /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet.
+    /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet. That is made first, and each of them goes
+    /// as soon as it lies there: what comes and goes between tensors that stay would leave holes in memory.
     fn get_adjoining(&self, parts: &[(String, Vec<i64>)], init: Init) -> Vec<Tensor> {
-        let own: Vec<Tensor> =
-            parts.iter().map(|(name, shape)| self.get(name.clone(), shape, init, Stored::Whole)).collect();
+        let whole = match &self.source {
+            Source::Held(_) | Source::Shapes => None,
+            // What was asked for before lies where it lies.
+            _ if parts.iter().any(|(name, _)| self.state.borrow().tensors.contains_key(name)) => None,
+            Source::Files(_) | Source::Random { .. } => rows_of(parts, (self.kind, self.device)),
+        };
+        let mut rows = whole.into_iter().flatten();
+        let laid = |(name, shape): &(String, Vec<i64>)| {
+            let own = self.get(name.clone(), shape, init, Stored::Whole);
+            match rows.next() {
+                Some(mut place) if own.size() == *shape => {
+                    tch::no_grad(|| place.copy_(&own));
+                    self.state.borrow_mut().tensors.insert(name.clone(), place.shallow_clone());
+                    place
+                }
+                _ => own,
+            }
+        };
+        let own: Vec<Tensor> = parts.iter().map(laid).collect();
         let absent = own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape);
         if absent || matches!(self.source, Source::Shapes) || joint(&own).is_some() {
             return own;
@@ -246,6 +264,14 @@ impl Loader {
         };
         state.keep(name, tensor, options)
     }
+}
+
+/// Room for these, one behind the other; none where a broken config asks for more than there is.
+fn rows_of(parts: &[(String, Vec<i64>)], options: (Kind, Device)) -> Option<Vec<Tensor>> {
+    let rows: Vec<i64> = parts.iter().map(|(_, shape)| shape[0]).collect();
+    let mut shape = parts.first()?.1.clone();
+    shape[0] = rows.iter().try_fold(0i64, |sum, &rows| sum.checked_add(rows))?;
+    Tensor::f_empty(&shape, options).and_then(|whole| whole.f_split_with_sizes(&rows, 0)).ok()
 }
 
 impl State {
