@@ -42,7 +42,8 @@ fn pack(checkout: &Checkout, out: &Path) -> Result<()> {
     let inside = ["test", "--no-run", "--release", "-p", "vr1-torch", "--lib"];
     let programs = build::programs(checkout, &build)?.into_iter().chain(build::programs(checkout, &inside)?);
     for (name, program) in programs {
-        let option = if tests.contains(&name) || name == "vr1_torch" { "--test".to_owned() } else { format!("--{name}") };
+        let option =
+            if tests.contains(&name) || name == "vr1_torch" { "--test".to_owned() } else { format!("--{name}") };
         pack.arg(option).arg(program);
     }
     process::run(&mut pack)

@@ -142,13 +142,21 @@ impl Checkpoint {
         self.tensors.get(name).map(|entry| format!("{:?}", entry.dtype))
     }
 
-    /// Copies a tensor out of its file, from the kind it is `stored` in, to `device` as `kind`.
+    /// Copies a tensor out of its file, from the kind it is `stored` in, into `room` if there is any, else to a device as a kind.
     ///
     /// # Errors
     /// If there is no such tensor, or libtorch has no room for it.
-    pub(crate) fn read(&self, name: &str, stored: Kind, (kind, device): (Kind, Device)) -> Result<Tensor> {
+    pub(crate) fn read(
+        &self,
+        name: &str,
+        stored: Kind,
+        (options, room): ((Kind, Device), Option<&Tensor>),
+    ) -> Result<Tensor> {
         let entry = self.tensors.get(name).ok_or_else(|| Error::Config(format!("no tensor {name}")))?;
-        let tensor = Tensor::f_empty(&entry.shape, (kind, device))?;
+        let tensor = match room {
+            Some(room) => room.shallow_clone(),
+            None => Tensor::f_empty(&entry.shape, options)?,
+        };
         tch::no_grad(|| self.files[entry.file].copy_to(entry.start..entry.end, stored, &tensor))?;
         Ok(tensor)
     }

@@ -181,6 +181,11 @@ impl Loader {
     }
 
     fn get(&self, name: String, shape: &[i64], init: Init, stored: Stored) -> Tensor {
+        self.get_into(name, shape, init, stored, None)
+    }
+
+    /// The same, read into `room` of that shape where it is read.
+    fn get_into(&self, name: String, shape: &[i64], init: Init, stored: Stored, room: Option<&Tensor>) -> Tensor {
         let mut state = self.state.borrow_mut();
         if let Some(tensor) = state.tensors.get(&name) {
             return tensor.shallow_clone();
@@ -192,7 +197,10 @@ impl Loader {
             Source::Held(tensors) => tensors.get(&name).map(Parameter::tensor),
             Source::Shapes => Some(Tensor::zeros([1], options).expand(shape, false)),
             Source::Files(checkpoint) => {
-                let found = read_stored(checkpoint, &name, (shape, stored), options, &mut state);
+                let found = match stored {
+                    Stored::Whole => read(checkpoint, &name, shape, (options, room), &mut state.problems),
+                    _ => read_stored(checkpoint, &name, (shape, stored), options, &mut state),
+                };
                 found.unwrap_or_else(|error| {
                     state.failure.get_or_insert(error);
                     None
@@ -205,8 +213,8 @@ impl Loader {
         state.keep(name, tensor, options)
     }
 
-    /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet. That is made first, and each of them goes
-    /// as soon as it lies there: what comes and goes between tensors that stay would leave holes in memory.
+    /// Parameters of these names and shapes, laid as rows of one tensor where they are not yet. That is made first, and they are read
+    /// into it: what comes and goes between tensors that stay would leave holes in memory.
     fn get_adjoining(&self, parts: &[(String, Vec<i64>)], init: Init) -> Vec<Tensor> {
         let whole = match &self.source {
             Source::Held(_) | Source::Shapes => None,
@@ -216,12 +224,13 @@ impl Loader {
         };
         let mut rows = whole.into_iter().flatten();
         let laid = |(name, shape): &(String, Vec<i64>)| {
-            let own = self.get(name.clone(), shape, init, Stored::Whole);
-            match rows.next() {
-                Some(mut place) if own.size() == *shape => {
-                    tch::no_grad(|| place.copy_(&own));
-                    self.state.borrow_mut().tensors.insert(name.clone(), place.shallow_clone());
-                    place
+            let room = rows.next();
+            let own = self.get_into(name.clone(), shape, init, Stored::Whole, room.as_ref());
+            match room {
+                Some(mut room) if own.size() == *shape && own.data_ptr() != room.data_ptr() => {
+                    tch::no_grad(|| room.copy_(&own));
+                    self.state.borrow_mut().tensors.insert(name.clone(), room.shallow_clone());
+                    room
                 }
                 _ => own,
             }
@@ -255,7 +264,7 @@ impl Loader {
             (AdapterSource::Held, Source::Held(tensors)) => tensors.get(&name).map(Parameter::tensor),
             (AdapterSource::Held, _) => None,
             (AdapterSource::File(checkpoint), _) => {
-                let found = read(checkpoint, &name, shape, options, &mut state.adapter_problems);
+                let found = read(checkpoint, &name, shape, (options, None), &mut state.adapter_problems);
                 found.unwrap_or_else(|error| {
                     state.failure.get_or_insert(error);
                     None
@@ -284,12 +293,12 @@ impl State {
     }
 }
 
-/// A tensor of exactly this shape, or none and the reason among the `problems`.
+/// A tensor of exactly this shape, in `room` if there is any, or none and the reason among the `problems`.
 fn read(
     checkpoint: &Checkpoint,
     name: &str,
     shape: &[i64],
-    options: (Kind, Device),
+    (options, room): ((Kind, Device), Option<&Tensor>),
     problems: &mut Problems,
 ) -> Result<Option<Tensor>> {
     match (checkpoint.shape(name), checkpoint.kind(name)) {
@@ -297,7 +306,7 @@ fn read(
         (Some(found), _) if found != shape => {
             problems.misshapen.push((name.to_owned(), shape.to_vec(), found.to_vec()));
         }
-        (Some(_), Some(stored)) => return checkpoint.read(name, stored, options).map(Some),
+        (Some(_), Some(stored)) => return checkpoint.read(name, stored, (options, room)).map(Some),
         (Some(_), None) => {
             problems.kinds.push((name.to_owned(), checkpoint.dtype(name).unwrap_or_default()));
         }
@@ -316,12 +325,12 @@ fn read_stored(
     let whole = checkpoint.shape(name);
     match (stored, shape) {
         (Stored::Turned, &[count, rows, columns]) if whole != Some(shape) && whole.is_some() => {
-            let found = read(checkpoint, name, &[count, columns, rows], options, &mut state.problems)?;
+            let found = read(checkpoint, name, &[count, columns, rows], (options, None), &mut state.problems)?;
             Ok(found.map(|turned| turned.transpose(1, 2).contiguous()))
         }
         (Stored::Called(other), _) if whole.is_none() => {
             let name = format!("{}{other}", place_of(name));
-            let found = read(checkpoint, &name, shape, options, &mut state.problems);
+            let found = read(checkpoint, &name, shape, (options, None), &mut state.problems);
             state.parts.insert(name);
             found
         }
@@ -330,7 +339,7 @@ fn read_stored(
             let (place, rows, mut found) = (place_of(name), rows / parts.len() as i64, true);
             for (number, (start, part)) in (0..count).flat_map(|i| (0..).zip(parts).map(move |part| (i, part))) {
                 let name = format!("{place}{number}.{part}.weight");
-                match read(checkpoint, &name, &[rows, columns], options, &mut state.problems)? {
+                match read(checkpoint, &name, &[rows, columns], (options, None), &mut state.problems)? {
                     Some(own) => tch::no_grad(|| tensor.get(number).narrow(0, start * rows, rows).f_copy_(&own))?,
                     None => found = false,
                 }
@@ -338,7 +347,7 @@ fn read_stored(
             }
             Ok(found.then_some(tensor))
         }
-        _ => read(checkpoint, name, shape, options, &mut state.problems),
+        _ => read(checkpoint, name, shape, (options, None), &mut state.problems),
     }
 }
 

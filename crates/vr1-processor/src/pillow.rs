@@ -45,21 +45,24 @@ fn along_rows(pixels: &[u8], width: usize, taken: &[Taken]) -> Vec<u8> {
         both.resize(width, [0; 8]);
         // All eight are kept, lest they be taken one by one.
         sums.resize(taken.len(), [0; 8]);
-        widely(#[inline(always)] || {
-            for (at, line) in [(0, first), (4, second)] {
-                for (both, pixel) in both.iter_mut().zip(line.chunks_exact(3)) {
-                    both[at..at + 3].iter_mut().zip(pixel).for_each(|(to, level)| *to = i32::from(*level));
+        widely(
+            #[inline(always)]
+            || {
+                for (at, line) in [(0, first), (4, second)] {
+                    for (both, pixel) in both.iter_mut().zip(line.chunks_exact(3)) {
+                        both[at..at + 3].iter_mut().zip(pixel).for_each(|(to, level)| *to = i32::from(*level));
+                    }
                 }
-            }
-            for (sums, taken) in sums.iter_mut().zip(taken) {
-                *sums = weighed(&both[taken.from..], &taken.weights);
-            }
-            for (at, line) in [(0, &mut *to_first), (4, &mut *to_second)] {
-                for (to, sums) in line.chunks_exact_mut(3).zip(&*sums) {
-                    to.iter_mut().zip(&sums[at..]).for_each(|(to, sum)| *to = level(*sum));
+                for (sums, taken) in sums.iter_mut().zip(taken) {
+                    *sums = weighed(&both[taken.from..], &taken.weights);
                 }
-            }
-        });
+                for (at, line) in [(0, &mut *to_first), (4, &mut *to_second)] {
+                    for (to, sums) in line.chunks_exact_mut(3).zip(&*sums) {
+                        to.iter_mut().zip(&sums[at..]).for_each(|(to, sum)| *to = level(*sum));
+                    }
+                }
+            },
+        );
     });
     out
 }
@@ -80,25 +83,28 @@ fn along_columns(pixels: &[u8], width: usize, taken: &[Taken]) -> Vec<u8> {
     let (mut out, length) = (vec![0; width * 3 * taken.len()], width * 3);
     out.par_chunks_mut(length).zip(taken).for_each(|(out, taken)| {
         let lines = &pixels[taken.from * length..];
-        widely(#[inline(always)] || {
-            let mut stretches = out.chunks_exact_mut(STRETCH);
-            for (at, out) in stretches.by_ref().enumerate() {
-                let mut sums = [1 << (BITS - 1); STRETCH];
-                for (line, weight) in lines.chunks_exact(length).zip(&taken.weights) {
-                    for (sum, level) in sums.iter_mut().zip(&line[at * STRETCH..(at + 1) * STRETCH]) {
-                        *sum += i32::from(*level) * weight;
+        widely(
+            #[inline(always)]
+            || {
+                let mut stretches = out.chunks_exact_mut(STRETCH);
+                for (at, out) in stretches.by_ref().enumerate() {
+                    let mut sums = [1 << (BITS - 1); STRETCH];
+                    for (line, weight) in lines.chunks_exact(length).zip(&taken.weights) {
+                        for (sum, level) in sums.iter_mut().zip(&line[at * STRETCH..(at + 1) * STRETCH]) {
+                            *sum += i32::from(*level) * weight;
+                        }
                     }
+                    out.iter_mut().zip(sums).for_each(|(out, sum)| *out = level(sum));
                 }
-                out.iter_mut().zip(sums).for_each(|(out, sum)| *out = level(sum));
-            }
-            let rest = stretches.into_remainder();
-            let from = length - rest.len();
-            for (at, out) in rest.iter_mut().enumerate() {
-                let parts = lines.chunks_exact(length).zip(&taken.weights);
-                let parts = parts.map(|(line, weight)| i32::from(line[from + at]) * weight);
-                *out = level(parts.sum::<i32>() + (1 << (BITS - 1)));
-            }
-        });
+                let rest = stretches.into_remainder();
+                let from = length - rest.len();
+                for (at, out) in rest.iter_mut().enumerate() {
+                    let parts = lines.chunks_exact(length).zip(&taken.weights);
+                    let parts = parts.map(|(line, weight)| i32::from(line[from + at]) * weight);
+                    *out = level(parts.sum::<i32>() + (1 << (BITS - 1)));
+                }
+            },
+        );
     });
     out
 }

@@ -150,7 +150,5 @@ pub(crate) fn part(image: &RgbImage, [top, left]: [u32; 2], [height, width]: [u3
 pub(crate) fn cut(image: &RgbImage, [height, width]: [u32; 2]) -> Vec<RgbImage> {
     let tops = (0..image.height()).step_by(height as usize);
     let corners = tops.flat_map(|top| (0..image.width()).step_by(width as usize).map(move |left| [top, left]));
-    corners
-        .map(|at| part(image, at, [height.min(image.height() - at[0]), width.min(image.width() - at[1])]))
-        .collect()
+    corners.map(|at| part(image, at, [height.min(image.height() - at[0]), width.min(image.width() - at[1])])).collect()
 }

@@ -66,13 +66,12 @@ impl Kernel {
     fn source(self) -> (String, &'static [&'static str]) {
         let (parts, names): (&[&str], &'static [&'static str]) = match self {
             Self::AddRmsNorm => (&[include_str!("kernels/add_rms_norm.cu")], &["add_rms_norm"]),
-            Self::RotateIntoCache => {
-                (&[include_str!("kernels/turned.cuh"), include_str!("kernels/rotate_into_cache.cu")], &["rotate_into_cache"])
-            }
+            Self::RotateIntoCache => (
+                &[include_str!("kernels/turned.cuh"), include_str!("kernels/rotate_into_cache.cu")],
+                &["rotate_into_cache"],
+            ),
             Self::Rotate => (&[include_str!("kernels/turned.cuh"), include_str!("kernels/rotate.cu")], &["rotate"]),
-            Self::SiluProduct => {
-                (&[include_str!("kernels/activations.cu")], &["silu_product", "silu_product_back"])
-            }
+            Self::SiluProduct => (&[include_str!("kernels/activations.cu")], &["silu_product", "silu_product_back"]),
             Self::QuickGelu => (&[include_str!("kernels/activations.cu")], &["quick_gelu", "quick_gelu_back"]),
             Self::GroupAttention => (
                 &[include_str!("kernels/tensor_cores.cuh"), include_str!("kernels/group_attention.cu")],

@@ -61,9 +61,7 @@ pub(crate) fn element_wise<const N: usize>(
     }
     let inputs = inputs.iter().map(Tensor::f_contiguous).collect::<Result<Vec<_>, _>>()?;
     let alike = |x: &Tensor| in_packs(x) && x.kind() == kind && x.size() == first.size();
-    let (Some(name), Some(gpu)) =
-        (kind_name(kind).filter(|_| inputs.iter().all(alike)), kernel.gpu(first)?)
-    else {
+    let (Some(name), Some(gpu)) = (kind_name(kind).filter(|_| inputs.iter().all(alike)), kernel.gpu(first)?) else {
         return Ok(None);
     };
     let functions = kernel.functions(gpu, &[format!("T={name}")])?;

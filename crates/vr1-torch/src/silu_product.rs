@@ -10,12 +10,8 @@ use crate::trial::{Pair, trusted, varied};
 use crate::{Result, described, unfit};
 
 unsafe extern "C" {
-    fn vr1_silu_product(
-        gate: *const c_void,
-        up: *const c_void,
-        own: Option<Own>,
-        out: *mut *mut c_void,
-    ) -> *mut c_char;
+    fn vr1_silu_product(gate: *const c_void, up: *const c_void, own: Option<Own>, out: *mut *mut c_void)
+    -> *mut c_char;
 }
 
 /// `silu(gate) ⊙ up`, `silu(x) = x σ(x)`, as one node of the graph.
