@@ -9,7 +9,9 @@ mod generate;
 mod histogram;
 mod logprobs;
 mod question;
+mod replay;
 mod report;
+mod rescore;
 mod score;
 mod train;
 
@@ -49,6 +51,10 @@ enum Command {
     Score(score::Score),
     /// Write a run's report: one self-contained HTML page.
     Report(report::Report),
+    /// Do a step of a run again from what is recorded of it, and say whether it is the same bit for bit.
+    Replay(replay::Replay),
+    /// Score a run's recorded rollouts by another reward program, and say what it would have taught instead.
+    Rescore(rescore::Rescore),
 }
 
 impl Command {
@@ -61,6 +67,8 @@ impl Command {
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),
             Self::Report(report) => report.run(),
+            Self::Replay(replay) => replay.run(),
+            Self::Rescore(rescore) => rescore.run(),
         }?;
         Ok(ExitCode::SUCCESS)
     }

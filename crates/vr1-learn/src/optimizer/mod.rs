@@ -127,6 +127,18 @@ impl Optimizer {
         &self.parameters
     }
 
+    /// The hash of the parameters.
+    pub(crate) fn fingerprint(&self) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        for (slot, parameter) in self.slots.iter().zip(&self.parameters) {
+            let (name, kind, shape) = (&slot.name, parameter.kind(), parameter.size());
+            hasher.update(format!("{name} {kind:?} {shape:?}\n").as_bytes());
+            let bytes = parameter.detach().f_to_device(Device::Cpu)?.f_contiguous()?.f_flatten(0, -1)?;
+            hasher.update_rayon(&Vec::<u8>::try_from(bytes.f_view_dtype(Kind::Uint8)?)?);
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
     /// Leaves no gradient on the parameters.
     pub(crate) fn drop_gradients(&self) {
         self.parameters.iter().for_each(|parameter| drop(take_gradient(parameter)));

@@ -89,6 +89,9 @@ pub struct Recipe {
     /// a checkpoint of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_best: Option<String>,
+    /// Pixels a side of the small pictures that stand beside rollouts, at most; 0 leaves them out.
+    #[serde(default = "two_hundred_and_fifty_six")]
+    pub log_pictures: u32,
 }
 
 fn forty_two() -> u64 {
@@ -97,6 +100,10 @@ fn forty_two() -> u64 {
 
 fn ten() -> f64 {
     10.0
+}
+
+fn two_hundred_and_fifty_six() -> u32 {
+    256
 }
 
 fn two() -> usize {

@@ -1,5 +1,6 @@
 mod made_of;
 mod options;
+mod replay;
 mod resume;
 mod saved;
 mod stage;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use options::RunOptions;
+pub use replay::{Difference, Replay};
 use serde_json::Value;
 use vr1_data::Dataset;
 use vr1_decode::LocalEngine;
@@ -31,7 +33,9 @@ use self::stage::{evaluation, learner, objective, setting};
 use super::evaluate::Evaluation;
 use super::grpo::Setting;
 use crate::recipe::{Recipe, StageConfig};
-use crate::{Error, Objective, Result, Run, Stepped};
+use crate::rollout::draw;
+use crate::shown::Gallery;
+use crate::{Error, Objective, Result, Rollout, Run, Stepped};
 
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
@@ -121,7 +125,7 @@ impl Trainer {
             }
             None => model,
         };
-        let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin)?, ..Begun::default() };
+        let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin, options)?, ..Begun::default() };
         let written = begun.clone();
         let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, begun };
         Self::assemble(recipe, beginning, options, |recipe| {
@@ -233,17 +237,25 @@ impl Trainer {
         self.held_out.push((name.to_owned(), samples));
     }
 
-    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on.
+    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on; the answers are written into the run's folder.
     /// Nothing where it was asked to stop before the end.
     ///
     /// # Errors
     /// If a prompt cannot be made or the engine fails.
     pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
-        let evaluated = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt)?;
-        Ok(evaluated.map(|(scores, warnings)| {
-            self.warn(&warnings);
-            scores
-        }))
+        let gallery = Gallery { folder: &self.folder, side: self.recipe.log_pictures };
+        let Some(evaluated) = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, gallery)? else {
+            return Ok(None);
+        };
+        self.warn(&evaluated.warnings);
+        if !evaluated.answers.is_empty() {
+            self.folder.write_answers(self.done, &evaluated.answers)?;
+        }
+        Ok(Some(evaluated.scores))
+    }
+
+    fn gallery(&self) -> Gallery<'_> {
+        Gallery { folder: &self.folder, side: self.recipe.log_pictures }
     }
 
     fn warn(&self, warnings: &[String]) {
@@ -313,6 +325,15 @@ impl Trainer {
     /// If the step fails; the parameters are then as they were. If what follows a step fails, an evaluation or a checkpoint,
     /// the step was taken all the same.
     pub fn step(&mut self) -> Result<StepMetrics> {
+        let (metrics, mut rollouts, warnings) = self.take()?;
+        self.warn(&warnings);
+        self.log(&mut rollouts)?;
+        self.pending = Some(metrics.clone());
+        Ok(self.conclude()?.unwrap_or(metrics))
+    }
+
+    /// Takes one step: what was measured and sampled, and what to tell.
+    fn take(&mut self) -> Result<(StepMetrics, Vec<Rollout>, Vec<String>)> {
         if let Some(state) = &self.resumed {
             self.objective.restore(state)?;
             self.resumed = None;
@@ -324,12 +345,23 @@ impl Trainer {
         if self.stages.len() > 1 {
             metrics.set("stage", self.stage as f64 + 1.0);
         }
-        self.warn(&warnings);
+        Ok((metrics, rollouts, warnings))
+    }
+
+    /// Whether the stage under way is over and another follows.
+    fn stage_is_over(&self) -> bool {
+        let steps = self.stages[self.stage].steps;
+        self.done == self.before_stage + steps && self.done < self.recipe.all_steps()
+    }
+
+    /// Writes down what was sampled for the step that was taken last.
+    fn log(&self, rollouts: &mut [Rollout]) -> Result<()> {
         if !rollouts.is_empty() {
-            self.folder.write_rollouts(self.done, &rollouts)?;
+            rollouts.iter_mut().for_each(|rollout| rollout.step = self.done);
+            draw(rollouts, self.gallery())?;
+            self.folder.write_rollouts(self.done, rollouts.iter())?;
         }
-        self.pending = Some(metrics.clone());
-        Ok(self.conclude()?.unwrap_or(metrics))
+        Ok(())
     }
 
     /// Evaluates after the step that was taken, where that is due, and records both. What fails here, or is broken off, is done
@@ -338,7 +370,7 @@ impl Trainer {
         let stage = &self.stages[self.stage];
         let every = stage.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
         let last = self.done == self.recipe.all_steps();
-        let stage_over = !last && self.done == self.before_stage + stage.steps;
+        let stage_over = self.stage_is_over();
         let due = !last && (stage_over || (every > 0 && self.done.is_multiple_of(every)));
         let scores = if due { self.evaluate()? } else { Some(BTreeMap::new()) };
         let (Some(scores), Some(mut metrics)) = (scores, self.pending.clone()) else { return Ok(None) };

@@ -72,7 +72,7 @@ impl Trainer {
         Ok(trainer)
     }
 
-    fn go_on(
+    pub(super) fn go_on(
         recipe: Recipe,
         options: &RunOptions,
         at: (u64, &Path),
@@ -123,8 +123,8 @@ impl Trainer {
 }
 
 /// What a run was begun with, where that is what there is now, or what is another is accepted, and then written down.
-fn same(recipe: &Recipe, options: &RunOptions, step: u64, mut begun: Begun) -> Result<Begun> {
-    let now = MadeOf::now(recipe, begun.origin)?;
+pub(super) fn same(recipe: &Recipe, options: &RunOptions, step: u64, mut begun: Begun) -> Result<Begun> {
+    let now = MadeOf::now(recipe, begun.origin, options)?;
     let changed = begun.made_of.changed(&now);
     if changed.is_empty() {
         return Ok(begun);

@@ -35,6 +35,9 @@ pub(super) struct Progressed {
     /// What the run is made of.
     #[serde(default)]
     pub(super) made_of: MadeOf,
+    /// The hash of the trained parameters.
+    #[serde(default)]
+    pub(super) weights: Option<String>,
 }
 
 /// Where the model of a run's start can be found again.
@@ -138,6 +141,7 @@ impl Trainer {
             origin: self.beginning.origin,
             reference: learner.reference().map(|_| kind),
             made_of: self.beginning.made_of.clone(),
+            weights: Some(learner.fingerprint()?),
             objective: self.resumed.clone().unwrap_or_else(|| self.objective.state()),
         }
         .write(dir)
