@@ -2,6 +2,7 @@
 
 mod ahead;
 mod ask;
+mod beta;
 mod complete;
 mod course;
 mod document;
@@ -25,6 +26,7 @@ mod template;
 mod threads;
 mod trainer;
 
+pub use beta::{KlControl, KlPer};
 pub use document::DocumentConfig;
 pub use dpo::Dpo;
 pub use error::{Error, Result};
@@ -33,8 +35,8 @@ pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
 pub use objective::{Collected, Objective, Rollout};
 pub use recipe::{
-    Advantages, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
-    PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, Truncated, WeightedSource,
+    Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
+    PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, StopConfig, Truncated, WeightedSource,
 };
 pub use rewards::OnError;
 pub use run::{Run, Stepped};

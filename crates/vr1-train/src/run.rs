@@ -116,6 +116,7 @@ impl Run {
             metrics.insert("idle".to_owned(), 1.0);
         } else {
             let update = self.learner.update(&groups, &signals, objective.loss(), at)?;
+            objective.learnt(&update.metrics);
             metrics.extend(update.metrics);
             metrics.extend(update.seconds);
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod ahead;
+mod beta;
 mod checkpoints;
 mod draws;
 mod evaluation;
@@ -15,6 +16,7 @@ mod policy;
 mod refused;
 mod scripted;
 mod stages;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
