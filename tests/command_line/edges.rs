@@ -131,6 +131,23 @@ fn a_finished_run_is_told_and_not_done_again() {
 }
 
 #[test]
+fn a_run_that_its_recipe_ends_says_why_and_has_done_what_it_was_asked() {
+    let ground = Ground::new();
+    let stop = "stop={ metric: in_domain/accuracy, patience: 1 }";
+    let set = ["--set", stop, "--set", "evaluation.every_steps=1", "--set", "evaluation.samples=2"];
+    let (code, said) = ground.train("run", &set);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("stopped after step 2: an evaluation did not bring in_domain/accuracy above the 0 of step 1")
+            && !said.contains("goes on"),
+        "{said}"
+    );
+    let summary: Value = serde_json::from_slice(&fs::read(ground.path("run").join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["steps"], 2);
+    assert_eq!(ground.train("run", &set), (Some(0), said));
+}
+
+#[test]
 fn a_run_that_is_asked_to_stop_says_so_and_how_to_go_on() {
     let ground = Ground::new();
     for name in ["-INT", "-HUP", "-USR1", "-XCPU"] {

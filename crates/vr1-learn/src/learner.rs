@@ -111,7 +111,7 @@ impl Learner {
         if trained.iter().any(|(_, tensor)| tensor.kind() == Kind::Half) {
             return Err(Error::Half);
         }
-        let optimizer = Optimizer::new(trained, config.optimizer.clone())?;
+        let optimizer = Optimizer::of_parts(trained, config.optimizer.clone(), |name| model.part(name))?;
         let unreachable = Tensor::from_slice(unreachable).to_device(model.device());
         let (compared, version, times) = (Compared::default(), Version::default(), Times::new(model.device()));
         Ok(Self { model, config, optimizer, compared, unreachable, version, times, torn: None })
@@ -326,6 +326,7 @@ impl Learner {
         let mut metrics = stats.into_values();
         metrics.extend(routed.metrics());
         metrics.insert("grad_norm".to_owned(), norm);
+        metrics.extend(self.optimizer.norms().iter().map(|(part, norm)| (format!("grad_norm/{part}"), *norm)));
         metrics.insert("learning_rate".to_owned(), self.learning_rate(at));
         metrics.insert("micro_batches".to_owned(), parts.len() as f64);
         let mut logprobs = Vec::new();

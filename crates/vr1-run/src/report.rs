@@ -61,7 +61,10 @@ fn title(run_dir: &Path) -> String {
 
 fn subtitle(summary: Option<&Summary>, last: u64) -> String {
     match summary {
-        Some(summary) => format!("{} steps in {:.0} s", summary.steps, summary.seconds),
+        Some(summary) => {
+            let why = summary.stopped.iter().map(|why| format!("; {why}"));
+            format!("{} steps in {:.0} s", summary.steps, summary.seconds) + &why.collect::<String>()
+        }
         None => format!("not finished: {last} steps recorded, no scores on held-out samples yet"),
     }
 }

@@ -36,7 +36,7 @@ fn finish(run: &RunFolder) {
     let scores = |scores: [(&str, f64); 3]| scores.map(|(name, value)| (name.to_owned(), value)).into();
     let before = scores([("accuracy", 0.31), ("accuracy_out_of_domain", 0.28), ("completion_length", 40.0)]);
     let after = scores([("accuracy", 0.64), ("accuracy_out_of_domain", 0.25), ("completion_length", 28.5)]);
-    run.write_summary(&Summary { before, after, stages: Vec::new(), steps: 60, seconds: 123.4 }).unwrap();
+    run.write_summary(&Summary { before, after, steps: 60, seconds: 123.4, ..Summary::default() }).unwrap();
 }
 
 #[test]
@@ -65,10 +65,18 @@ fn the_page_of_a_run_of_stages_says_what_each_brought() {
     let scores = |accuracy| BTreeMap::from([("set/accuracy".to_owned(), accuracy)]);
     let stage = |name: &str, steps, accuracy| StageScores { name: name.into(), steps, scores: scores(accuracy) };
     let stages = vec![stage("imitation", 20, 0.41), stage("grpo", 40, 0.64)];
-    let summary = Summary { before: scores(0.31), after: scores(0.64), stages, steps: 60, seconds: 1.0 };
+    let summary = Summary {
+        before: scores(0.31),
+        after: scores(0.64),
+        stages,
+        steps: 60,
+        seconds: 1.0,
+        stopped: Some("stopped after step 60".into()),
+    };
     run.write_summary(&summary).unwrap();
     let page = fs::read_to_string(report(folder.path()).unwrap()).unwrap().replace("&#x2f;", "/");
     assert!(page.contains("<h2>Stages</h2>"));
+    assert!(page.contains("60 steps in 1 s; stopped after step 60"));
     assert!(page.contains("<tr><th>stage</th><th>steps</th><th>set/accuracy</th></tr>"));
     assert!(page.contains("<tr><td>before</td><td></td><td>31.0 %</td></tr>"));
     assert!(page.contains("<tr><td>imitation</td><td>20</td><td>41.0 %</td></tr>"));

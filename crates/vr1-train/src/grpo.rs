@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use vr1_curriculum::{Curriculum, Schedule as CurriculumSchedule};
 use vr1_data::Dataset;
 use vr1_grpo::{
-    advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages, teaches_nothing,
+    GrpoConfig, advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages,
+    teaches_nothing,
 };
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
 use vr1_reward::{Outcome, Program};
@@ -12,6 +14,7 @@ use vr1_rollout::{Group, Sampling};
 
 use super::ahead::{Ahead, Wanted};
 use super::ask::{Asked, Completed, room};
+use super::beta::{Beta, Diverged, Place};
 use super::course::Course;
 use super::draw::{Deck, Draw, Drawing, Drawn};
 use super::prompting::Prompting;
@@ -29,6 +32,9 @@ pub struct Grpo {
     course: Course,
     ahead: Ahead<Asked>,
     loss: Box<dyn Loss>,
+    beta: Beta,
+    /// What was sampled in the step under way, where rewards are compared with a reference how far from it.
+    sampled: Diverged,
     /// The term that says whether a completion solved its sample, and above what.
     solved: (String, f64),
     seed: u64,
@@ -64,10 +70,7 @@ impl Grpo {
         let decks = config.decks().iter().map(|source| deck(source, setting.seed)).collect::<Result<Vec<Deck>>>()?;
         let draw = Draw::new(decks, setting.seed)?;
         let curriculum = config.curriculum.build(draw.stages(), setting.steps)?;
-        // What logits are divided by where completions are scored; greedy sampling divides by nothing.
-        let sampled = config.sampling.temperature;
-        let temperature = if sampled > 0.0 { sampled } else { 1.0 };
-        let loss = Box::new(PolicyLoss { config: config.loss, temperature });
+        let loss = Box::new(policy_loss(config, config.loss.beta));
         let prompting = Arc::new(Prompting::new(setting.prompt)?);
         if let Advantages::PerReward { weights, .. } = &config.advantages {
             let known: Vec<&str> = setting.reward.term_names().collect();
@@ -78,8 +81,10 @@ impl Grpo {
             }
         }
         let (reward, solved, seed) = (setting.reward.clone(), setting.solved.clone(), setting.seed);
+        let beta = Beta::new(config.loss.beta, config.kl_in_reward, config.kl_control, config.beta_schedule);
+        let sampled = Diverged::default();
         let (config, course) = (config.clone(), Course::new(curriculum));
-        Ok(Self { config, prompting, reward, draw, course, ahead: Ahead::default(), loss, solved, seed })
+        Ok(Self { config, prompting, reward, draw, course, ahead: Ahead::default(), loss, beta, sampled, solved, seed })
     }
 
     /// The same with a curriculum of the user's own.
@@ -98,10 +103,19 @@ impl Grpo {
         Ok(Self { draw, course: Course::new(curriculum), ..self })
     }
 
-    /// The same with a loss of the user's own; signals are advantages.
+    /// The same with a loss of the user's own; signals are advantages. Its β, if it has one, stays as it is.
     #[must_use]
-    pub fn with_loss(self, loss: Box<dyn Loss>) -> Self {
+    pub fn with_loss(mut self, loss: Box<dyn Loss>) -> Self {
+        self.beta.leave_loss();
         Self { loss, ..self }
+    }
+
+    /// The loss with β as it is now.
+    fn weigh(&mut self, at: Step) {
+        self.beta.begin_step(at.done, at.of);
+        if let Some(beta) = self.beta.of(Place::Loss) {
+            self.loss = Box::new(policy_loss(&self.config, beta));
+        }
     }
 
     /// Groups of completions of further samples, rewarded.
@@ -161,7 +175,7 @@ impl Grpo {
         Ok((all, self.config.refill_rounds))
     }
 
-    fn advantages(&self, run: &mut Run, round: &Round) -> Result<Signals> {
+    fn advantages(&mut self, run: &mut Run, round: &Round) -> Result<Signals> {
         let sizes: Vec<usize> = round.groups.iter().map(Group::size).collect();
         let mut rewards = round.rewarded.totals();
         let drawn = || -> Vec<Vec<f32>> {
@@ -173,7 +187,11 @@ impl Grpo {
             false => None,
         };
         if let (Some(reference), true) = (&reference, self.config.kl_in_reward > 0.0) {
-            rewards = kl_in_reward(&rewards, &drawn(), reference, self.config.kl_in_reward)?;
+            let beta = self.beta.of(Place::Reward).unwrap_or(self.config.kl_in_reward);
+            let drawn = drawn();
+            let gaps = drawn.iter().flatten().zip(reference.iter().flatten()).map(|(a, b)| f64::from(a - b));
+            self.sampled.of_token = gaps.sum::<f64>() / self.sampled.tokens.max(1) as f64;
+            rewards = kl_in_reward(&rewards, &drawn, reference, beta)?;
         }
         Ok(match &self.config.advantages {
             Advantages::Group(config) => Signals::new(advantages_by_group(&rewards, &sizes, config)?),
@@ -256,17 +274,23 @@ impl Round {
 impl Objective for Grpo {
     fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
         let begun = std::time::Instant::now();
+        self.weigh(at);
         let (mut round, refills) = self.rounds(run, at)?;
         let sampled = begun.elapsed().as_secs_f64();
         self.look_ahead(run, at);
+        let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(|s| s.ids().len()).sum();
+        let completions = round.groups.iter().map(Group::size).sum();
+        self.sampled = Diverged { of_token: f64::NAN, tokens, completions };
         let signals = self.advantages(run, &round)?;
         let whole = self.config.truncated == Truncated::Trained;
         let finished = round.groups.iter().flat_map(Group::sequences).map(|s| whole || s.finished());
         let parts: Vec<bool> = round.rewarded.present().iter().zip(finished).map(|(a, b)| *a && b).collect();
         let mut metrics = round.rewarded.metrics();
         metrics.extend(lengths(&round.groups));
-        let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(|s| s.ids().len()).sum();
         metrics.insert("tokens_per_second".to_owned(), tokens as f64 / sampled.max(1e-9));
+        if self.beta.now() != 0.0 {
+            metrics.insert("beta".to_owned(), self.beta.now());
+        }
         if self.config.refill_rounds > 0 {
             metrics.insert("refill_rounds".to_owned(), refills as f64);
         }
@@ -291,19 +315,42 @@ impl Objective for Grpo {
         self.loss.as_ref()
     }
 
+    fn learnt(&mut self, metrics: &BTreeMap<String, f64>) {
+        let of_token = match self.beta.of(Place::Loss) {
+            Some(_) => metrics.get("kl").copied().unwrap_or(f64::NAN),
+            None => self.sampled.of_token,
+        };
+        self.beta.observe(Diverged { of_token, ..self.sampled });
+    }
+
     fn compares(&self) -> bool {
         self.loss.needs().reference || self.config.compares_rewards_with_a_reference()
     }
 
     fn state(&self) -> Value {
-        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.course.state() })
+        let mut state = serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.course.state() });
+        if let Some(beta) = self.beta.state() {
+            state["beta"] = beta.into();
+        }
+        state
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         let (drawn, curriculum) = drawn_state(state)?;
         self.draw.resume(drawn)?;
-        self.course.restore(&curriculum)
+        self.course.restore(&curriculum)?;
+        if let Some(beta) = state.get("beta").and_then(Value::as_f64) {
+            self.beta.restore(beta);
+        }
+        Ok(())
     }
+}
+
+fn policy_loss(config: &GrpoObjective, beta: f64) -> PolicyLoss {
+    // What logits are divided by where completions are scored; greedy sampling divides by nothing.
+    let sampled = config.sampling.temperature;
+    let temperature = if sampled > 0.0 { sampled } else { 1.0 };
+    PolicyLoss { config: GrpoConfig { beta, ..config.loss }, temperature }
 }
 
 /// What was drawn and what the curriculum knew.

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod ask;
+mod beta;
 mod complete;
 mod course;
 mod document;
@@ -29,6 +30,7 @@ mod template;
 mod threads;
 mod trainer;
 
+pub use beta::{KlControl, KlPer};
 pub use document::DocumentConfig;
 pub use dpo::Dpo;
 pub use error::{Error, Result};
@@ -37,8 +39,8 @@ pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
 pub use objective::{Collected, Objective};
 pub use recipe::{
-    Advantages, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
-    PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, Truncated, WeightedSource,
+    Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
+    PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, StopConfig, Truncated, WeightedSource,
 };
 pub use rescore::{Changed, Rescored, rescore};
 pub use rewards::OnError;

@@ -25,6 +25,11 @@ pub trait Objective {
         self.loss().needs().reference
     }
 
+    /// Takes note of what was measured while what it collected was learnt from.
+    fn learnt(&mut self, metrics: &BTreeMap<String, f64>) {
+        let _ = metrics;
+    }
+
     /// What a resumed run needs to collect what this one would have; a step that fails is gone back from by it, too.
     fn state(&self) -> Value {
         Value::Null

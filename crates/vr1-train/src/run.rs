@@ -132,6 +132,7 @@ impl Run {
         } else {
             let update = self.learner.update(&groups, &signals, objective.loss(), at)?;
             trained(&mut rollouts, &groups, update.logprobs);
+            objective.learnt(&update.metrics);
             metrics.extend(update.metrics);
             metrics.extend(update.seconds);
         }

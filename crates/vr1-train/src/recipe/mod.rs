@@ -5,6 +5,7 @@ mod paths;
 mod rollout;
 mod same;
 mod stage;
+mod stop;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub use objectives::{
 pub use rollout::RolloutConfig;
 use serde::{Deserialize, Serialize};
 pub use stage::StageConfig;
+pub use stop::{Better, StopConfig};
 use vr1_learn::{OptimizerConfig, ReferenceConfig};
 use vr1_nn::Recompute;
 use vr1_processor::Layout;
@@ -92,6 +94,9 @@ pub struct Recipe {
     /// Pixels a side of the small pictures that stand beside rollouts, at most; 0 leaves them out.
     #[serde(default = "two_hundred_and_fifty_six")]
     pub log_pictures: u32,
+    /// Ends the run early where a held-out score gets no better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopConfig>,
 }
 
 fn forty_two() -> u64 {

@@ -4,6 +4,7 @@ mod replay;
 mod resume;
 mod saved;
 mod stage;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,6 +31,7 @@ use self::made_of::MadeOf;
 use self::resume::named;
 use self::saved::{Begun, Origin};
 use self::stage::{evaluation, learner, objective, setting};
+use self::stop::Patience;
 use super::evaluate::Evaluation;
 use super::grpo::Setting;
 use crate::recipe::{Recipe, StageConfig};
@@ -64,6 +66,8 @@ pub struct Trainer {
     over: Vec<StageScores>,
     /// The step of the best evaluation during training, and its score.
     best: Option<(u64, f64)>,
+    /// What is known of the score that may end the run.
+    patience: Patience,
     begun: Instant,
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
@@ -183,6 +187,7 @@ impl Trainer {
             beginning: begun,
             over: Vec::new(),
             best: None,
+            patience: Patience::default(),
             begun: Instant::now(),
             earlier: 0.0,
             pending: None,
@@ -283,7 +288,7 @@ impl Trainer {
             self.beginning.before = scores;
             self.folder.write_beginning(&self.beginning)?;
         }
-        while (self.pending.is_some() || self.done < self.recipe.all_steps()) && !self.interrupt.requested() {
+        while (self.pending.is_some() || self.is_under_way()) && !self.interrupt.requested() {
             let stepped = if self.pending.is_some() { self.conclude().map(drop) } else { self.step().map(drop) };
             if let Err(error) = stepped {
                 self.progress.finish();
@@ -300,15 +305,24 @@ impl Trainer {
         if self.done > self.saved.0 {
             self.checkpoint()?;
         }
-        let after = self.evaluate()?.unwrap_or_default();
+        let after = match self.patience.scores() {
+            Some(scores) => scores.clone(),
+            None => self.evaluate()?.unwrap_or_default(),
+        };
         let mut stages = self.over.clone();
         if self.stages.len() > 1 {
             stages.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, after.clone()));
         }
         let (before, seconds) = (self.beginning.before.clone(), self.seconds());
-        let summary = Summary { before, after, stages, steps: self.done, seconds };
+        let stopped = self.patience.why().map(str::to_owned);
+        let summary = Summary { before, after, stages, steps: self.done, seconds, stopped };
         self.folder.write_summary(&summary)?;
         self.told(summary)
+    }
+
+    /// Whether there is a step to be taken.
+    fn is_under_way(&self) -> bool {
+        self.done < self.recipe.all_steps() && self.patience.why().is_none()
     }
 
     /// Leaves plots and report.
@@ -379,6 +393,9 @@ impl Trainer {
         self.events.write(&metrics)?;
         self.progress.step(&metrics);
         let improved = due && self.compare(&scores);
+        if let (Some(stop), true) = (&self.recipe.stop, due && self.stage + 1 == self.stages.len()) {
+            self.patience.observe(stop, self.done, &scores);
+        }
         if stage_over {
             self.next_stage(scores)?;
         }
@@ -398,8 +415,10 @@ impl Trainer {
 
     /// Whether an evaluation is the best so far by the score that the recipe keeps.
     fn compare(&mut self, scores: &BTreeMap<String, f64>) -> bool {
-        let score = self.recipe.keep_best.as_ref().and_then(|name| scores.get(name)).copied();
-        let Some(score) = score.filter(|score| self.best.is_none_or(|(_, best)| *score > best)) else { return false };
+        let Some((name, better)) = self.recipe.kept() else { return false };
+        let score = scores.get(name).copied();
+        let first = |score: &f64| self.best.is_none_or(|(_, best)| better.beats(*score, best, 0.0));
+        let Some(score) = score.filter(first) else { return false };
         self.best = Some((self.done, score));
         true
     }

@@ -66,7 +66,8 @@ impl Trainer {
             told.push(format!("going on from step {}", trainer.done));
         }
         trainer.warn(&told);
-        if options.from.is_none() && trainer.done == trainer.recipe.all_steps() {
+        let over = trainer.done == trainer.recipe.all_steps() || trainer.patience.why().is_some();
+        if options.from.is_none() && over {
             trainer.ended = trainer.folder.summary()?.filter(|summary| summary.steps == trainer.done);
         }
         Ok(trainer)
@@ -117,6 +118,7 @@ impl Trainer {
         trainer.progress = Progress::new(trainer.recipe.all_steps(), recorded, options.show);
         (trainer.done, trainer.earlier) = (step, state.seconds);
         (trainer.over, trainer.best, trainer.pending) = (state.over, state.best, state.pending);
+        trainer.patience = state.patience;
         trainer.saved.0 = step;
         Ok(trainer)
     }

@@ -8,6 +8,7 @@ use vr1_vlm::Backbone;
 
 use super::Trainer;
 use super::made_of::{Accepted, MadeOf};
+use super::stop::Patience;
 use crate::{Error, Result};
 
 /// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
@@ -24,6 +25,9 @@ pub(super) struct Progressed {
     pub(super) over: Vec<StageScores>,
     /// The step of the best evaluation, and its score.
     pub(super) best: Option<(u64, f64)>,
+    /// What is known of the score that may end the run.
+    #[serde(default)]
+    pub(super) patience: Patience,
     /// Where its first model came from.
     pub(super) origin: Origin,
     /// What was measured in a step whose evaluation was not taken yet.
@@ -137,6 +141,7 @@ impl Trainer {
             before: self.beginning.before.clone(),
             over: self.over.clone(),
             best: self.best,
+            patience: self.patience.clone(),
             pending: self.pending.clone(),
             origin: self.beginning.origin,
             reference: learner.reference().map(|_| kind),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod ahead;
+mod beta;
 mod checkpoints;
 mod draws;
 mod evaluation;
@@ -16,6 +17,7 @@ mod refused;
 mod replay;
 mod scripted;
 mod stages;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
