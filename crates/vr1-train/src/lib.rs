@@ -29,6 +29,7 @@ mod source;
 mod template;
 mod threads;
 mod trainer;
+mod watch;
 
 pub use beta::{KlControl, KlPer};
 pub use document::DocumentConfig;
