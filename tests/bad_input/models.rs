@@ -116,3 +116,22 @@ fn weights_that_are_not_finite_are_named_on_request() {
     fs::write(&path, damaged).unwrap();
     says(&generate(&model, &["--check-weights"]), &[&format!("{name} holds a number that is not finite")]);
 }
+
+#[test]
+fn a_tokenizer_that_is_cut_short_is_named_wherever_the_cut_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = model(folder.path());
+    let path = model.join("tokenizer.json");
+    let whole = fs::read(&path).unwrap();
+    let text = String::from_utf8(whole.clone()).unwrap();
+    // Some of its parts make the library that reads it panic where they are cut.
+    let within = |key: &str| text.find(key).unwrap() + key.len() + 20;
+    let cuts =
+        ["\"decoder\":", "\"pre_tokenizer\":", "\"post_processor\":", "\"model\":", "\"added_tokens\":"].map(within);
+    for cut in cuts.into_iter().chain([1, whole.len() / 2, whole.len() - 2]) {
+        fs::write(&path, &whole[..cut]).unwrap();
+        let said = generate(&model, &[]);
+        says(&said, &["tokenizer.json: not valid JSON: EOF"]);
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}

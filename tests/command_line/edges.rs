@@ -271,3 +271,44 @@ fn data_or_a_model_that_changed_under_a_run_is_named_and_taken_only_when_that_is
     assert_eq!(begun["accepted"][0]["changed"].as_array().unwrap().len(), 2, "{begun}");
     assert_eq!(again(&["--from", "step-3"]).0, Some(0), "what was accepted is what the run is made of");
 }
+
+#[test]
+fn a_folder_that_is_removed_under_a_run_is_told_at_once_and_not_made_again() {
+    let ground = Ground::new();
+    let mut run = ground.command("run", &[]).spawn().unwrap();
+    while !ground.path("run/config.yaml").exists() && run.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(5));
+    }
+    fs::rename(ground.path("run"), ground.path("elsewhere")).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("run was removed or replaced while the run was under way"), "{said}");
+    assert!(!ground.path("run").exists());
+}
+
+#[test]
+fn a_full_disk_is_told_with_the_file_and_what_was_saved_before_stays_whole() {
+    let ground = Ground::new();
+    let disk = ground.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let mount = |more: &[&str]| Command::new("mount").args(more).arg(&disk).stderr(Stdio::null()).status();
+    // The embedded model is a few megabytes with its moments: one checkpoint fits, two do not.
+    if !mount(&["-t", "tmpfs", "-o", "size=10m", "tmpfs"]).is_ok_and(|status| status.success()) {
+        eprintln!("skipped: nothing can be mounted here");
+        return;
+    }
+    let (code, said) = ground.train("disk/run", &["--set", "keep_checkpoints=0"]);
+    let whole = ground.path("disk/run/checkpoints/step-1/trainer_state.json").exists();
+    let aside = fs::read_dir(ground.path("disk/run/checkpoints")).map_or(0, |entries| {
+        entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with('.')).count()
+    });
+    let bigger = mount(&["-o", "remount,size=200m"]).is_ok_and(|status| status.success());
+    let (again, told) = ground.train("disk/run", &["--set", "keep_checkpoints=0"]);
+    Command::new("umount").arg(&disk).status().unwrap();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("No space left on device") && said.contains("/disk/run"), "{said}");
+    assert!(whole && aside == 0, "what was saved stays, and nothing half written does: {said}");
+    assert!(bigger);
+    assert_eq!(again, Some(0), "with room it goes on: {told}");
+}

@@ -40,6 +40,14 @@ pub enum Error {
         /// What the library said.
         reason: String,
     },
+    /// A text that is far longer than any model's.
+    #[error("a text of {bytes} bytes, and at most {most} are tokenised")]
+    LongText {
+        /// How long it is.
+        bytes: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// The tokenizer lacks a special token that is needed.
     #[error("{origin}: the tokenizer has no `{token}`, which {needed_for} needs")]
     MissingToken {
@@ -239,6 +247,14 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(path: impl Into<PathBuf>, source: std::io::Error) -> Self {
         Self::Io { path: path.into(), source }
+    }
+
+    /// The same error; of a text that is too long with the sample whose it is.
+    pub(crate) fn of_sample(self, sample: &str) -> Self {
+        match self {
+            Self::LongText { .. } => Self::Conversation { sample: sample.to_owned(), reason: self.to_string() },
+            other => other,
+        }
     }
 }
 

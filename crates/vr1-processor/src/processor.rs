@@ -177,7 +177,7 @@ impl Processor {
         let mut placing = self.placing(request.sample, request.messages)?;
         let rendered = placing.place(&rendered);
         let mut ids = self.leading_ids(&rendered, request.layout)?;
-        ids.extend(self.tokenizer.encode(&rendered)?);
+        ids.extend(self.tokenizer.encode(&rendered).map_err(|error| error.of_sample(request.sample))?);
         self.assemble(placing, rendered.text(), ids)
     }
 
@@ -242,7 +242,7 @@ impl Processor {
         };
         let mut placing = self.placing(request.sample, request.messages)?;
         let rendered = placing.place(&rendered);
-        let ids = self.tokenizer.encode(&rendered)?;
+        let ids = self.tokenizer.encode(&rendered).map_err(|error| error.of_sample(request.sample))?;
         Ok(so_far.followed_by(&self.assemble(placing, rendered.text(), ids)?))
     }
 

@@ -1,7 +1,9 @@
 use std::collections::HashMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 use tokenizers::tokenizer::{Model, NormalizedString, Normalizer, OffsetType, PreTokenizedString, PreTokenizer};
 
@@ -42,6 +44,18 @@ pub struct Tokenizer {
     family: &'static Family,
 }
 
+/// The most bytes of a text that are tokenised: some millions of tokens.
+const MAX_TEXT: usize = 16 << 20;
+
+/// What the tokenizers library gives; a panic of it over a broken file is an error of that file.
+fn guarded<T>(origin: &str, work: impl FnOnce() -> tokenizers::Result<T>) -> Result<T> {
+    let broken = |reason: String| Error::Tokenizer { origin: origin.to_owned(), reason };
+    match catch_unwind(AssertUnwindSafe(work)) {
+        Ok(given) => given.map_err(|error| broken(error.to_string())),
+        Err(_) => Err(broken("the tokenizers library cannot work with it, and panicked".to_owned())),
+    }
+}
+
 impl Tokenizer {
     /// Reads `tokenizer.json` and, where they are, `tokenizer_config.json` (tokens that `tokenizer.json` lacks, in its
     /// `added_tokens_decoder`), `generation_config.json` and `config.json` (the ids of end and padding, in that order of
@@ -52,8 +66,11 @@ impl Tokenizer {
     pub fn from_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("tokenizer.json");
         let bytes = fs::read(&path).map_err(|source| Error::io(&path, source))?;
-        let mut inner = tokenizers::Tokenizer::from_bytes(&bytes)
-            .map_err(|e| Error::Tokenizer { origin: path.display().to_string(), reason: e.to_string() })?;
+        // What is no JSON at all is told with its place; the library panics over some of it.
+        if let Err(source) = serde_json::from_slice::<IgnoredAny>(&bytes) {
+            return Err(Error::Json { path, source });
+        }
+        let mut inner = guarded(&path.display().to_string(), || tokenizers::Tokenizer::from_bytes(&bytes))?;
         let config = optional_json(&dir.join("tokenizer_config.json"))?;
         add_tokens(&mut inner, &config, &optional_json(&dir.join("added_tokens.json"))?, dir)?;
         let mut tokenizer = Self::new(inner, config, path.display().to_string())?;
@@ -121,15 +138,19 @@ impl Tokenizer {
     /// The ids of a rendered prompt; nothing is added before or after.
     ///
     /// # Errors
-    /// When the tokenizer's own model fails.
+    /// When the tokenizer's own model fails, or the text is longer than any model's: it would take minutes to say so.
     pub fn encode(&self, rendered: &Rendered) -> Result<Vec<i64>> {
+        let bytes = rendered.text().len();
+        if bytes > MAX_TEXT {
+            return Err(Error::LongText { bytes, most: MAX_TEXT });
+        }
         let mut ids = Vec::new();
         for (text, run) in rendered.runs() {
-            let encoding = match run {
+            let encoding = guarded(&self.origin, || match run {
                 Run::Text => self.inner.encode_fast(text, false),
                 Run::Literal => self.encode_literal(text),
-            };
-            ids.extend(encoding.map_err(|e| self.broken(&e.to_string()))?.get_ids().iter().map(|&id| i64::from(id)));
+            })?;
+            ids.extend(encoding.get_ids().iter().map(|&id| i64::from(id)));
         }
         Ok(ids)
     }
@@ -186,7 +207,7 @@ impl Tokenizer {
                 _ => Err(unknown(id)),
             })
             .collect::<Result<Vec<u32>>>()?;
-        self.inner.decode(&ids, specials == Specials::Skip).map_err(|e| self.broken(&e.to_string()))
+        guarded(&self.origin, || self.inner.decode(&ids, specials == Specials::Skip))
     }
 
     /// How many ids there are, special tokens included: one more than the greatest id.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::RgbImage;
-use vr1_data::{Picture, Video};
+use vr1_data::{Picture, Sample, Video};
 use vr1_processor::FrameSampling;
 use vr1_processor::{Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Tokenizer};
 
@@ -168,4 +168,13 @@ fn a_chat_without_a_template_is_an_error_and_raw_is_not() {
     let error = processor.prompt(&request(&one, Layout::Chat)).unwrap_err().to_string();
     assert!(error.starts_with("base: no chat template"), "{error}");
     processor.prompt(&request(&one, Layout::Raw)).unwrap();
+}
+
+#[test]
+fn a_text_of_many_megabytes_is_refused_by_its_length_with_its_sample() {
+    let processor = processor();
+    let sample = Sample { id: "a book".to_owned(), question: "word ".repeat(5 << 20), ..Sample::default() };
+    let error = processor.sample(&sample, &sample.question, Layout::Chat, "").unwrap_err().to_string();
+    assert!(error.starts_with("sample `a book`: a text of 262"), "{error}");
+    assert!(error.ends_with("bytes, and at most 16777216 are tokenised"), "{error}");
 }

@@ -2,6 +2,7 @@
 //! renamed, so that a kill at any moment leaves the one before it or the new one, never half of either.
 
 use std::{
+    collections::BTreeSet,
     error::Error,
     fs::{self, File, OpenOptions, TryLockError},
     io::{ErrorKind, Write},
@@ -38,7 +39,7 @@ pub struct RunFolder {
     dir: PathBuf,
     metrics: File,
     /// Locked for as long as the folder is held; the system unlocks it whatever way the process ends.
-    _lock: File,
+    lock: File,
 }
 
 /// The step and folder of a checkpoint, and what is wrong with each later one.
@@ -95,7 +96,20 @@ impl RunFolder {
             // A file system without locks is no reason not to train.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        Ok(Self { metrics: open(dir.join(METRICS))?, dir: dir.to_owned(), _lock: lock })
+        Ok(Self { metrics: open(dir.join(METRICS))?, dir: dir.to_owned(), lock })
+    }
+
+    /// Checks that the folder that is held is still the one of that name: what is written into one that was removed, or into another that
+    /// has taken its place, is lost or worse.
+    fn check_there(&self) -> Result<(), RunError> {
+        let (path, lock) = (self.dir.join(LOCK), &self.lock);
+        let same = |found: fs::Metadata| Ok(identity(&found) == identity(&lock.metadata()?));
+        match fs::metadata(&path).and_then(same) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(RunError::Gone(self.dir.clone())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(RunError::Gone(self.dir.clone())),
+            Err(error) => Err(RunError::io("read", path)(error)),
+        }
     }
 
     /// The folder.
@@ -125,6 +139,7 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn append_metrics(&mut self, metrics: &StepMetrics) -> Result<(), RunError> {
+        self.check_there()?;
         let path = self.dir.join(METRICS);
         let mut line = serde_json::to_vec(metrics).map_err(encode(&path))?;
         line.push(b'\n');
@@ -140,6 +155,7 @@ impl RunFolder {
         step: u64,
         rollouts: impl IntoIterator<Item = impl Serialize>,
     ) -> Result<PathBuf, RunError> {
+        self.check_there()?;
         write_rows(&self.dir.join(ROLLOUTS), step, rollouts)
     }
 
@@ -152,6 +168,7 @@ impl RunFolder {
         step: u64,
         answers: impl IntoIterator<Item = impl Serialize>,
     ) -> Result<PathBuf, RunError> {
+        self.check_there()?;
         write_rows(&self.dir.join(ANSWERS), step, answers)
     }
 
@@ -227,6 +244,7 @@ impl RunFolder {
         step: u64,
         write: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, RunError> {
+        self.check_there()?;
         let all = self.dir.join(CHECKPOINTS);
         let path = all.join(format!("step-{step}"));
         let (aside, old) = (all.join(format!(".step-{step}.tmp")), all.join(format!(".step-{step}.old")));
@@ -317,6 +335,24 @@ impl RunFolder {
         Ok(())
     }
 
+    /// What is lacking of the records of the first `steps` steps: rows of `metrics.jsonl`, and files of rollouts of steps that sampled.
+    ///
+    /// # Errors
+    /// The metrics or the folder cannot be read.
+    pub fn lacking(&self, steps: u64) -> Result<Vec<String>, RunError> {
+        let rows = read_metrics(&self.dir.join(METRICS))?;
+        let known: BTreeSet<u64> = rows.iter().map(|row| row.step).collect();
+        let sampled = rows.iter().filter(|row| row.step <= steps && row.get("completion_length").is_some());
+        let files = steps_of_rows(&self.dir.join(ROLLOUTS))?;
+        let gone = sampled.map(|row| row.step).filter(|step| files.iter().all(|(found, _)| found != step));
+        let lists = [
+            (format!("{METRICS}: no rows of"), (1..=steps).filter(|step| !known.contains(step)).collect::<Vec<_>>()),
+            (format!("{ROLLOUTS}: no file of"), gone.collect()),
+        ];
+        let told = lists.into_iter().filter(|(_, steps)| !steps.is_empty());
+        Ok(told.map(|(what, steps)| format!("{what} {}", spans(&steps))).collect())
+    }
+
     /// Forgets metrics, rollouts and answers after `step`: a run resumed from a checkpoint takes those steps again.
     ///
     /// # Errors
@@ -359,6 +395,31 @@ impl RunFolder {
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         self.metrics.set_len(whole as u64).map_err(RunError::io("write", path))
     }
+}
+
+/// What tells one file from another, whatever they are called.
+#[cfg(unix)]
+fn identity(file: &fs::Metadata) -> (u64, u64) {
+    use std::os::unix::fs::MetadataExt;
+    (file.dev(), file.ino())
+}
+
+/// Where the system does not say, a file of that name is the one.
+#[cfg(not(unix))]
+fn identity(_: &fs::Metadata) -> (u64, u64) {
+    (0, 0)
+}
+
+/// Rising steps as words: `steps 1 to 3, 7`.
+fn spans(steps: &[u64]) -> String {
+    let span = |run: &[u64]| match run {
+        [only] => only.to_string(),
+        [first, .., last] => format!("{first} to {last}"),
+        [] => String::new(),
+    };
+    let word = if steps.len() == 1 { "step" } else { "steps" };
+    let runs: Vec<String> = steps.chunk_by(|a, b| a + 1 == *b).map(span).collect();
+    format!("{word} {}", runs.join(", "))
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {

@@ -28,6 +28,9 @@ pub enum RunError {
     /// Another process writes to this run at this moment.
     #[error("{} is being written by another process", .0.display())]
     InUse(PathBuf),
+    /// The folder of a run under way is not there any more, or another stands in its place.
+    #[error("{} was removed or replaced while the run was under way; nothing more is written there", .0.display())]
+    Gone(PathBuf),
     /// A file of the run does not hold what it should.
     #[error("{}:{line}: {reason}", path.display())]
     Broken {

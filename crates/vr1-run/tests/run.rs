@@ -272,3 +272,21 @@ fn a_kill_at_any_moment_leaves_a_whole_run() {
     }
     assert!(seen > 0, "no checkpoint was ever finished");
 }
+
+#[test]
+fn what_is_lacking_of_earlier_records_is_told_by_its_steps() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = RunFolder::create(folder.path()).unwrap();
+    for step in 1..=8 {
+        run.append_metrics(&StepMetrics::new(step).with("completion_length", 3.0)).unwrap();
+        run.write_rollouts(step, [1]).unwrap();
+    }
+    assert_eq!(run.lacking(8).unwrap(), Vec::<String>::new());
+    let metrics = folder.path().join("metrics.jsonl");
+    let rows = fs::read_to_string(&metrics).unwrap();
+    let kept: Vec<&str> = rows.lines().skip(3).filter(|row| !row.contains("\"step\":7,")).collect();
+    fs::write(&metrics, kept.join("\n") + "\n").unwrap();
+    fs::remove_file(folder.path().join("rollouts/step-5.jsonl.zst")).unwrap();
+    let told = run.lacking(8).unwrap();
+    assert_eq!(told, ["metrics.jsonl: no rows of steps 1 to 3, 7", "rollouts: no file of step 5"]);
+}

@@ -65,6 +65,8 @@ impl Trainer {
         if trainer.done > 0 && !damaged.is_empty() {
             told.push(format!("going on from step {}", trainer.done));
         }
+        let recorded = trainer.done - u64::from(trainer.pending.is_some());
+        told.extend(trainer.folder.lacking(recorded)?);
         trainer.warn(&told);
         let over = !trainer.is_under_way();
         if options.from.is_none() && over {
