@@ -183,6 +183,7 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be written.
     pub fn write_shown(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        self.check_there()?;
         make(&self.dir.join(ROLLOUTS).join(SHOWN))?;
         write_aside(&self.shown(name), bytes)
     }
@@ -228,6 +229,7 @@ impl RunFolder {
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
+        self.check_there()?;
         let path = self.dir.join(name);
         let text = serde_json::to_vec_pretty(value).map_err(encode(&path))?;
         write_aside(&path, &text)
