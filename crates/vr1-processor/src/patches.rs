@@ -50,6 +50,21 @@ pub enum Tiles {
 }
 
 impl Patches {
+    /// Patches of the same cut that show nothing: everywhere the colour that normalised pictures have in the mean.
+    #[must_use]
+    pub fn blank(&self) -> Self {
+        let pixel_values = Array2::zeros(self.pixel_values.raw_dim());
+        Self { pixel_values, grid_thw: self.grid_thw, tiles: self.tiles.clone() }
+    }
+
+    /// Whether `other` is cut in the same way, and so stands for as many tokens in the same places.
+    #[must_use]
+    pub fn is_cut_as(&self, other: &Self) -> bool {
+        self.grid_thw == other.grid_thw
+            && self.tiles == other.tiles
+            && self.pixel_values.dim() == other.pixel_values.dim()
+    }
+
     /// How many tokens of the language model the patches become: `t * h * w / merge_size²`.
     pub fn tokens(&self, merge_size: usize) -> usize {
         self.grid_thw.iter().product::<usize>() / (merge_size * merge_size)

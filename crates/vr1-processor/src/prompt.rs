@@ -174,6 +174,19 @@ impl Prompt {
         self.next_position
     }
 
+    /// The same prompt that shows something else, cut as what it shows.
+    ///
+    /// # Errors
+    /// If there is more or less of it, or one is cut in another way.
+    pub fn showing(&self, patches: Vec<Arc<Patches>>) -> Result<Self> {
+        let fits = |(own, other): (&Arc<Patches>, &Arc<Patches>)| own.is_cut_as(other);
+        if patches.len() != self.patches.len() || !self.patches.iter().zip(&patches).all(fits) {
+            let reason = "what is to be shown instead is not cut as what it shows".to_owned();
+            return Err(Error::Conversation { sample: self.sample.clone(), reason });
+        }
+        Ok(Self { patches, ..self.clone() })
+    }
+
     /// How many tokens there are.
     pub fn len(&self) -> usize {
         self.input_ids.len()

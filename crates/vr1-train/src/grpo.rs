@@ -17,6 +17,7 @@ use super::ask::{Asked, Completed, room};
 use super::beta::{Beta, Diverged, Place};
 use super::course::Course;
 use super::draw::{Deck, Draw, Drawing, Drawn};
+use super::grounding::{GroundingConfig, Seen, measure};
 use super::prompting::Prompting;
 use super::rewards::{Rewarded, Said, lengths};
 use super::rollout::rollouts;
@@ -210,6 +211,22 @@ impl Grpo {
         })
     }
 
+    /// How much of the answers comes of what is shown, in the steps that look.
+    fn grounding(&self, run: &mut Run, round: &Round, at: Step) -> Result<BTreeMap<String, f64>> {
+        let GroundingConfig { every_steps, prompts } = self.config.grounding;
+        if every_steps == 0 || !(at.done + 1).is_multiple_of(every_steps) || run.recorded().is_some() {
+            return Ok(BTreeMap::new());
+        }
+        let all = round.drawn.iter().zip(&round.groups).zip(&round.rewarded.said);
+        let seen = all.map(|((drawn, group), said)| Seen {
+            sample: &drawn.sample,
+            group,
+            rewards: said.iter().map(|said| said.outcome.total.unwrap_or(f32::NAN)).collect(),
+        });
+        let seen: Vec<Seen<'_>> = seen.take(prompts).collect();
+        measure(run, &seen, &Sampling { seed: self.seed, ..self.config.sampling.clone() }, &self.reward)
+    }
+
     /// Whether a group's rewards differ, and so tell its completions apart.
     fn teaches(&self, said: &[Said]) -> bool {
         let differ = |value: &dyn Fn(&Outcome) -> f32| {
@@ -294,6 +311,7 @@ impl Objective for Grpo {
         if self.config.refill_rounds > 0 {
             metrics.insert("refill_rounds".to_owned(), refills as f64);
         }
+        metrics.extend(self.grounding(run, &round, at)?);
         let mut warnings = std::mem::take(&mut round.rewarded.warnings);
         let step = at.done + 1;
         round.rewarded.any(&warnings, step)?;

@@ -171,10 +171,57 @@ pub(crate) fn lengths(groups: &[Group]) -> Vec<(String, f64)> {
     let tokens = sequences().map(|sequence| sequence.ids().len()).sum::<usize>() as f64;
     let finished = sequences().filter(|sequence| sequence.finished()).count() as f64;
     let mut metrics = vec![("completion_length".to_owned(), tokens / count), ("finished".to_owned(), finished / count)];
+    let parts: Vec<(usize, usize)> = sequences().map(|sequence| thought_and_said(sequence.text())).collect();
+    let mean = |of: fn(&(usize, usize)) -> usize| parts.iter().map(of).sum::<usize>() as f64 / count;
+    metrics.push(("thinking_words".to_owned(), mean(|(thought, _)| *thought)));
+    metrics.push(("answer_words".to_owned(), mean(|(_, said)| *said)));
+    metrics.push(("answer_only_rate".to_owned(), mean(|(thought, said)| usize::from(*thought == 0 && *said > 0))));
+    let pictures = groups.iter().map(|group| group.prompt().media().len()).sum::<usize>();
+    metrics.push(("pictures".to_owned(), pictures as f64));
     let entropies = || sequences().filter_map(Sequence::sampled).flat_map(|sampled| &sampled.entropies);
     if entropies().next().is_some() {
         let sum: f64 = entropies().map(|&entropy| f64::from(entropy)).sum();
         metrics.push(("sampled_entropy".to_owned(), sum / entropies().count() as f64));
     }
     metrics
+}
+
+/// Words of a completion's thinking and of its answer: what stands before `</think>`, or before `<answer>` where nothing else is said of it,
+/// and what stands in the last `<answer>`, or behind the thinking.
+fn thought_and_said(completion: &str) -> (usize, usize) {
+    let words = |text: &str| text.replace(['<', '>'], " ").split_whitespace().count();
+    let (thought, rest) = match completion.split_once("</think>") {
+        Some((thought, rest)) => (thought.trim_start().trim_start_matches("<think>"), rest),
+        None => match completion.split_once("<answer>") {
+            Some((thought, _)) => (thought.trim_start().trim_start_matches("<think>"), completion),
+            None if completion.trim_start().starts_with("<think>") => (completion.trim_start_matches("<think>"), ""),
+            None => ("", completion),
+        },
+    };
+    let answer = rest.rsplit_once("<answer>").map_or(rest, |(_, answer)| answer);
+    let answer = answer.split_once("</answer>").map_or(answer, |(answer, _)| answer);
+    (words(thought), words(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::thought_and_said;
+
+    #[test]
+    fn thinking_and_answer_are_told_apart_however_they_are_marked() {
+        let parts = [
+            ("<think>one two</think><answer>three</answer>", (2, 1)),
+            ("one two</think>\n<answer>three four</answer>", (2, 2)),
+            ("one two <answer>three</answer>", (2, 1)),
+            ("<answer>three</answer>", (0, 1)),
+            ("<think></think>\n<answer>three</answer>", (0, 1)),
+            ("<think>one two</think> so it is three", (2, 4)),
+            ("<think>never came to an end", (5, 0)),
+            ("a plain answer", (0, 3)),
+            ("", (0, 0)),
+        ];
+        for (completion, expected) in parts {
+            assert_eq!(thought_and_said(completion), expected, "{completion:?}");
+        }
+    }
 }

@@ -176,6 +176,9 @@ fn check_grpo(grpo: &GrpoObjective) -> Result<(), Fault> {
     count("objective.prompts_per_step", grpo.prompts_per_step, IN_A_STEP)?;
     count("objective.group_size", grpo.group_size, ABREAST)?;
     count("objective.iterations", grpo.iterations, ROUNDS)?;
+    if grpo.grounding.every_steps > 0 {
+        count("objective.grounding.prompts", grpo.grounding.prompts, IN_A_STEP)?;
+    }
     count("objective.refill_rounds", grpo.refill_rounds.max(1), ROUNDS)?;
     let completions = (grpo.prompts_per_step as u64).saturating_mul(grpo.group_size as u64);
     if completions > 10 * IN_A_STEP {

@@ -12,6 +12,7 @@ use vr1_sft::SftConfig;
 
 use crate::beta::KlControl;
 use crate::draw::Deck;
+use crate::grounding::GroundingConfig;
 use crate::rewards::OnError;
 use crate::{DocumentConfig, Result, Source};
 
@@ -108,6 +109,9 @@ pub struct GrpoObjective {
     /// What becomes of a completion whose reward cannot be had.
     #[serde(default)]
     pub on_error: OnError,
+    /// Whether answers come of what is shown: how often it is looked, and at how many prompts.
+    #[serde(default)]
+    pub grounding: GroundingConfig,
     /// The loss.
     #[serde(default)]
     pub loss: GrpoConfig,

@@ -8,6 +8,7 @@ mod draws;
 mod evaluation;
 mod failures;
 mod folders;
+mod grounding;
 mod judged;
 mod losses;
 mod not_finite;
