@@ -137,7 +137,11 @@ fn a_run_that_its_recipe_ends_says_why_and_has_done_what_it_was_asked() {
     let set = ["--set", stop, "--set", "evaluation.every_steps=1", "--set", "evaluation.samples=2"];
     let (code, said) = ground.train("run", &set);
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("stopped after step 2: an evaluation did not bring in_domain/accuracy above the 0 of step 1") && !said.contains("goes on"), "{said}");
+    assert!(
+        said.contains("stopped after step 2: an evaluation did not bring in_domain/accuracy above the 0 of step 1")
+            && !said.contains("goes on"),
+        "{said}"
+    );
     let summary: Value = serde_json::from_slice(&fs::read(ground.path("run").join("summary.json")).unwrap()).unwrap();
     assert_eq!(summary["steps"], 2);
     assert_eq!(ground.train("run", &set), (Some(0), said));

@@ -9,6 +9,7 @@ use vr1_grpo::{
     teaches_nothing,
 };
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
+use vr1_processor::Processor;
 use vr1_reward::{Outcome, Program};
 use vr1_rollout::{Group, Sampling};
 
@@ -20,7 +21,7 @@ use super::draw::{Deck, Draw, Drawing, Drawn};
 use super::prompting::Prompting;
 use super::rewards::{Rewarded, lengths, rollouts};
 use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
-use crate::{Collected, Error, Objective, Result, Run};
+use crate::{Collected, Error, Objective, Result, Run, Supply};
 
 /// Group relative policy optimisation and its family: samples, prompts, groups of completions, rewards, advantages.
 pub struct Grpo {
@@ -293,6 +294,10 @@ impl Objective for Grpo {
 
     fn loss(&self) -> &dyn Loss {
         self.loss.as_ref()
+    }
+
+    fn supply(&self, processor: &Processor, count: usize) -> Supply {
+        self.prompting.supply(&self.draw, processor, count)
     }
 
     fn learnt(&mut self, metrics: &BTreeMap<String, f64>) {

@@ -5,6 +5,7 @@ mod ask;
 mod beta;
 mod complete;
 mod course;
+mod derivation;
 mod document;
 mod dpo;
 mod draw;
@@ -27,6 +28,7 @@ mod threads;
 mod trainer;
 
 pub use beta::{KlControl, KlPer};
+pub use derivation::{Derivation, Rate, Spread, StageDerivation, Supply};
 pub use document::DocumentConfig;
 pub use dpo::Dpo;
 pub use error::{Error, Result};

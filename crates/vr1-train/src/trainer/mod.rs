@@ -1,5 +1,7 @@
+mod derive;
 mod made_of;
 mod options;
+mod pace;
 mod resume;
 mod saved;
 mod stage;
@@ -26,6 +28,7 @@ use vr1_run::{
 use vr1_vlm::{Backbone, Model};
 
 use self::made_of::MadeOf;
+use self::pace::Pace;
 use self::resume::named;
 use self::saved::{Begun, Origin};
 use self::stage::{evaluation, learner, objective, setting};
@@ -33,7 +36,7 @@ use self::stop::Patience;
 use super::evaluate::Evaluation;
 use super::grpo::Setting;
 use crate::recipe::{Recipe, StageConfig};
-use crate::{Error, Objective, Result, Run, Stepped};
+use crate::{Derivation, Error, Objective, Result, Run, Stepped};
 
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
@@ -64,6 +67,9 @@ pub struct Trainer {
     best: Option<(u64, f64)>,
     /// What is known of the score that may end the run.
     patience: Patience,
+    /// What the recipe comes to, and how fast it goes.
+    derivation: Derivation,
+    pace: Pace,
     begun: Instant,
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
@@ -149,7 +155,7 @@ impl Trainer {
         let Some(config) = stages.get(stage) else {
             return Err(Error::Recipe(format!("there is no stage {stage} among {}", stages.len())));
         };
-        stage::check(&stages[stage..], &recipe, &reward, model.as_ref())?;
+        let derivation = stage::check((&stages, stage), &recipe, &reward, model.as_ref(), &processor)?;
         let evaluation = evaluation(config, &recipe)?;
         let objective = objective(config, &recipe, &reward)?;
         let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
@@ -184,6 +190,8 @@ impl Trainer {
             over: Vec::new(),
             best: None,
             patience: Patience::default(),
+            derivation,
+            pace: Pace::default(),
             begun: Instant::now(),
             earlier: 0.0,
             pending: None,
@@ -269,15 +277,21 @@ impl Trainer {
         if let Some(summary) = self.ended.take() {
             return self.told(summary);
         }
+        self.tell_derivation()?;
+        let begun = Instant::now();
         if self.done == 0
             && self.beginning.before.is_empty()
             && let Some(scores) = self.evaluate()?
         {
+            self.pace.evaluation = Some(begun.elapsed().as_secs_f64());
             self.beginning.before = scores;
             self.folder.write_beginning(&self.beginning)?;
         }
         while (self.pending.is_some() || self.is_under_way()) && !self.interrupt.requested() {
-            let stepped = if self.pending.is_some() { self.conclude().map(drop) } else { self.step().map(drop) };
+            let stepped = if self.pending.is_some() { self.conclude() } else { self.step().map(Some) };
+            if let Ok(Some(step)) = &stepped {
+                self.tell_pace(step);
+            }
             if let Err(error) = stepped {
                 self.progress.finish();
                 if self.done > self.saved.0

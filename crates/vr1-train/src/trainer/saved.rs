@@ -9,7 +9,7 @@ use vr1_vlm::Backbone;
 use super::Trainer;
 use super::made_of::{Accepted, MadeOf};
 use super::stop::Patience;
-use crate::{Error, Result};
+use crate::{Derivation, Error, Result};
 
 /// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -65,6 +65,9 @@ pub(super) struct Begun {
     /// What it went on with that it was not begun with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) accepted: Vec<Accepted>,
+    /// What its recipe came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) derivation: Option<Derivation>,
 }
 
 /// What a reference is.

@@ -4,6 +4,7 @@
 mod ahead;
 mod beta;
 mod checkpoints;
+mod derived;
 mod draws;
 mod evaluation;
 mod failures;
