@@ -100,7 +100,7 @@ fn a_run_that_is_killed_anywhere_is_gone_on_with_by_the_same_command() {
         ("after the first checkpoint", "-KILL", &|out| exists(out, "checkpoints/step-1")),
         ("in the last evaluation", "-KILL", &|out| exists(out, "checkpoints/step-3")),
         ("before plots and report", "-KILL", &|out| exists(out, "summary.json")),
-        ("in an evaluation on the way", "-TERM", &|out| exists(out, "rollouts/step-2.jsonl")),
+        ("in an evaluation on the way", "-TERM", &|out| exists(out, "rollouts/step-2.jsonl.zst")),
     ];
     for (number, (place, name, reached)) in places.into_iter().enumerate() {
         let out = format!("run-{number}");

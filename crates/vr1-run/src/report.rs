@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use crate::{
     charts::charts,
-    disk::{steps_in, write_aside},
+    disk::write_aside,
     metrics::{Summary, read_metrics, read_summary},
-    run::{CONFIG, METRICS, ROLLOUTS, SUMMARY},
+    rollouts::{read_rows, rollout_steps},
+    run::{CONFIG, METRICS, SUMMARY},
     run_error::RunError,
     table::{Row, Unit, stage_cells, summary_rows},
 };
@@ -120,20 +121,11 @@ struct Shown {
 const SHOWN: usize = 8;
 
 fn rollouts(run_dir: &Path) -> Result<Vec<StepRollouts>, RunError> {
-    let files = steps_in(&run_dir.join(ROLLOUTS), ".jsonl")?;
+    let files = rollout_steps(run_dir)?;
     let mut chosen: Vec<usize> = [0, files.len() / 2, files.len().saturating_sub(1)].into();
     chosen.dedup();
     let step = |(step, path): &(u64, PathBuf)| {
-        let text = fs::read_to_string(path).map_err(RunError::io("read", path))?;
-        let line = |(index, line)| {
-            let row: Value = serde_json::from_str(line).map_err(|error| RunError::Broken {
-                path: path.clone(),
-                line: index + 1,
-                reason: format!("not a rollout: {error}"),
-            })?;
-            Ok(shown(&row))
-        };
-        let rollouts = text.lines().enumerate().take(SHOWN).map(line).collect::<Result<_, RunError>>()?;
+        let rollouts = read_rows(path)?.take(SHOWN).map(|row| Ok(shown(&row?))).collect::<Result<_, RunError>>()?;
         Ok(StepRollouts { step: *step, rollouts })
     };
     chosen.into_iter().filter_map(|index| files.get(index)).map(step).collect()

@@ -19,9 +19,10 @@ use super::beta::{Beta, Diverged, Place};
 use super::course::Course;
 use super::draw::{Deck, Draw, Drawing, Drawn};
 use super::prompting::Prompting;
-use super::rewards::{Rewarded, lengths, rollouts};
+use super::rewards::{Rewarded, Said, lengths};
+use super::rollout::rollouts;
 use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
-use crate::{Collected, Error, Objective, Result, Run, Supply};
+use crate::{Collected, Error, Objective, Result, Rollout, Run, Supply};
 
 /// Group relative policy optimisation and its family: samples, prompts, groups of completions, rewards, advantages.
 pub struct Grpo {
@@ -133,7 +134,7 @@ impl Grpo {
         let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
         let rewarded = Rewarded::new(self.config.on_error, &samples, scored, at.done + 1)?;
         self.observe(&drawn, &rewarded);
-        Ok(Round { drawn, groups, rewarded })
+        Ok(Round { drawn, groups, rewarded, replaced: Vec::new() })
     }
 
     /// Has the next step's samples read and made into prompts while this one is learnt from.
@@ -149,8 +150,8 @@ impl Grpo {
 
     fn observe(&mut self, drawn: &[Drawn], rewarded: &Rewarded) {
         let (term, above) = &self.solved;
-        for (drawn, group) in drawn.iter().zip(&rewarded.outcomes) {
-            let scored = group.iter().map(|outcome| f64::from(value(outcome, term)));
+        for (drawn, group) in drawn.iter().zip(&rewarded.said) {
+            let scored = group.iter().map(|said| f64::from(value(&said.outcome, term)));
             let scored: Vec<f64> = scored.filter(|value| !value.is_nan()).collect();
             if !scored.is_empty() {
                 let solved = scored.iter().filter(|value| *value > above).count() as f64 / scored.len() as f64;
@@ -197,9 +198,9 @@ impl Grpo {
             Advantages::Group(config) => Signals::new(advantages_by_group(&rewards, &sizes, config)?),
             Advantages::PerReward { weights, epsilon } => {
                 // Row by row.
-                let outcomes = round.rewarded.outcomes.iter().flatten();
+                let said = round.rewarded.said.iter().flatten();
                 let table: Vec<f32> =
-                    outcomes.flat_map(|outcome| weights.keys().map(|term| value(outcome, term))).collect();
+                    said.flat_map(|said| weights.keys().map(|term| value(&said.outcome, term))).collect();
                 let weights: Vec<f32> = weights.values().map(|weight| *weight as f32).collect();
                 Signals::new(per_reward_advantages_by_group(&table, &weights, &sizes, *epsilon)?)
             }
@@ -211,9 +212,10 @@ impl Grpo {
     }
 
     /// Whether a group's rewards differ, and so tell its completions apart.
-    fn teaches(&self, outcomes: &[Outcome]) -> bool {
-        let differ =
-            |value: &dyn Fn(&Outcome) -> f32| !teaches_nothing(&outcomes.iter().map(value).collect::<Vec<_>>());
+    fn teaches(&self, said: &[Said]) -> bool {
+        let differ = |value: &dyn Fn(&Outcome) -> f32| {
+            !teaches_nothing(&said.iter().map(|said| value(&said.outcome)).collect::<Vec<_>>())
+        };
         match &self.config.advantages {
             Advantages::PerReward { weights, .. } => weights.keys().any(|term| differ(&|outcome| value(outcome, term))),
             Advantages::Group(_) | Advantages::Reinforce(_) => differ(&|outcome| outcome.total.unwrap_or(f32::NAN)),
@@ -222,22 +224,23 @@ impl Grpo {
 
     /// How many groups teach nothing.
     fn idle(&self, round: &Round) -> usize {
-        round.rewarded.outcomes.iter().filter(|outcomes| !self.teaches(outcomes)).count()
+        round.rewarded.said.iter().filter(|said| !self.teaches(said)).count()
     }
 
     /// Puts the groups of `more` that teach something in the places of those that do not.
     fn refill(&self, round: &mut Round, mut more: Round) {
-        let outcomes = std::mem::take(&mut more.rewarded.outcomes);
-        let fresh = more.drawn.into_iter().zip(more.groups).zip(outcomes);
-        let mut fresh = fresh.filter(|(_, outcomes)| self.teaches(outcomes));
         for i in 0..round.groups.len() {
-            if self.teaches(&round.rewarded.outcomes[i]) {
+            let fresh = || more.rewarded.said.iter().position(|said| self.teaches(said));
+            if self.teaches(&round.rewarded.said[i]) {
                 continue;
             }
-            let Some(((drawn, group), outcomes)) = fresh.next() else { break };
-            (round.drawn[i], round.groups[i], round.rewarded.outcomes[i]) = (drawn, group, outcomes);
+            let Some(j) = fresh() else { break };
+            std::mem::swap(&mut round.drawn[i], &mut more.drawn[j]);
+            std::mem::swap(&mut round.groups[i], &mut more.groups[j]);
+            std::mem::swap(&mut round.rewarded.said[i], &mut more.rewarded.said[j]);
         }
-        round.rewarded.count(more.rewarded);
+        round.rewarded.count(&mut more.rewarded);
+        round.replaced.push(more);
     }
 }
 
@@ -251,6 +254,22 @@ struct Round {
     drawn: Vec<Drawn>,
     groups: Vec<Group>,
     rewarded: Rewarded,
+    /// What others were asked in its place, with those that were replaced.
+    replaced: Vec<Round>,
+}
+
+impl Round {
+    /// What is written down of it.
+    fn rollouts(&self, signals: &Signals, seed: u64) -> Result<Vec<Rollout>> {
+        let samples: Vec<_> = self.drawn.iter().map(|drawn| &drawn.sample).collect();
+        let mut all = rollouts(&samples, &self.groups, &self.rewarded.said, signals, seed)?;
+        for other in &self.replaced {
+            let before = all.last().map_or(0, |last| last.group + 1);
+            let rows = other.rollouts(&Signals::default(), seed)?;
+            all.extend(rows.into_iter().map(|row| Rollout { group: before + row.group, ..row }));
+        }
+        Ok(all)
+    }
 }
 
 impl Objective for Grpo {
@@ -279,17 +298,14 @@ impl Objective for Grpo {
         let mut warnings = std::mem::take(&mut round.rewarded.warnings);
         let step = at.done + 1;
         round.rewarded.any(&warnings, step)?;
-        let samples: Vec<_> = round.drawn.iter().map(|drawn| &drawn.sample).collect();
-        let rollouts = rollouts(&samples, &round.groups, round.rewarded, signals.values());
-        if !parts.contains(&true) {
+        let learns = parts.contains(&true);
+        let signals = signals.taking_part(parts)?;
+        let rollouts = round.rollouts(&signals, self.seed)?;
+        if !learns {
             warnings.push(format!("step {step}: no completion with a reward came to an end; nothing is learnt"));
             return Ok(Collected { metrics, rollouts, warnings, ..Collected::default() });
         }
-        let of_tokens = signals.tokens().into_iter().flatten().flatten();
-        if signals.values().iter().chain(of_tokens).all(|value| *value == 0.0) {
-            warnings.push(format!("step {step}: every group's rewards are equal; it teaches nothing"));
-        }
-        Ok(Collected { groups: round.groups, signals: signals.taking_part(parts)?, metrics, rollouts, warnings })
+        Ok(Collected { groups: round.groups, signals, metrics, rollouts, warnings })
     }
 
     fn loss(&self) -> &dyn Loss {

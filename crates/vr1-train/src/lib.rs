@@ -20,9 +20,13 @@ mod pairs;
 mod pool;
 mod prompting;
 mod recipe;
+mod recorded;
+mod rescore;
 mod rewards;
+mod rollout;
 mod run;
 mod sft;
+mod shown;
 mod source;
 mod template;
 mod threads;
@@ -37,14 +41,18 @@ pub use grpo::{Grpo, Setting};
 pub use import::{Fate, Finding, ImportOptions, Imported, System, import};
 pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
-pub use objective::{Collected, Objective, Rollout};
+pub use objective::{Collected, Objective};
 pub use recipe::{
-    Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
-    PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, StopConfig, Truncated, WeightedSource,
+    Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, NotFinite, NotFiniteConfig,
+    ObjectiveConfig, PairLossConfig, PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig,
+    StopConfig, Truncated, WeightedSource,
 };
+pub use rescore::{Changed, Rescored, rescore};
 pub use rewards::OnError;
+pub use rollout::Rollout;
 pub use run::{Run, Stepped};
 pub use sft::{Sft, words};
+pub use shown::{Shown, ShownKind};
 pub use source::Source;
 pub use template::Template;
-pub use trainer::{RunOptions, Trainer};
+pub use trainer::{Difference, Replay, RunOptions, Trainer};

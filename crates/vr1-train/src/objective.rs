@@ -1,13 +1,11 @@
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::Value;
 use vr1_learn::{Loss, Signals, Step};
 use vr1_processor::Processor;
-use vr1_reward::Outcome;
 use vr1_rollout::Group;
 
-use crate::{Result, Run, Supply};
+use crate::{Result, Rollout, Run, Supply};
 
 /// What to learn from: what a step's sequences are, and how good each is.
 ///
@@ -67,30 +65,4 @@ pub struct Collected {
     pub rollouts: Vec<Rollout>,
     /// What the person who waits should know.
     pub warnings: Vec<String>,
-}
-
-/// One sampled sequence as it is written into the run's folder.
-#[derive(Debug, Serialize)]
-pub struct Rollout {
-    /// The sample's own id.
-    pub sample: String,
-    /// The prompt as text.
-    pub prompt: String,
-    /// What was sampled, as text.
-    pub completion: String,
-    /// What would have been right.
-    pub solution: String,
-    /// How many tokens were sampled.
-    pub tokens: usize,
-    /// Whether the model ended it.
-    pub finished: bool,
-    /// Total and terms of the reward.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-    /// How good it counted.
-    pub advantage: f32,
-    /// The sampled ids.
-    pub ids: Vec<i64>,
-    /// The log-probabilities that they were drawn by.
-    pub drawn: Vec<f32>,
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use vr1_grpo::{Compat, GrpoConfig};
 use vr1_reward::{Program, Registry};
-use vr1_train::{Fate, ImportOptions, Imported, Recipe, System, import};
+use vr1_train::{Advantages, Fate, ImportOptions, Imported, ObjectiveConfig, Recipe, System, import};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/import").join(name)
@@ -234,6 +235,24 @@ fn vlm_r1s_script_is_its_recipe() {
     );
     assert!(imported.yaml.contains("steps: 500  # PLACEHOLDER: 2 epochs of 16 samples a step"), "{}", imported.yaml);
     assert!(matches!(fate(&imported, "temperature"), Fate::NotNeeded(why) if why.contains("never reads")));
+}
+
+/// The presets of vr1-grpo are held to these systems by its own tests.
+#[test]
+fn losses_and_advantages_are_those_of_the_presets() {
+    for (name, preset) in [
+        ("trl_grpo.json", Compat::Trl),
+        ("vlm_r1_rec.sh", Compat::VlmR1),
+        ("r1v.sh", Compat::OpenR1),
+        ("easy_r1.yaml", Compat::EasyR1),
+    ] {
+        let recipe = Recipe::read(name, &imported(name).yaml).unwrap();
+        let Some(ObjectiveConfig::Grpo(grpo)) = recipe.objective else { panic!("{name}") };
+        // At a β of 0 nothing weighs the divergence.
+        let kl_weight = if grpo.loss.beta == 0.0 { grpo.loss.kl_weight } else { preset.grpo().kl_weight };
+        assert_eq!(grpo.loss, GrpoConfig { kl_weight, ..preset.grpo() }, "{name}");
+        assert_eq!(grpo.advantages, Advantages::Group(preset.advantages()), "{name}");
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ mod histogram;
 mod import;
 mod logprobs;
 mod question;
+mod replay;
 mod report;
+mod rescore;
 mod score;
 mod train;
 
@@ -21,6 +23,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use vr1_vlm::Backbone;
 
 /// Pictures take and give back megabytes each; this one keeps them.
 #[global_allocator]
@@ -52,6 +55,10 @@ enum Command {
     Score(score::Score),
     /// Write a run's report: one self-contained HTML page.
     Report(report::Report),
+    /// Do a step of a run again from what is recorded of it, and say whether it is the same bit for bit.
+    Replay(replay::Replay),
+    /// Score a run's recorded rollouts by another reward program, and say what it would have taught instead.
+    Rescore(rescore::Rescore),
 }
 
 impl Command {
@@ -65,6 +72,8 @@ impl Command {
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),
             Self::Report(report) => report.run(),
+            Self::Replay(replay) => replay.run(),
+            Self::Rescore(rescore) => rescore.run(),
         }?;
         Ok(ExitCode::SUCCESS)
     }
@@ -97,6 +106,15 @@ fn causes(error: &anyhow::Error) -> String {
 /// Writes a line to stderr. Where nobody listens there, that is no reason to stop.
 fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Says where weights are not finite, or refuses them.
+fn check_weights(model: &vr1_vlm::Model, refuse: bool) -> Result<()> {
+    match model.parameters().check_finite() {
+        Err(error) if !refuse => say(format_args!("warning: {error}; what the model says is worth nothing")),
+        checked => checked?,
+    }
+    Ok(())
 }
 
 /// Writes to stdout at once.

@@ -238,7 +238,7 @@ fn running(sheet: &mut Sheet<'_>, times: u64) -> Read<()> {
     for (key, to) in [("trainer.val_freq", "evaluation.every_steps"), ("trainer.save_freq", "save_every_steps")] {
         let every = sheet.number(key, -1.0)?;
         if every >= 1.0 {
-            sheet.draft.set(to, every as u64 * times);
+            sheet.draft.set(to, (every as u64).saturating_mul(times));
             if times == 1 { sheet.taken(key, to) } else { sheet.taken_as(key, to, &each) }
         } else {
             sheet.same(key);

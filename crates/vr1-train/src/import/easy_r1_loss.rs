@@ -119,6 +119,7 @@ pub(super) fn divergence(sheet: &mut Sheet<'_>) -> Read<()> {
 }
 
 pub(super) fn loss(sheet: &mut Sheet<'_>) -> Read<()> {
+    sheet.draft.set_with("objective.loss.log_ratio_bound", 20.0, "as in its code");
     sheet.carry_number("worker.actor.clip_ratio_low", 0.2, "objective.loss.epsilon")?;
     sheet.carry_number("worker.actor.clip_ratio_high", 0.3, "objective.loss.epsilon_high")?;
     let kind = sheet.text("worker.actor.loss_type", "default")?;

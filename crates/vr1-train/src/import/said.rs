@@ -120,7 +120,7 @@ impl Said {
     /// Processes that the launcher is told of.
     pub(super) fn processes(&self) -> Option<u64> {
         let said = |key: &str| self.launcher.iter().find(|(name, _)| name == key).and_then(|(_, value)| value.as_u64());
-        let each = said("nproc_per_node").map(|each| each * said("nnodes").unwrap_or(1));
+        let each = said("nproc_per_node").map(|each| each.saturating_mul(said("nnodes").unwrap_or(1)));
         each.or_else(|| said("num_processes")).or_else(|| said("num_gpus"))
     }
 }

@@ -165,6 +165,7 @@ impl<'a> Sheet<'a> {
             }
             match (rest, self.said.values.get(*key)) {
                 (_, None) => {}
+                (_, Some(Value::Null)) => self.same(key),
                 (Rest::Idle(why), Some(_)) => self.not_needed(key, why),
                 (Rest::Off(default, _), Some(value)) if alike(value, default) => self.same(key),
                 (Rest::Off(_, why), Some(_)) => self.not_supported(key, why),
@@ -206,7 +207,7 @@ impl<'a> Sheet<'a> {
 }
 
 fn number(value: &Value) -> Option<f64> {
-    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok())
+    value.as_f64().or_else(|| value.as_str()?.trim().parse().ok()).filter(|number| number.is_finite())
 }
 
 fn whole(value: &Value) -> Option<u64> {

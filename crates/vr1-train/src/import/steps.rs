@@ -10,7 +10,7 @@ pub(super) fn batch(sheet: &mut Sheet<'_>, to: &str) -> Read<u64> {
     let factors = format!("{each} × {processes} processes × {accumulated} accumulated");
     sheet.taken_as("per_device_train_batch_size", to, &factors);
     sheet.taken("gradient_accumulation_steps", to);
-    Ok(each * processes * accumulated)
+    Ok(each.saturating_mul(processes).saturating_mul(accumulated))
 }
 
 /// Processes that the source's run had.
@@ -29,7 +29,7 @@ pub(super) fn steps(sheet: &mut Sheet<'_>, keys: [&str; 2], epochs: f64, per_ste
     let epochs = sheet.number(num_epochs, epochs)?;
     match sheet.maybe_count(max_steps)?.filter(|steps| *steps > 0) {
         Some(steps) => {
-            sheet.draft.set("steps", steps * times);
+            sheet.draft.set("steps", steps.saturating_mul(times));
             match times {
                 1 => sheet.taken(max_steps, "steps"),
                 _ => sheet.taken_as(max_steps, "steps", &format!("each of theirs makes {times} updates")),

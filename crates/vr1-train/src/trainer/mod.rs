@@ -1,7 +1,9 @@
 mod derive;
+mod idle;
 mod made_of;
 mod options;
 mod pace;
+mod replay;
 mod resume;
 mod saved;
 mod stage;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use options::RunOptions;
+pub use replay::{Difference, Replay};
 use serde_json::Value;
 use vr1_data::Dataset;
 use vr1_decode::LocalEngine;
@@ -27,6 +30,7 @@ use vr1_run::{
 };
 use vr1_vlm::{Backbone, Model};
 
+use self::idle::Idle;
 use self::made_of::MadeOf;
 use self::pace::Pace;
 use self::resume::named;
@@ -35,8 +39,10 @@ use self::stage::{evaluation, learner, objective, setting};
 use self::stop::Patience;
 use super::evaluate::Evaluation;
 use super::grpo::Setting;
-use crate::recipe::{Recipe, StageConfig};
-use crate::{Derivation, Error, Objective, Result, Run, Stepped};
+use crate::recipe::{NotFinite, NotFiniteConfig, Recipe, StageConfig};
+use crate::rollout::draw;
+use crate::shown::Gallery;
+use crate::{Derivation, Error, Objective, Result, Rollout, Run, Stepped};
 
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
@@ -70,6 +76,8 @@ pub struct Trainer {
     /// What the recipe comes to, and how fast it goes.
     derivation: Derivation,
     pace: Pace,
+    /// What is known of steps that taught nothing.
+    idle: Idle,
     begun: Instant,
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
@@ -131,7 +139,7 @@ impl Trainer {
             }
             None => model,
         };
-        let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin)?, ..Begun::default() };
+        let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin, options)?, ..Begun::default() };
         let written = begun.clone();
         let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, begun };
         Self::assemble(recipe, beginning, options, |recipe| {
@@ -150,6 +158,9 @@ impl Trainer {
         folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
     ) -> Result<Self> {
         recipe.check().map_err(|(key, reason)| Error::Recipe(format!("`{key}` {reason}")))?;
+        if options.check_weights {
+            model.parameters().check_finite()?;
+        }
         let reward = Arc::new(Program::compile(recipe.reward.clone(), &options.registry)?.tested()?);
         let stages = recipe.all_stages();
         let Some(config) = stages.get(stage) else {
@@ -192,6 +203,7 @@ impl Trainer {
             patience: Patience::default(),
             derivation,
             pace: Pace::default(),
+            idle: Idle::default(),
             begun: Instant::now(),
             earlier: 0.0,
             pending: None,
@@ -246,17 +258,25 @@ impl Trainer {
         self.held_out.push((name.to_owned(), samples));
     }
 
-    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on.
+    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on; the answers are written into the run's folder.
     /// Nothing where it was asked to stop before the end.
     ///
     /// # Errors
     /// If a prompt cannot be made or the engine fails.
     pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
-        let evaluated = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt)?;
-        Ok(evaluated.map(|(scores, warnings)| {
-            self.warn(&warnings);
-            scores
-        }))
+        let gallery = Gallery { folder: &self.folder, side: self.recipe.log_pictures };
+        let Some(evaluated) = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, gallery)? else {
+            return Ok(None);
+        };
+        self.warn(&evaluated.warnings);
+        if !evaluated.answers.is_empty() {
+            self.folder.write_answers(self.done, &evaluated.answers)?;
+        }
+        Ok(Some(evaluated.scores))
+    }
+
+    fn gallery(&self) -> Gallery<'_> {
+        Gallery { folder: &self.folder, side: self.recipe.log_pictures }
     }
 
     fn warn(&self, warnings: &[String]) {
@@ -316,22 +336,28 @@ impl Trainer {
             stages.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, after.clone()));
         }
         let (before, seconds) = (self.beginning.before.clone(), self.seconds());
-        let stopped = self.patience.why().map(str::to_owned);
-        let summary = Summary { before, after, stages, steps: self.done, seconds, stopped };
+        let idle = || self.idle.why(self.recipe.stop_after_idle_steps);
+        let stopped = self.patience.why().map(str::to_owned).or_else(idle);
+        let warnings = self.idle.told();
+        let summary = Summary { before, after, stages, steps: self.done, seconds, stopped, warnings };
         self.folder.write_summary(&summary)?;
         self.told(summary)
     }
 
     /// Whether there is a step to be taken.
     fn is_under_way(&self) -> bool {
-        self.done < self.recipe.all_steps() && self.patience.why().is_none()
+        let ended = self.patience.why().is_some() || self.idle.why(self.recipe.stop_after_idle_steps).is_some();
+        self.done < self.recipe.all_steps() && !ended
     }
 
     /// Leaves plots and report.
     fn told(&self, summary: Summary) -> Result<Summary> {
         write_plots(self.folder.path())?;
         report(self.folder.path())?;
-        Ok(summary)
+        match self.idle.why(self.recipe.stop_after_idle_steps) {
+            Some(reason) => Err(Error::Idle { step: self.done, reason }),
+            None => Ok(summary),
+        }
     }
 
     /// Takes one step and records it: what was measured. Where it is asked to stop in the evaluation that is due, the step is
@@ -341,23 +367,55 @@ impl Trainer {
     /// If the step fails; the parameters are then as they were. If what follows a step fails, an evaluation or a checkpoint,
     /// the step was taken all the same.
     pub fn step(&mut self) -> Result<StepMetrics> {
+        let (metrics, mut rollouts, mut warnings) = match self.take() {
+            Ok(taken) => taken,
+            Err(error) => {
+                // What it was to learn from can be looked at; a run that goes on takes the step again.
+                let mut unlearnt = self.run.take_unlearnt();
+                self.log(self.done + 1, &mut unlearnt)?;
+                return Err(error);
+            }
+        };
+        warnings.extend(self.idle.observe(&metrics, &rollouts));
+        self.warn(&warnings);
+        self.log(self.done, &mut rollouts)?;
+        self.pending = Some(metrics.clone());
+        Ok(self.conclude()?.unwrap_or(metrics))
+    }
+
+    /// Takes one step: what was measured and sampled, and what to tell.
+    fn take(&mut self) -> Result<(StepMetrics, Vec<Rollout>, Vec<String>)> {
         if let Some(state) = &self.resumed {
             self.objective.restore(state)?;
             self.resumed = None;
         }
         let at = Step { done: self.done - self.before_stage, of: self.stages[self.stage].steps };
+        let NotFiniteConfig { action, most_in_a_row } = self.recipe.not_finite;
+        let passes = action == NotFinite::Skip && self.idle.passed_over() < most_in_a_row;
+        self.run.pass_over_not_finite(passes);
         let Stepped { metrics, rollouts, warnings } = self.run.step(self.objective.as_mut(), at)?;
         self.done += 1;
         let mut metrics = StepMetrics { step: self.done, values: metrics };
         if self.stages.len() > 1 {
             metrics.set("stage", self.stage as f64 + 1.0);
         }
-        self.warn(&warnings);
+        Ok((metrics, rollouts, warnings))
+    }
+
+    /// Whether the stage under way is over and another follows.
+    fn stage_is_over(&self) -> bool {
+        let steps = self.stages[self.stage].steps;
+        self.done == self.before_stage + steps && self.done < self.recipe.all_steps()
+    }
+
+    /// Writes down what was sampled for a step.
+    fn log(&self, step: u64, rollouts: &mut [Rollout]) -> Result<()> {
         if !rollouts.is_empty() {
-            self.folder.write_rollouts(self.done, &rollouts)?;
+            rollouts.iter_mut().for_each(|rollout| rollout.step = step);
+            draw(rollouts, self.gallery())?;
+            self.folder.write_rollouts(step, rollouts.iter())?;
         }
-        self.pending = Some(metrics.clone());
-        Ok(self.conclude()?.unwrap_or(metrics))
+        Ok(())
     }
 
     /// Evaluates after the step that was taken, where that is due, and records both. What fails here, or is broken off, is done
@@ -366,7 +424,7 @@ impl Trainer {
         let stage = &self.stages[self.stage];
         let every = stage.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
         let last = self.done == self.recipe.all_steps();
-        let stage_over = !last && self.done == self.before_stage + stage.steps;
+        let stage_over = self.stage_is_over();
         let due = !last && (stage_over || (every > 0 && self.done.is_multiple_of(every)));
         let scores = if due { self.evaluate()? } else { Some(BTreeMap::new()) };
         let (Some(scores), Some(mut metrics)) = (scores, self.pending.clone()) else { return Ok(None) };

@@ -70,8 +70,12 @@ pub(super) fn check(
         let evaluation = evaluation(stage, recipe)?;
         scores.extend(evaluation.scores(reward)?);
         derived.push(stage_of(recipe, stages, number, objective.as_ref(), &evaluation, processor));
-        if model.train(stage.freeze.as_deref().unwrap_or_default())?.is_empty() {
+        let trained = model.train(stage.freeze.as_deref().unwrap_or_default())?;
+        if trained.is_empty() {
             return Err(vr1_learn::Error::NothingToTrain.into());
+        }
+        if let Some(optimizer) = &stage.optimizer {
+            optimizer.check_groups(trained.iter().map(|(name, _)| name.as_str()), |name| model.part(name))?;
         }
     }
     let asked =

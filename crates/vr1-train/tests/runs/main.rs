@@ -11,10 +11,13 @@ mod failures;
 mod folders;
 mod judged;
 mod losses;
+mod not_finite;
 mod own;
 mod pairs;
 mod policy;
+mod rates;
 mod refused;
+mod replay;
 mod scripted;
 mod stages;
 mod stop;
@@ -84,6 +87,12 @@ fn options(out: &Path) -> RunOptions {
 
 fn trainer(recipe: &Recipe, out: &Path) -> Trainer {
     Trainer::new(recipe.clone(), options(out)).unwrap()
+}
+
+/// The rollouts of a step as they stand in the run's folder, a line each.
+fn rows_of(out: &Path, step: u64) -> String {
+    let lines = vr1_run::lines(&out.join(format!("rollouts/step-{step}.jsonl.zst"))).unwrap();
+    lines.map(|line| String::from_utf8(line.unwrap()).unwrap() + "\n").collect()
 }
 
 /// So many steps of a run.
