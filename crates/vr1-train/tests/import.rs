@@ -303,6 +303,14 @@ fn easy_r1s_updates_are_steps() {
     assert_eq!(objective["kl_control"], json!({ "target": 0.05, "horizon": 10000.0, "per": "token" }));
     assert_eq!(objective["advantages"]["epsilon"], 1e-6);
     assert_eq!(recipe["optimizer"]["schedule"], "constant");
+    assert_eq!(recipe["optimizer"]["groups"], json!([{ "match": ["*"], "weight_decay": 0.01 }]));
+    // A default of theirs that there is no key for.
+    assert!(
+        imported
+            .findings
+            .iter()
+            .any(|f| f.key == "data.max_pixels" && !f.said && matches!(f.fate, Fate::NotSupported(_)))
+    );
     assert_eq!(recipe["freeze"], json!(["tower", "merger"]));
     assert_eq!(
         recipe["prompt"]["text"],

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::easy_r1_loss::{advantages, divergence, loss, rewards, sampling};
-use super::easy_r1_rest::REST;
+use super::easy_r1_rest::{REST, SIZES};
 use super::prompts::rows;
 use super::sheet::{Read, Sheet};
 use super::steps::steps;
@@ -129,6 +129,13 @@ fn data(sheet: &mut Sheet<'_>) -> Read<()> {
         None => sheet.draft.set("evaluation.sets", json!({})),
     }
     sheet.taken("data.image_dir", "images");
+    for (key, pixels) in [("data.min_pixels", 262_144_u64), ("data.max_pixels", 4_194_304)] {
+        let _ = sheet.or(key, pixels);
+        match sheet.said.values.get(key) {
+            Some(Value::Null) => sheet.same(key),
+            _ => sheet.not_supported(key, SIZES),
+        }
+    }
     prompt(sheet)
 }
 
@@ -184,14 +191,10 @@ fn batches(sheet: &mut Sheet<'_>) -> Read<u64> {
 fn optimizer(sheet: &mut Sheet<'_>) -> Read<()> {
     let of = |key: &str| format!("worker.actor.optim.{key}");
     sheet.carry_number(&of("lr"), 1e-6, "optimizer.learning_rate")?;
-    let decay = sheet.carry_number(&of("weight_decay"), 1e-2, "optimizer.weight_decay")?;
-    if decay != 0.0 {
-        sheet.taken_but(
-            &of("weight_decay"),
-            "optimizer.weight_decay",
-            "theirs is on all parameters, this on what has more than one dimension",
-        );
-    }
+    // Theirs is on all parameters.
+    let decay = sheet.number(&of("weight_decay"), 1e-2)?;
+    sheet.draft.set("optimizer.groups", json!([{ "match": "*", "weight_decay": decay }]));
+    sheet.taken(&of("weight_decay"), "optimizer.groups");
     let betas = sheet.or(&of("betas"), json!([0.9, 0.999]));
     if let [Some(first), Some(second)] = [0, 1].map(|place| betas.get(place).and_then(Value::as_f64)) {
         sheet.draft.set("optimizer.beta1", first);

@@ -9,7 +9,8 @@ const OFFLOADED: &str =
     "weights stay on the device; `optimizer.offload` keeps masters and moments in the host's memory";
 const KERNELS: &str = "kernels are its own";
 const LOGGED: &str = "every step has its line in metrics.jsonl and its event for TensorBoard";
-const SIZES: &str = "pictures are sized by the checkpoint's own settings: change them in its preprocessor_config.json";
+pub(super) const SIZES: &str =
+    "pictures are sized by the checkpoint's own settings: change them in its preprocessor_config.json";
 
 pub(super) const REST: &[(&str, Rest)] = &[
     ("config", Rest::Idle("it was read")),
@@ -26,8 +27,6 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("data.val_batch_size", Rest::Idle("answers are sampled as memory allows")),
     ("data.override_chat_template", Rest::Off("null", "the chat template is the checkpoint's own")),
     ("data.shuffle", Rest::Off("true", "samples are drawn in a random order")),
-    ("data.min_pixels", Rest::Off("null", SIZES)),
-    ("data.max_pixels", Rest::Off("null", SIZES)),
     ("data.video_fps", Rest::Idle("a video is sampled by the checkpoint's own settings")),
     ("algorithm.gamma", Rest::Off("1.0", "rewards are of whole completions")),
     ("algorithm.lam", Rest::Off("1.0", "there is no critic")),
