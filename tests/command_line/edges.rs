@@ -29,13 +29,16 @@ objective:
 ";
 
 /// A folder with the recipe.
-struct Ground(tempfile::TempDir);
+pub(crate) struct Ground(tempfile::TempDir);
 
 impl Ground {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let ground = Self(folder);
-        ground.write(RECIPE, Path::new(TINY));
+        Self::of(RECIPE)
+    }
+
+    pub(crate) fn of(recipe: &str) -> Self {
+        let ground = Self(tempfile::tempdir().unwrap());
+        ground.write(recipe, Path::new(TINY));
         ground
     }
 
@@ -44,11 +47,11 @@ impl Ground {
         fs::write(self.path("recipe.yaml"), recipe).unwrap();
     }
 
-    fn path(&self, name: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
         self.0.path().join(name)
     }
 
-    fn command(&self, out: &str, more: &[&str]) -> Command {
+    pub(crate) fn command(&self, out: &str, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vr1"));
         command.arg("train").arg(self.path("recipe.yaml")).args(["--quiet", "--out"]);
         command.arg(self.path(out)).args(more).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -56,7 +59,7 @@ impl Ground {
     }
 
     /// The exit status and what was said.
-    fn train(&self, out: &str, more: &[&str]) -> (Option<i32>, String) {
+    pub(crate) fn train(&self, out: &str, more: &[&str]) -> (Option<i32>, String) {
         let output = self.command(out, more).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }
@@ -74,6 +77,36 @@ impl Ground {
         summary.as_object_mut().unwrap().remove("seconds");
         let weights = fs::read(self.path(out).join("checkpoints/step-3/model.safetensors")).unwrap();
         (rows.lines().map(timeless).collect(), summary, weights)
+    }
+}
+
+impl Ground {
+    /// All that a run left and that is not its times: rows, scores, records and the last weights, by file.
+    pub(crate) fn everything(&self, out: &str) -> std::collections::BTreeMap<String, Vec<u8>> {
+        let run = self.path(out);
+        let mut all = std::collections::BTreeMap::new();
+        for folder in ["rollouts", "rollouts/media", "evaluations"] {
+            for entry in fs::read_dir(run.join(folder)).into_iter().flatten().flatten().filter(|e| e.path().is_file()) {
+                let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+                all.insert(name, fs::read(entry.path()).unwrap());
+            }
+        }
+        let last = fs::read_dir(run.join("checkpoints")).unwrap().map(|entry| entry.unwrap().path()).max().unwrap();
+        for name in ["model.safetensors", "optimizer.safetensors", "adapter/adapter_model.safetensors"] {
+            if let Ok(bytes) = fs::read(last.join(name)) {
+                all.insert(format!("the last {name}"), bytes);
+            }
+        }
+        let timeless = |text: &str| {
+            let mut row: Value = serde_json::from_str(text).unwrap();
+            row.as_object_mut().unwrap().retain(|name, _| !name.contains("second"));
+            row.to_string()
+        };
+        let rows = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+        all.insert("metrics.jsonl".to_owned(), rows.lines().map(timeless).collect::<String>().into_bytes());
+        let summary = fs::read_to_string(run.join("summary.json")).unwrap();
+        all.insert("summary.json".to_owned(), timeless(&summary).into_bytes());
+        all
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod edges;
 mod evaluations;
+mod kills;
 mod runs;
 
 use std::fs;

@@ -1,5 +1,7 @@
 //! Samples to prompts, prompts to completions, completions to rewards.
 
+use std::sync::Arc;
+
 use vr1_data::Sample;
 use vr1_processor::{Processor, Prompt};
 use vr1_reward::Program;
@@ -43,7 +45,7 @@ impl Asked {
         run: &mut Run,
         completions: usize,
         sampling: &Sampling,
-        reward: &Program,
+        reward: &Arc<Program>,
     ) -> Result<Completed> {
         let Self { drawn, prompts } = self;
         if let Some(recorded) = run.recorded() {
@@ -52,9 +54,14 @@ impl Asked {
         }
         let requests = prompts.into_iter().zip(&drawn);
         let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
-        let scored = |place: usize, group: &Group| score(reward, &drawn[place].sample, group);
-        let (groups, scored, waited) = complete(run.engine()?, requests.collect(), scored)?;
+        let requests = requests.collect();
+        let (drawn, reward) = (Arc::new(drawn), reward.clone());
+        let (scorers, watch) = (run.scorers()?, run.watch().clone());
+        let asked = drawn.clone();
+        let scored = move |place: usize, group: &Group| score(&reward, &asked[place].sample, group);
+        let (groups, scored, waited) = complete(run.engine()?, requests, scored, (&scorers, &watch))?;
         run.waited(waited);
+        let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
         Ok(Completed { drawn, groups, scored })
     }
 }

@@ -1,43 +1,71 @@
-use std::sync::{Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Instant;
 
+use rayon::ThreadPool;
 use vr1_rollout::{Engine, Group, Request, Ticket};
 
-use crate::Result;
+use crate::watch::Watch;
+use crate::{Error, Result};
 
 /// Completes requests, in their order, and has `each` look at a group on another thread as soon as it is there, while
-/// others are still being sampled; and the seconds that were waited for it when all were.
-pub(crate) fn complete<T: Send>(
+/// others are still being sampled; and the seconds that were waited for it when all were. Who looks and does not come back is given up.
+pub(crate) fn complete<T: Send + 'static>(
     engine: &mut dyn Engine,
     requests: Vec<Request>,
-    each: impl Fn(usize, &Group) -> T + Sync,
+    each: impl Fn(usize, &Group) -> T + Send + Sync + 'static,
+    (scorers, watch): (&ThreadPool, &Watch),
 ) -> Result<(Vec<Group>, Vec<T>, f64)> {
+    let samples: Vec<String> = requests.iter().map(|request| request.prompt.sample().to_owned()).collect();
     let tickets: Vec<Ticket> =
         requests.into_iter().map(|request| engine.submit(request)).collect::<vr1_rollout::Result<_>>()?;
-    let looked: Mutex<Vec<Option<(Group, T)>>> = Mutex::new(tickets.iter().map(|_| None).collect());
-    let (each, places) = (&each, &looked);
-    let sampled = rayon::in_place_scope(|scope| -> Result<Instant> {
-        let mut left: Vec<usize> = (0..tickets.len()).collect();
-        while !left.is_empty() {
-            let more = engine.poll()?;
-            if more.is_empty() {
-                let done = tickets.len() - left.len();
-                return Err(vr1_rollout::Error::Lost { done, wanted: tickets.len() }.into());
+    let (each, (sender, looked)) = (Arc::new(each), channel());
+    let mut left: Vec<usize> = (0..tickets.len()).collect();
+    while !left.is_empty() {
+        watch.hears("sampling");
+        let more = engine.poll()?;
+        if more.is_empty() {
+            let done = tickets.len() - left.len();
+            return Err(vr1_rollout::Error::Lost { done, wanted: tickets.len() }.into());
+        }
+        for (ticket, group) in more {
+            // A group of an earlier request that nobody waits for any more.
+            let Some(at) = left.iter().position(|&place| tickets[place] == ticket) else { continue };
+            let (place, each, sender) = (left.swap_remove(at), each.clone(), sender.clone());
+            scorers.spawn(move || {
+                // A panic of a user's verifier is an error of the step; rayon would end the process.
+                if let Ok(seen) = catch_unwind(AssertUnwindSafe(|| each(place, &group))) {
+                    // Where nobody waits any more, nothing is lost.
+                    let _ = sender.send((place, group, seen));
+                }
+            });
+        }
+    }
+    drop(sender);
+    watch.hears("rewards");
+    let sampled = Instant::now();
+    let mut done: Vec<Option<(Group, T)>> = tickets.iter().map(|_| None).collect();
+    while done.iter().any(Option::is_none) {
+        match looked.recv_timeout(watch.patience()) {
+            Ok((place, group, seen)) => {
+                watch.hears("rewards");
+                done[place] = Some((group, seen));
             }
-            for (ticket, group) in more {
-                // A group of an earlier request that nobody waits for any more.
-                let Some(at) = left.iter().position(|&place| tickets[place] == ticket) else { continue };
-                let place = left.swap_remove(at);
-                scope.spawn(move |_| {
-                    let seen = each(place, &group);
-                    places.lock().unwrap_or_else(PoisonError::into_inner)[place] = Some((group, seen));
-                });
+            Err(gone) => {
+                let place = done.iter().position(Option::is_none).unwrap_or_default();
+                let sample = samples[place].clone();
+                let reason = match gone {
+                    RecvTimeoutError::Timeout => {
+                        format!("its rewards made no progress for {:.1} minutes (`watchdog_minutes`)", watch.minutes())
+                    }
+                    RecvTimeoutError::Disconnected => "a verifier panicked over its rewards".to_owned(),
+                };
+                return Err(Error::Field { sample, reason });
             }
         }
-        Ok(Instant::now())
-    })?;
+    }
     let waited = sampled.elapsed().as_secs_f64();
-    let looked = looked.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let (groups, seen) = looked.into_iter().flatten().unzip();
+    let (groups, seen) = done.into_iter().flatten().unzip();
     Ok((groups, seen, waited))
 }

@@ -89,6 +89,7 @@ impl Evaluation {
                 if interrupt.requested() {
                     return Ok(None);
                 }
+                run.watch().hears("evaluating");
                 let end = (start + BATCH).min(self.count(samples.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT + number as u32, epoch: 0, index: index as u64 };
                 let batch: Vec<(SampleKey, Sample)> =
@@ -121,6 +122,7 @@ impl Evaluation {
                 if interrupt.requested() {
                     return Ok(None);
                 }
+                run.watch().hears("evaluating");
                 let end = (start + PAIRS).min(self.count(pairs.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT, epoch: 0, index: index as u64 };
                 let processor = &run.processor;

@@ -31,6 +31,7 @@ mod source;
 mod template;
 mod threads;
 mod trainer;
+mod watch;
 
 pub use beta::{KlControl, KlPer};
 pub use derivation::{Derivation, Rate, Spread, StageDerivation, Supply};

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use vr1_learn::{Learner, Step};
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Version};
@@ -9,7 +10,8 @@ use vr1_rollout::{Engine, Group, Version};
 use crate::recorded::Recorded;
 use crate::rollout::trained;
 use crate::threads::Threads;
-use crate::{Collected, Objective, Result, Rollout};
+use crate::watch::Watch;
+use crate::{Collected, Error, Objective, Result, Rollout};
 
 /// What a step is taken with: the engine that samples, the learner that learns, and what makes prompts.
 ///
@@ -23,6 +25,10 @@ pub struct Run {
     waiting: f64,
     /// What answers instead of the engine, where a step is done again.
     recorded: Option<Recorded>,
+    /// Threads that score, apart from all others: who does not come back keeps nobody else from work.
+    scorers: Option<Arc<ThreadPool>>,
+    /// Who looks after phases that make no progress.
+    watch: Watch,
     /// Whether a step that is not finite is passed over.
     passes: bool,
     /// What was sampled for a step that failed.
@@ -56,8 +62,21 @@ impl Run {
     /// A run whose completions come from `engine` and whose weights are made by `learner`.
     pub fn new(engine: Box<dyn Engine>, learner: Learner, processor: impl Into<Arc<Processor>>, seed: u64) -> Self {
         let (loaded, recorded, processor) = (None, None, processor.into());
-        let (passes, unlearnt) = (false, Vec::new());
-        Self { engine, loaded, handing: 0.0, waiting: 0.0, recorded, passes, unlearnt, learner, processor, seed }
+        let (passes, unlearnt, scorers, watch) = (false, Vec::new(), None, Watch::default());
+        Self {
+            engine,
+            loaded,
+            handing: 0.0,
+            waiting: 0.0,
+            recorded,
+            scorers,
+            watch,
+            passes,
+            unlearnt,
+            learner,
+            processor,
+            seed,
+        }
     }
 
     /// The engine, with the learner's weights as they are now: they are handed over where they changed since it was last
@@ -94,6 +113,26 @@ impl Run {
     /// What answers instead of the engine and the reward.
     pub(crate) fn recorded(&mut self) -> Option<&mut Recorded> {
         self.recorded.as_mut()
+    }
+
+    /// Threads that score, as many as there are processors.
+    pub(crate) fn scorers(&mut self) -> Result<Arc<ThreadPool>> {
+        if let Some(scorers) = &self.scorers {
+            return Ok(scorers.clone());
+        }
+        let made = ThreadPoolBuilder::new().thread_name(|_| "rewards".to_owned()).build();
+        let made = made.map_err(|error| Error::Recipe(format!("there are no threads for rewards: {error}")))?;
+        Ok(self.scorers.insert(Arc::new(made)).clone())
+    }
+
+    /// Has phases be looked after by `watch`.
+    pub(crate) fn watch_by(&mut self, watch: Watch) {
+        self.watch = watch;
+    }
+
+    /// Who looks after phases that make no progress.
+    pub(crate) fn watch(&self) -> &Watch {
+        &self.watch
     }
 
     /// Counts seconds in which nothing was sampled any more, and rewards were waited for.
@@ -134,6 +173,7 @@ impl Run {
             self.learner.keep_reference()?;
         }
         // An adapter's dropout is drawn by libtorch: a function of the seed and the step.
+        self.watch.hears("reading samples");
         tch::manual_seed(self.seed.wrapping_add(at.done << 32) as i64);
         let Collected { groups, signals, mut metrics, mut rollouts, mut warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
@@ -143,6 +183,7 @@ impl Run {
         if groups.is_empty() {
             self.pass(&mut metrics, "idle");
         } else {
+            self.watch.hears("learning");
             match self.learner.update(&groups, &signals, objective.loss(), at) {
                 Ok(update) => {
                     trained(&mut rollouts, &groups, update.logprobs);

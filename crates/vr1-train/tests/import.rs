@@ -370,3 +370,21 @@ fn a_value_that_no_recipe_can_have_is_refused_by_its_key() {
         assert!(said.contains(words) && said.contains("x.yaml"), "{text}: {said}");
     }
 }
+
+#[test]
+fn a_file_that_is_cut_anywhere_is_a_recipe_or_an_error() {
+    let (mut recipes, mut errors) = (0, 0);
+    for name in ALL {
+        let text = std::fs::read_to_string(fixture(name)).unwrap();
+        for end in (0..text.len()).step_by(29) {
+            match of_text(name, &text[..end], &ImportOptions::default()) {
+                Ok(_) => recipes += 1,
+                Err(error) => {
+                    assert!(error.to_string().contains(name) || error.to_string().contains("looked for"), "{error}");
+                    errors += 1;
+                }
+            }
+        }
+    }
+    assert!(recipes > 10 && errors > 10, "{recipes} {errors}");
+}

@@ -109,7 +109,7 @@ fn say(line: impl std::fmt::Display) {
 }
 
 /// Says where weights are not finite, or refuses them.
-fn check_weights(model: &vr1_vlm::Model, refuse: bool) -> Result<()> {
+fn check_weights(model: &dyn vr1_vlm::Backbone, refuse: bool) -> Result<()> {
     match model.parameters().check_finite() {
         Err(error) if !refuse => say(format_args!("warning: {error}; what the model says is worth nothing")),
         checked => checked?,

@@ -1,7 +1,9 @@
 //! The checked tree to a value.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::cell::{OnceCell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::ast::Binary;
 use super::functions::Gives;
@@ -145,13 +147,22 @@ pub(crate) fn eval<'r>(node: &Node, frame: &Frame<'r>) -> Result<Value<'r>> {
                 rollout: frame.rollout,
                 budget: &frame.budget,
             };
-            let score = f64::from((verifier.function)(&args)?);
+            // A verifier may be a user's own, and one that panics must not take a run with it.
+            let score = catch_unwind(AssertUnwindSafe(|| (verifier.function)(&args)));
+            let score = score.unwrap_or_else(|panic| Err(Error::verifier(&*verifier.name, panicked(panic.as_ref()))));
+            let score = f64::from(score?);
             if score.is_finite() {
                 return Ok(Value::Number(score));
             }
             Err(Error::verifier(&*verifier.name, format!("it gave {score}, which is no reward")))
         }
     }
+}
+
+/// What a panic said.
+fn panicked(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    format!("it panicked: {}", said.unwrap_or("without a word"))
 }
 
 fn bind<'r>(frame: &Frame<'r>, slot: usize, value: Value<'r>) {

@@ -47,6 +47,10 @@ impl Recipe {
         if !(self.save_every_minutes >= 0.0 && self.save_every_minutes.is_finite()) {
             return fault("save_every_minutes", "must be 0 or more");
         }
+        if !(self.watchdog_minutes >= 0.0 && self.watchdog_minutes <= 1e6) {
+            return fault("watchdog_minutes", "must be 0 or more, and at most 1000000");
+        }
+        count("rewards_at_once", self.rewards_at_once, ROUNDS)?;
         let evaluates = |stage: &StageConfig| stage.evaluation.as_ref().is_some_and(|e| e.every_steps > 0);
         if self.keep_best.is_some() && !stages.iter().any(evaluates) {
             return fault("keep_best", "needs evaluations during training: `evaluation.every_steps`");

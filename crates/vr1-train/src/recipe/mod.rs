@@ -102,6 +102,12 @@ pub struct Recipe {
     /// Steps in a row that teach nothing after which the run ends with an error; 0: it never does.
     #[serde(default)]
     pub stop_after_idle_steps: u64,
+    /// Minutes without progress after which a phase of a step is given up; 0 waits for ever.
+    #[serde(default = "sixty")]
+    pub watchdog_minutes: f64,
+    /// Completions that are judged at a time by verifiers that wait for someone else, such as a judge behind a server.
+    #[serde(default = "eight")]
+    pub rewards_at_once: usize,
     /// Ends the run early where a held-out score gets no better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopConfig>,
@@ -117,6 +123,14 @@ fn ten() -> f64 {
 
 fn two_hundred_and_fifty_six() -> u32 {
     256
+}
+
+fn sixty() -> f64 {
+    60.0
+}
+
+fn eight() -> usize {
+    8
 }
 
 fn two() -> usize {

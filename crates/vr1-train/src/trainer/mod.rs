@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub use options::RunOptions;
 pub use replay::{Difference, Replay};
@@ -42,6 +42,7 @@ use super::grpo::Setting;
 use crate::recipe::{NotFinite, NotFiniteConfig, Recipe, StageConfig};
 use crate::rollout::draw;
 use crate::shown::Gallery;
+use crate::watch::Watch;
 use crate::{Derivation, Error, Objective, Result, Rollout, Run, Stepped};
 
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
@@ -161,7 +162,8 @@ impl Trainer {
         if options.check_weights {
             model.parameters().check_finite()?;
         }
-        let reward = Arc::new(Program::compile(recipe.reward.clone(), &options.registry)?.tested()?);
+        let reward = Program::compile(recipe.reward.clone(), &options.registry)?.tested()?;
+        let reward = Arc::new(reward.with_waiting_at_once(recipe.rewards_at_once));
         let stages = recipe.all_stages();
         let Some(config) = stages.get(stage) else {
             return Err(Error::Recipe(format!("there is no stage {stage} among {}", stages.len())));
@@ -175,7 +177,9 @@ impl Trainer {
             None => engine,
         };
         let learner = learner(config, &recipe, model, &processor)?;
-        let run = Run::new(Box::new(engine), learner, processor, recipe.seed);
+        let mut run = Run::new(Box::new(engine), learner, processor, recipe.seed);
+        let watched = (recipe.watchdog_minutes > 0.0).then(|| Duration::from_secs_f64(recipe.watchdog_minutes * 60.0));
+        run.watch_by(Watch::new(watched));
         let interrupt = Interrupt::install().unwrap_or_default();
         let folder = folder(&recipe)?;
         let events = EventWriter::create(folder.path(), 1)?;
@@ -297,6 +301,8 @@ impl Trainer {
         if let Some(summary) = self.ended.take() {
             return self.told(summary);
         }
+        let folder = self.folder.path().display().to_string();
+        self.run.watch().guard(format!("the run in {folder} goes on from its latest checkpoint"));
         self.tell_derivation()?;
         let begun = Instant::now();
         if self.done == 0
@@ -352,6 +358,7 @@ impl Trainer {
 
     /// Leaves plots and report.
     fn told(&self, summary: Summary) -> Result<Summary> {
+        self.run.watch().rests();
         write_plots(self.folder.path())?;
         report(self.folder.path())?;
         match self.idle.why(self.recipe.stop_after_idle_steps) {
@@ -421,6 +428,7 @@ impl Trainer {
     /// Evaluates after the step that was taken, where that is due, and records both. What fails here, or is broken off, is done
     /// again by the run taken up again.
     fn conclude(&mut self) -> Result<Option<StepMetrics>> {
+        self.run.watch().hears("writing down a step");
         let stage = &self.stages[self.stage];
         let every = stage.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
         let last = self.done == self.recipe.all_steps();

@@ -118,6 +118,7 @@ impl Trainer {
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
     pub fn checkpoint(&mut self) -> Result<PathBuf> {
+        self.run.watch().hears("writing a checkpoint");
         let path = self.folder.checkpoint(self.done, |dir| self.write(dir))?;
         if self.recipe.keep_checkpoints > 0 {
             self.folder.prune_checkpoints(self.recipe.keep_checkpoints, self.best.map(|(step, _)| step))?;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use vr1_reward::Registry;
 use vr1_rollout::Request;
 
-use super::scripted::{grpo, scripted};
+use super::scripted::{SAID, grpo, scripted};
 use super::*;
 
 /// Options with a verifier `judge()`, which fails where it is told to.
@@ -196,4 +196,81 @@ fn an_engine_that_fails_costs_nothing_of_what_was_learnt() {
     again.set_engine(Box::new(engine)).unwrap();
     again.run().unwrap();
     assert_eq!(rows(&out), rows(&whole));
+}
+
+/// The verifier `judge()` of a run that takes three steps and never comes back from the last.
+fn stuck(out: &Path) -> RunOptions {
+    judged(out, |said| {
+        if said.contains("asleep") {
+            std::thread::sleep(std::time::Duration::from_secs(3600));
+        }
+        false
+    })
+}
+
+#[test]
+fn a_reward_that_does_not_come_back_is_given_up_and_what_was_learnt_is_saved() {
+    let dir = folder();
+    let recipe = read(dir.path(), &grpo(3, ""), &[JUDGE, "watchdog_minutes=0.02"]).unwrap();
+    let out = dir.path().join("run");
+    let mut run = Trainer::new(recipe, stuck(&out)).unwrap();
+    let (tokenizer, asked) = (run.processor().tokenizer().clone(), AtomicU64::new(0));
+    let engine = vr1_rollout::Scripted::new(tokenizer, move |_: &Request, completion| {
+        let last = asked.fetch_add(1, Ordering::Relaxed) >= 2 * 8 + 3;
+        Some(format!("{}{END}", if last { "asleep" } else { ["red", "green and blue"][completion] }))
+    });
+    run.set_engine(Box::new(engine)).unwrap();
+    let error = run.run().unwrap_err().to_string();
+    assert!(error.contains("its rewards made no progress for 0.0 minutes"), "{error}");
+    assert!(error.contains("sample `train "), "{error}");
+    assert_eq!(vr1_run::RunFolder::open(&out).unwrap().latest_checkpoint().unwrap().unwrap().0, 2);
+}
+
+#[test]
+fn a_verifier_that_panics_is_an_error_that_names_the_term_and_no_end_of_the_process() {
+    let dir = folder();
+    let recipe = read(dir.path(), &grpo(1, ""), &[JUDGE]).unwrap();
+    let panics = judged(&dir.path().join("run"), |_| panic!("a verifier of the user's own"));
+    let error = Trainer::new(recipe, panics).unwrap().run().unwrap_err().to_string();
+    assert!(error.contains("`accuracy`: verifier `judge`: it panicked: a verifier of the user's own"), "{error}");
+}
+
+/// An engine that never answers.
+struct Silent;
+
+impl vr1_rollout::Engine for Silent {
+    fn submit(&mut self, _: Request) -> vr1_rollout::Result<vr1_rollout::Ticket> {
+        Ok(vr1_rollout::Ticket(0))
+    }
+
+    fn poll(&mut self) -> vr1_rollout::Result<Vec<(vr1_rollout::Ticket, vr1_rollout::Group)>> {
+        std::thread::sleep(std::time::Duration::from_secs(600));
+        Ok(Vec::new())
+    }
+
+    fn load(&mut self, weights: &dyn vr1_rollout::Weights) -> vr1_rollout::Result<vr1_rollout::Version> {
+        Ok(weights.version())
+    }
+}
+
+#[test]
+#[ignore = "the other half of the test below, which runs it in a process of its own"]
+fn waits_for_an_engine_that_never_answers() {
+    let dir = folder();
+    let none = "evaluation={ samples: 1, max_completion_tokens: 1, sets: {} }";
+    let recipe = read(dir.path(), &grpo(1, ""), &[SAID[0], none, "watchdog_minutes=0.01"]).unwrap();
+    let mut run = trainer(&recipe, &dir.path().join("run"));
+    run.set_engine(Box::new(Silent)).unwrap();
+    drop(run.run());
+}
+
+#[test]
+fn a_phase_that_cannot_be_given_up_ends_the_process_and_is_named() {
+    let test = "failures::waits_for_an_engine_that_never_answers";
+    let this = std::env::current_exe().unwrap();
+    let output = std::process::Command::new(this).args(["--exact", test, "--ignored", "--nocapture"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(70), "{said}");
+    assert!(said.contains("error: sampling: no progress for"), "{said}");
+    assert!(said.contains("goes on from its latest checkpoint"), "{said}");
 }
