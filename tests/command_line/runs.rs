@@ -159,3 +159,35 @@ fn staged_conversations_of_ones_own_take_the_place_of_a_recipes_documents() {
     assert_eq!(code, Some(1));
     assert!(said.contains("--data: there is no \"/nowhere.jsonl\" on this machine"), "{said}");
 }
+
+#[test]
+fn a_configuration_of_another_system_becomes_a_recipe_that_says_what_it_comes_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let config = "num_generations: 4\nmax_completion_length: 8\nmax_steps: 3\nlearning_rate: 1e-4\npush_to_hub: true\n";
+    fs::write(path("grpo.yaml"), config).unwrap();
+    let output = vr1(&["import", &path("grpo.yaml"), "--processes", "2", "--out", &path("recipe.yaml")]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && output.stdout.is_empty(), "{said}");
+    for line in [
+        "max_steps: 3 → steps",
+        "beta: 0.0 (its default) → objective.loss.beta",
+        "push_to_hub: true (nothing is published",
+    ] {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert_eq!(
+        vr1(&["import", &path("grpo.yaml"), "--out", &path("recipe.yaml")]).status.code(),
+        Some(1),
+        "it is there already"
+    );
+    let printed = vr1(&["import", &path("grpo.yaml"), "--processes", "2"]).stdout;
+    assert_eq!(printed, fs::read(path("recipe.yaml")).unwrap());
+
+    let scenes = "objective.train={ kind: scenes, task: spatial, split: train }";
+    let derived = vr1(&["train", &path("recipe.yaml"), "--model", TINY, "--set", scenes, "--dry-run"]);
+    let said = String::from_utf8(derived.stderr).unwrap();
+    assert!(derived.status.success() && said.contains("3 steps of 4 prompts × 4 = 16 completions"), "{said}");
+    assert!(said.contains("1e-4 at first, 1e-4 at its highest, 3.333e-5 at last"), "{said}");
+    assert_eq!(vr1(&["import", TINY]).status.code(), Some(1));
+}

@@ -38,7 +38,7 @@ fn a_parameter_without_a_gradient_is_not_moved() {
 }
 
 fn config() -> LearnerConfig {
-    let optimizer = OptimizerConfig { weight_decay: 0.1, schedule: Schedule::Cosine, warmup_steps: 2, ..steady(1e-3) };
+    let optimizer = OptimizerConfig { weight_decay: 0.1, schedule: Schedule::COSINE, warmup_steps: 2, ..steady(1e-3) };
     LearnerConfig { optimizer, tokens_per_micro_batch: 100, ..LearnerConfig::default() }
 }
 

@@ -72,6 +72,7 @@ fn the_page_of_a_run_of_stages_says_what_each_brought() {
         steps: 60,
         seconds: 1.0,
         stopped: Some("stopped after step 60".into()),
+        ..Summary::default()
     };
     run.write_summary(&summary).unwrap();
     let page = fs::read_to_string(report(folder.path()).unwrap()).unwrap().replace("&#x2f;", "/");

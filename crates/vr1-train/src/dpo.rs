@@ -19,8 +19,9 @@ use super::pool::{Pool, Pooled};
 use super::prompting::Prompting;
 use super::rewards::{Rewarded, lengths};
 use super::rollout::rollouts;
+use crate::derivation::length;
 use crate::recipe::{DpoObjective, PairSource};
-use crate::{Collected, Error, Objective, Result, Run};
+use crate::{Collected, Error, Objective, Result, Run, Supply};
 
 /// Preference pairs: written ones, or the best against the worst of what the model itself says; at once or in rounds.
 pub struct Dpo {
@@ -183,6 +184,16 @@ impl Objective for Dpo {
         collected.metrics.insert("pairs".to_owned(), collected.groups.len() as f64);
         collected.signals = Signals::new(collected.groups.iter().flat_map(|_| [1.0, -1.0]).collect());
         Ok(collected)
+    }
+
+    fn supply(&self, processor: &Processor, count: usize) -> Supply {
+        let Some(pairs) = &self.written else { return self.prompting.supply(&self.draw, processor, count) };
+        let mut supply = Supply { samples: self.draw.total(), ..Supply::default() };
+        for drawn in self.draw.first(count) {
+            let pair = drawn.and_then(|drawn| pairs.group(drawn.key, processor));
+            supply.add(pair.map(|pair| length([&pair])));
+        }
+        supply
     }
 
     fn loss(&self) -> &dyn Loss {

@@ -96,6 +96,25 @@ impl Draw {
         }
     }
 
+    /// How many samples there are.
+    pub(crate) fn total(&self) -> u64 {
+        self.decks.iter().map(|deck| deck.samples.len() as u64).sum()
+    }
+
+    /// `count` samples, of every set the first; nothing is drawn.
+    pub(crate) fn first(&self, count: usize) -> impl Iterator<Item = Result<Drawn>> {
+        let each = count.div_ceil(self.decks.len());
+        let keys = self
+            .decks
+            .iter()
+            .enumerate()
+            .flat_map(move |(number, deck)| (0..each.min(deck.samples.len())).map(move |index| (number, index)));
+        keys.take(count).map(|(number, index)| {
+            let key = SampleKey { dataset: number as u32, epoch: 0, index: index as u64 };
+            Ok(Drawn { sample: self.decks[number].samples.get(index)?, key, stage: self.decks[number].stage })
+        })
+    }
+
     /// How many stages there are.
     pub(crate) fn stages(&self) -> usize {
         self.decks.iter().map(|deck| deck.stage + 1).max().unwrap_or(1)

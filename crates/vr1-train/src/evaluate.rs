@@ -135,6 +135,13 @@ impl Evaluation {
         Ok(Some(Evaluated { scores: values, warnings, answers: said }))
     }
 
+    /// How many samples and pairs are looked at.
+    pub(crate) fn samples(&self) -> u64 {
+        let lengths = self.sets.iter().map(|(_, samples)| samples.len());
+        let all = lengths.chain(self.preferences.iter().map(|(_, pairs)| pairs.len()));
+        all.map(|length| self.count(length) as u64).sum()
+    }
+
     fn count(&self, len: usize) -> usize {
         if self.config.samples == 0 { len } else { self.config.samples.min(len) }
     }

@@ -9,6 +9,7 @@ use vr1_grpo::{
     teaches_nothing,
 };
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
+use vr1_processor::Processor;
 use vr1_reward::{Outcome, Program};
 use vr1_rollout::{Group, Sampling};
 
@@ -22,7 +23,7 @@ use super::prompting::Prompting;
 use super::rewards::{Rewarded, Said, lengths};
 use super::rollout::rollouts;
 use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
-use crate::{Collected, Error, Objective, Result, Rollout, Run};
+use crate::{Collected, Error, Objective, Result, Rollout, Run, Supply};
 
 /// Group relative policy optimisation and its family: samples, prompts, groups of completions, rewards, advantages.
 pub struct Grpo {
@@ -327,6 +328,10 @@ impl Objective for Grpo {
 
     fn loss(&self) -> &dyn Loss {
         self.loss.as_ref()
+    }
+
+    fn supply(&self, processor: &Processor, count: usize) -> Supply {
+        self.prompting.supply(&self.draw, processor, count)
     }
 
     fn learnt(&mut self, metrics: &BTreeMap<String, f64>) {

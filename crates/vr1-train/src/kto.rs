@@ -11,8 +11,9 @@ use vr1_rollout::Group;
 use super::ahead::{Ahead, Wanted};
 use super::draw::{Deck, Draw, Drawn};
 use super::pairs::{Numbered, answered, messages};
+use crate::derivation::length;
 use crate::recipe::KtoObjective;
-use crate::{Collected, Error, Objective, Result, Run};
+use crate::{Collected, Error, Objective, Result, Run, Supply};
 
 /// Answers that were judged one by one.
 pub struct Kto {
@@ -72,6 +73,15 @@ impl Objective for Kto {
         let share = liked.iter().sum::<f32>() / liked.len().max(1) as f32;
         let metrics = BTreeMap::from([("desirable".to_owned(), f64::from(share))]);
         Ok(Collected { groups, signals: Signals::new(liked), metrics, ..Collected::default() })
+    }
+
+    fn supply(&self, processor: &Processor, count: usize) -> Supply {
+        let mut supply = Supply { samples: self.draw.total(), ..Supply::default() };
+        for drawn in self.draw.first(count) {
+            let made = drawn.and_then(|drawn| groups(&self.rows, &[drawn], processor));
+            supply.add(made.map(|judged| length(judged.iter().map(|(group, _)| group))));
+        }
+        supply
     }
 
     fn loss(&self) -> &dyn Loss {

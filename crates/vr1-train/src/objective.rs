@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use vr1_learn::{Loss, Signals, Step};
+use vr1_processor::Processor;
 use vr1_rollout::Group;
 
-use crate::{Result, Rollout, Run};
+use crate::{Result, Rollout, Run, Supply};
 
 /// What to learn from: what a step's sequences are, and how good each is.
 ///
@@ -23,6 +24,12 @@ pub trait Objective {
     /// Whether the model is compared with a reference: by the loss, unless the objective itself compares.
     fn compares(&self) -> bool {
         self.loss().needs().reference
+    }
+
+    /// What there is to draw from, and how long `count` of it are: what is told of a run before it begins.
+    fn supply(&self, processor: &Processor, count: usize) -> Supply {
+        let _ = (processor, count);
+        Supply::default()
     }
 
     /// Takes note of what was measured while what it collected was learnt from.

@@ -2,7 +2,8 @@ use rayon::prelude::*;
 use vr1_data::Sample;
 use vr1_processor::{Processor, Prompt};
 
-use crate::{PromptConfig, Result, Template};
+use crate::draw::Draw;
+use crate::{PromptConfig, Result, Supply, Template};
 
 /// A prompt template at work.
 pub(crate) struct Prompting {
@@ -13,6 +14,16 @@ pub(crate) struct Prompting {
 impl Prompting {
     pub(crate) fn new(config: &PromptConfig) -> Result<Self> {
         Ok(Self { text: Template::new(&config.text)?, config: config.clone() })
+    }
+
+    /// How long the prompts of the first samples are.
+    pub(crate) fn supply(&self, draw: &Draw, processor: &Processor, count: usize) -> Supply {
+        let mut supply = Supply { samples: draw.total(), ..Supply::default() };
+        for drawn in draw.first(count) {
+            let prompt = drawn.and_then(|drawn| self.prompts(&[&drawn.sample], processor, usize::MAX));
+            supply.add(prompt.map(|prompts| (prompts.iter().map(Prompt::len).sum(), None)));
+        }
+        supply
     }
 
     /// Samples to prompts of at most `limit` tokens, side by side.

@@ -13,8 +13,9 @@ use super::course::Course;
 use super::document::Document;
 use super::draw::{Deck, Draw, Drawn};
 use super::grpo::drawn_state;
+use crate::derivation::length;
 use crate::recipe::SftObjective;
-use crate::{Collected, Objective, Result, Run};
+use crate::{Collected, Objective, Result, Run, Supply};
 
 /// Imitation: documents, each a group of one.
 pub struct Sft {
@@ -109,6 +110,15 @@ impl Objective for Sft {
         let signals = Signals::new(vec![1.0; groups.len()]);
         let metrics = BTreeMap::from([("tokens".to_owned(), tokens as f64)]);
         Ok(Collected { groups, signals, metrics, ..Collected::default() })
+    }
+
+    fn supply(&self, processor: &Processor, count: usize) -> Supply {
+        let mut supply = Supply { samples: self.draw.total(), ..Supply::default() };
+        for drawn in self.draw.first(count) {
+            let made = drawn.and_then(|drawn| groups(&self.documents, &[drawn], processor));
+            supply.add(made.map(|groups| length(&groups)));
+        }
+        supply
     }
 
     fn loss(&self) -> &dyn Loss {

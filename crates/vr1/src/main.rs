@@ -7,6 +7,7 @@ mod eval;
 mod export;
 mod generate;
 mod histogram;
+mod import;
 mod logprobs;
 mod question;
 mod replay;
@@ -22,6 +23,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use vr1_vlm::Backbone;
 
 /// Pictures take and give back megabytes each; this one keeps them.
 #[global_allocator]
@@ -39,6 +41,8 @@ struct Cli {
 enum Command {
     /// Train as a recipe says; its run folder gets checkpoints, metrics, a summary and a report.
     Train(train::Train),
+    /// Turn a configuration of TRL, VLM-R1, R1-V or EasyR1 into a recipe, and say what differs.
+    Import(import::Import),
     /// Complete a prompt of words and images.
     Generate(generate::Generate),
     /// Say how likely a completion is, token by token.
@@ -61,6 +65,7 @@ impl Command {
     fn run(self) -> Result<ExitCode> {
         match self {
             Self::Train(train) => return train.run(),
+            Self::Import(import) => import.run(),
             Self::Generate(generate) => generate.run(),
             Self::Logprobs(logprobs) => logprobs.run(),
             Self::Eval(eval) => eval.run(),

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::groups::ParameterGroup;
+use super::groups::{Named, ParameterGroup, assigned};
 use crate::{Error, Result, Schedule};
 
 /// How a gradient becomes an update.
@@ -131,6 +131,19 @@ impl OptimizerConfig {
         check("optimizer.warmup_ratio", ratio, alone, ratio == 0.0 || self.warmup_steps == 0)?;
         self.schedule.validate()?;
         self.groups.iter().try_for_each(ParameterGroup::validate)
+    }
+
+    /// Checks that every group has parameters among these, of which `part` says in which part of the model each is.
+    ///
+    /// # Errors
+    /// If a pattern fits none, or none that groups before it have left; the error names it.
+    pub fn check_groups<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+        part: impl Fn(&str) -> Option<&'static str>,
+    ) -> Result<()> {
+        let named: Vec<Named<'_>> = names.into_iter().map(|name| Named { name, part: part(name) }).collect();
+        assigned(&self.groups, &named).map(drop)
     }
 
     /// Steps of warm-up, of so many.

@@ -14,6 +14,7 @@ mod groups;
 mod muon;
 mod numbers;
 mod piece;
+mod slot;
 
 use blockwise::Codebook;
 pub use config::{Method, Moments, OptimizerConfig};
@@ -22,6 +23,7 @@ use groups::{Named, assigned};
 use muon::muon;
 use numbers::Numbers;
 use piece::{Piece, batches};
+use slot::{Rates, Rule, Slot};
 
 /// AdamW, or Muon where [`Method::Muon`] is chosen, over named parameters. Parameters of a narrow kind (bf16, f16) have f32 masters, which
 /// the updates are added to: at a learning rate of 1e-6 an update is smaller than half of bf16's last digit and would be lost.
@@ -51,81 +53,6 @@ struct Work<'a> {
 impl Work<'_> {
     fn gradient(&self, piece: &Piece) -> Tensor {
         piece.of(&self.gradients[piece.gradient])
-    }
-}
-
-/// What is held of a parameter between steps.
-#[derive(Debug)]
-struct Slot {
-    name: String,
-    /// The part of the model that it is in.
-    part: Option<&'static str>,
-    rule: Rule,
-    rates: Rates,
-    /// The parameter itself, where that is f32.
-    master: Numbers,
-    exp_avg: Numbers,
-    exp_avg_sq: Numbers,
-    step: Tensor,
-}
-
-/// What becomes of a parameter's gradient.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rule {
-    AdamW,
-    Muon,
-}
-
-impl Rule {
-    fn new(method: Method, name: &str, parameter: &Tensor) -> Self {
-        let layer = parameter.dim() == 2 && !name.contains("embed_tokens") && !name.contains("lm_head");
-        if method == Method::Muon && layer { Self::Muon } else { Self::AdamW }
-    }
-}
-
-/// At which rate a parameter learns at the highest, and how it decays.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Rates {
-    learning_rate: f64,
-    weight_decay: f64,
-}
-
-impl Rates {
-    fn new(config: &OptimizerConfig, group: Option<&ParameterGroup>, parameter: &Tensor) -> Self {
-        let learning_rate = group.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
-        let usual = if parameter.dim() > 1 { config.weight_decay } else { 0.0 };
-        Self { learning_rate, weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(usual) }
-    }
-}
-
-/// Below so many numbers moments are f32 always.
-const SMALL: usize = 4096;
-
-impl Slot {
-    fn new(
-        (name, part): (String, Option<&'static str>),
-        rates: Rates,
-        parameter: &Tensor,
-        config: &OptimizerConfig,
-        codebooks: &[Codebook; 2],
-    ) -> Self {
-        let rule = Rule::new(config.method, &name, parameter);
-        let wide = |tensor: Tensor| match config.offload {
-            true => Numbers::host(&tensor, parameter.device()),
-            false => Numbers::Here(tensor),
-        };
-        let narrow = config.moments == Moments::Blockwise8bit && rule != Rule::Muon && parameter.numel() >= SMALL;
-        let moment = |codebook: &Codebook| match narrow {
-            true => Numbers::blockwise(parameter, codebook, config.offload),
-            false => wide(Tensor::zeros(parameter.size(), (Kind::Float, parameter.device()))),
-        };
-        let [exp_avg, exp_avg_sq] = [0, 1].map(|i| moment(&codebooks[i]));
-        let master = match parameter.kind() {
-            Kind::Float => Numbers::Here(parameter.detach()),
-            _ => wide(parameter.detach().to_kind(Kind::Float)),
-        };
-        let step = Tensor::zeros([], (Kind::Float, parameter.device()));
-        Self { name, part, rule, rates, master, exp_avg, exp_avg_sq, step }
     }
 }
 

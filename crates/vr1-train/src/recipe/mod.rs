@@ -157,10 +157,22 @@ impl Recipe {
     /// # Errors
     /// An unknown, missing or mistyped key, or a value out of its range, with its place and the nearest right name.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let yaml = Yaml::read(path, overrides)?;
-        let mut recipe: Self = yaml.parse()?;
-        recipe.check().map_err(|(key, reason)| yaml.error(&key, reason))?;
+        let mut recipe = Self::checked(&Yaml::read(path, overrides)?)?;
         recipe.resolve(path.parent().unwrap_or(Path::new(".")));
+        Ok(recipe)
+    }
+
+    /// A recipe that is here already; `name` stands in errors where a file would. Its paths are as they stand.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn read(name: &str, text: &str) -> Result<Self> {
+        Self::checked(&Yaml::new(name, text, &[])?)
+    }
+
+    fn checked(yaml: &Yaml) -> Result<Self> {
+        let recipe: Self = yaml.parse()?;
+        recipe.check().map_err(|(key, reason)| yaml.error(&key, reason))?;
         Ok(recipe)
     }
 

@@ -1,6 +1,8 @@
+mod derive;
 mod idle;
 mod made_of;
 mod options;
+mod pace;
 mod replay;
 mod resume;
 mod saved;
@@ -30,6 +32,7 @@ use vr1_vlm::{Backbone, Model};
 
 use self::idle::Idle;
 use self::made_of::MadeOf;
+use self::pace::Pace;
 use self::resume::named;
 use self::saved::{Begun, Origin};
 use self::stage::{evaluation, learner, objective, setting};
@@ -40,7 +43,7 @@ use crate::recipe::{NotFinite, NotFiniteConfig, Recipe, StageConfig};
 use crate::rollout::draw;
 use crate::shown::Gallery;
 use crate::watch::Watch;
-use crate::{Error, Objective, Result, Rollout, Run, Stepped};
+use crate::{Derivation, Error, Objective, Result, Rollout, Run, Stepped};
 
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
@@ -71,6 +74,9 @@ pub struct Trainer {
     best: Option<(u64, f64)>,
     /// What is known of the score that may end the run.
     patience: Patience,
+    /// What the recipe comes to, and how fast it goes.
+    derivation: Derivation,
+    pace: Pace,
     /// What is known of steps that taught nothing.
     idle: Idle,
     begun: Instant,
@@ -162,7 +168,7 @@ impl Trainer {
         let Some(config) = stages.get(stage) else {
             return Err(Error::Recipe(format!("there is no stage {stage} among {}", stages.len())));
         };
-        stage::check(&stages[stage..], &recipe, &reward, model.as_ref())?;
+        let derivation = stage::check((&stages, stage), &recipe, &reward, model.as_ref(), &processor)?;
         let evaluation = evaluation(config, &recipe)?;
         let objective = objective(config, &recipe, &reward)?;
         let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
@@ -199,6 +205,8 @@ impl Trainer {
             over: Vec::new(),
             best: None,
             patience: Patience::default(),
+            derivation,
+            pace: Pace::default(),
             idle: Idle::default(),
             begun: Instant::now(),
             earlier: 0.0,
@@ -295,15 +303,21 @@ impl Trainer {
         }
         let folder = self.folder.path().display().to_string();
         self.run.watch().guard(format!("the run in {folder} goes on from its latest checkpoint"));
+        self.tell_derivation()?;
+        let begun = Instant::now();
         if self.done == 0
             && self.beginning.before.is_empty()
             && let Some(scores) = self.evaluate()?
         {
+            self.pace.evaluation = Some(begun.elapsed().as_secs_f64());
             self.beginning.before = scores;
             self.folder.write_beginning(&self.beginning)?;
         }
         while (self.pending.is_some() || self.is_under_way()) && !self.interrupt.requested() {
-            let stepped = if self.pending.is_some() { self.conclude().map(drop) } else { self.step().map(drop) };
+            let stepped = if self.pending.is_some() { self.conclude() } else { self.step().map(Some) };
+            if let Ok(Some(step)) = &stepped {
+                self.tell_pace(step);
+            }
             if let Err(error) = stepped {
                 self.progress.finish();
                 if self.done > self.saved.0

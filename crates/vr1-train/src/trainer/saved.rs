@@ -10,7 +10,7 @@ use super::Trainer;
 use super::idle::Idle;
 use super::made_of::{Accepted, MadeOf};
 use super::stop::Patience;
-use crate::{Error, Result};
+use crate::{Derivation, Error, Result};
 
 /// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -72,6 +72,9 @@ pub(super) struct Begun {
     /// What it went on with that it was not begun with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) accepted: Vec<Accepted>,
+    /// What its recipe came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) derivation: Option<Derivation>,
 }
 
 /// What a reference is.

@@ -10,13 +10,14 @@ use vr1_reward::Program;
 use vr1_run::StageScores;
 use vr1_vlm::Backbone;
 
+use super::derive::{of_stages, stage_of};
 use crate::dpo::Dpo;
 use crate::evaluate::Evaluation;
 use crate::grpo::{Grpo, Setting};
 use crate::kto::Kto;
 use crate::recipe::{EvaluationConfig, ObjectiveConfig, PromptConfig, Recipe, StageConfig};
 use crate::sft::Sft;
-use crate::{Error, Objective, Result};
+use crate::{Derivation, Error, Objective, Result};
 
 pub(super) fn learner(
     config: &StageConfig,
@@ -55,20 +56,26 @@ pub(super) fn objective(config: &StageConfig, recipe: &Recipe, reward: &Arc<Prog
     })
 }
 
-/// Finds what is wrong with stages to come: it must not show after hours.
+/// Finds what is wrong with the stages from `first` on, which must not show after hours, and says what they come to.
 pub(super) fn check(
-    stages: &[StageConfig],
+    (stages, first): (&[StageConfig], usize),
     recipe: &Recipe,
     reward: &Arc<Program>,
     model: &dyn Backbone,
-) -> Result<()> {
-    let mut scores = Vec::new();
-    for stage in stages {
-        objective(stage, recipe, reward)?;
+    processor: &Processor,
+) -> Result<Derivation> {
+    let (mut scores, mut derived) = (Vec::new(), Vec::new());
+    for (number, stage) in stages.iter().enumerate().skip(first) {
+        let objective = objective(stage, recipe, reward)?;
         let evaluation = evaluation(stage, recipe)?;
         scores.extend(evaluation.scores(reward)?);
-        if model.train(stage.freeze.as_deref().unwrap_or_default())?.is_empty() {
+        derived.push(stage_of(recipe, stages, number, objective.as_ref(), &evaluation, processor));
+        let trained = model.train(stage.freeze.as_deref().unwrap_or_default())?;
+        if trained.is_empty() {
             return Err(vr1_learn::Error::NothingToTrain.into());
+        }
+        if let Some(optimizer) = &stage.optimizer {
+            optimizer.check_groups(trained.iter().map(|(name, _)| name.as_str()), |name| model.part(name))?;
         }
     }
     let asked =
@@ -80,16 +87,21 @@ pub(super) fn check(
             return Err(Error::Recipe(format!("{key}: no score {name:?} among {}", scores.join(", "))));
         }
     }
-    Ok(())
+    Ok(of_stages(recipe, derived))
 }
 
-/// What a stage came to.
-pub(super) fn scores(config: &StageConfig, steps: u64, scores: BTreeMap<String, f64>) -> StageScores {
+/// What a stage is called.
+pub(super) fn name(config: &StageConfig) -> String {
     let kind = match &config.objective {
         ObjectiveConfig::Grpo(_) => "grpo",
         ObjectiveConfig::Dpo(_) => "dpo",
         ObjectiveConfig::Kto(_) => "kto",
         ObjectiveConfig::Sft(_) => "sft",
     };
-    StageScores { name: config.name.clone().unwrap_or_else(|| kind.to_owned()), steps, scores }
+    config.name.clone().unwrap_or_else(|| kind.to_owned())
+}
+
+/// What a stage came to.
+pub(super) fn scores(config: &StageConfig, steps: u64, scores: BTreeMap<String, f64>) -> StageScores {
+    StageScores { name: name(config), steps, scores }
 }

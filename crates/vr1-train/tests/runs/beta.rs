@@ -91,3 +91,16 @@ fn a_beta_that_cannot_move_is_refused() {
     refused("0.1", "kl_control: { target: 0, horizon: 100 }", "objective.kl_control.target");
     refused("0.1", "beta_schedule: { kind: cosine, cycles: -1 }", "cycles is -1");
 }
+
+#[test]
+fn a_step_is_done_again_with_the_beta_that_it_had() {
+    let dir = folder();
+    let out = dir.path().join("run");
+    let mut recipe = controlled(dir.path(), "kl_control: { target: 1.0e-5, horizon: 20 }");
+    recipe.save_every_steps = 2;
+    trainer(&recipe, &out).run().unwrap();
+    for step in 1..=4 {
+        let replay = Trainer::replay(&out, step, &options(&out)).unwrap();
+        assert!(replay.is_same(), "{replay:?}");
+    }
+}

@@ -4,6 +4,7 @@
 mod ahead;
 mod beta;
 mod checkpoints;
+mod derived;
 mod draws;
 mod evaluation;
 mod failures;
@@ -15,6 +16,7 @@ mod not_finite;
 mod own;
 mod pairs;
 mod policy;
+mod rates;
 mod refused;
 mod replay;
 mod scripted;
