@@ -2,6 +2,7 @@
 
 mod charts;
 mod checksums;
+mod dashboard;
 mod disk;
 mod fingerprint;
 mod interrupt;
@@ -9,6 +10,7 @@ mod metrics;
 mod plot;
 mod progress;
 mod report;
+mod rollouts;
 mod run;
 mod run_error;
 mod table;
@@ -17,12 +19,14 @@ mod yaml;
 
 pub use charts::write_plots;
 pub use checksums::verify;
+pub use dashboard::{Dashboard, Serving};
 pub use fingerprint::fingerprint;
 pub use interrupt::Interrupt;
 pub use metrics::{StageScores, StepMetrics, Summary, read_metrics};
 pub use plot::{Series, Stroke, plot, plot_svg};
 pub use progress::{Progress, Show};
 pub use report::report;
+pub use rollouts::{lines, read_rows, rollout_steps};
 pub use run::{RunFolder, WholeCheckpoint};
 pub use run_error::RunError;
 pub use table::{Row, Unit, before_after_table, stage_table, summary_rows};
