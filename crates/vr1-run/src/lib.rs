@@ -2,6 +2,7 @@
 
 mod charts;
 mod checksums;
+mod compare;
 mod dashboard;
 mod disk;
 mod fingerprint;
@@ -19,6 +20,7 @@ mod yaml;
 
 pub use charts::write_plots;
 pub use checksums::verify;
+pub use compare::{Comparison, compare};
 pub use dashboard::{Dashboard, Serving};
 pub use fingerprint::fingerprint;
 pub use interrupt::Interrupt;

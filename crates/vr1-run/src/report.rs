@@ -14,20 +14,21 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use self::{
-    choose::{Browse, browse},
-    thumbnails::Thumbnails,
-};
 pub(crate) use self::{
-    choose::{Step, step},
-    curves::{Curve, Curves, PHASES, Point, in_order, short, thinned},
+    choose::step,
+    curves::{Band, Curve, Curves, POINTS, Point, in_order, thinned},
     explained::{CARDS, explained},
     groups::is_thumbnail,
     overview::{Overview, overview, time, title},
     page::page,
-    pairs::{ANSWERS, Pairs, ends, pairs},
+    pairs::{ends, pairs},
     settings::{Settings, scalar},
     thumbnails::jpeg,
+};
+use self::{
+    choose::{Browse, browse},
+    pairs::Pairs,
+    thumbnails::Thumbnails,
 };
 use crate::{
     disk::write_aside,

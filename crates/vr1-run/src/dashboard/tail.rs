@@ -87,7 +87,7 @@ mod tests {
         let path = folder.path().join("metrics.jsonl");
         let mut tail = Tail::new(path.clone());
         let steps = |tail: &mut Tail| tail.rows().map(|rows| rows.iter().map(|row| row.step).collect::<Vec<_>>());
-        assert_eq!(steps(&mut tail)?, []);
+        assert!(steps(&mut tail)?.is_empty());
         let mut file = File::create(&path)?;
         file.write_all(b"{\"step\":1}\n{\"step\":2}\n{\"st")?;
         assert_eq!(steps(&mut tail)?, [1, 2]);

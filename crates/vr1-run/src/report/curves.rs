@@ -12,10 +12,13 @@ use crate::{
 /// A chart and what it shows.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Curves {
-    pub(crate) id: &'static str,
+    pub(crate) id: String,
     pub(crate) section: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) title: String,
     pub(crate) unit: &'static str,
+    /// What all its series say, where they are of one metric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) says: Option<String>,
     /// Parts of a whole, one on the other.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) stacked: bool,
@@ -32,6 +35,12 @@ pub(crate) struct Curve {
     /// Measured now and then.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) dots: bool,
+    /// Which of the page's colours it has; else that of its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) colour: Option<usize>,
+    /// How far each point may be off.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) band: Option<Vec<Band>>,
     pub(crate) points: Vec<Point>,
 }
 
@@ -42,6 +51,16 @@ pub(crate) struct Point(pub(crate) f64, pub(crate) f64);
 impl Serialize for Point {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         (short(self.0, 12), short(self.1, 5)).serialize(serializer)
+    }
+}
+
+/// A step, the least and the greatest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Band(pub(crate) f64, pub(crate) f64, pub(crate) f64);
+
+impl Serialize for Band {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (short(self.0, 12), short(self.1, 5), short(self.2, 5)).serialize(serializer)
     }
 }
 
@@ -59,10 +78,11 @@ pub(crate) fn curves(metrics: &[StepMetrics], summary: Option<&Summary>) -> Vec<
     let ends = summary.map(ends).unwrap_or_default();
     let known = names.iter().copied().chain(ends.keys().copied()).collect::<BTreeSet<_>>();
     let card = |card: &Card| Curves {
-        id: card.id,
+        id: card.id.to_owned(),
         section: card.section,
-        title: card.title,
+        title: card.title.to_owned(),
         unit: card.unit,
+        says: None,
         stacked: card.id == PHASES,
         series: match card.id {
             PHASES => phases(metrics),
@@ -115,13 +135,15 @@ fn curve(name: &str, metrics: &[StepMetrics], names: &BTreeSet<&str>, ends: &End
         name: name.to_owned(),
         says: explained(name).map(|found| found.says.to_owned()),
         dots: held_out.is_some() || now_and_then && points.len() <= POINTS / 2,
-        points: thinned(&points),
+        colour: None,
+        band: None,
+        points: thinned(&points, POINTS),
     }
 }
 
 /// The least and the greatest of each stretch of points: peaks stay.
-pub(crate) fn thinned(points: &[Point]) -> Vec<Point> {
-    if points.len() <= POINTS {
+pub(crate) fn thinned(points: &[Point], most: usize) -> Vec<Point> {
+    if points.len() <= most {
         return points.to_vec();
     }
     let stretch = |stretch: &[Point]| {
@@ -133,7 +155,7 @@ pub(crate) fn thinned(points: &[Point]) -> Vec<Point> {
         kept.dedup();
         kept.into_iter().map(|index| stretch[index]).collect::<Vec<_>>()
     };
-    points.chunks(points.len().div_ceil(POINTS / 2)).flat_map(stretch).collect()
+    points.chunks(points.len().div_ceil(most / 2)).flat_map(stretch).collect()
 }
 
 /// The parts of a step's time, and what has no name of it. Those of sampling lie within `seconds_collecting`.
@@ -159,7 +181,10 @@ fn phases(metrics: &[StepMetrics]) -> Vec<Curve> {
         Some((row.get("seconds")? - collecting - sum(row, &LEARNING)).max(0.0))
     }));
     parts.retain(|(_, _, points)| points.iter().any(|point| point.1 > 0.0));
-    parts.into_iter().map(|(name, says, points)| Curve { name, says, dots: false, points }).collect()
+    parts
+        .into_iter()
+        .map(|(name, says, points)| Curve { name, says, dots: false, colour: None, band: None, points })
+        .collect()
 }
 
 /// The mean of each stretch of steps: all parts have the same steps, so that they can be stacked.
@@ -179,7 +204,7 @@ mod tests {
     fn a_peak_stays_when_ten_thousand_points_are_thinned() {
         let mut points: Vec<Point> = (0..10_000).map(|step| Point(f64::from(step), 1.0)).collect();
         (points[4321].1, points[7000].1, points[9000].1) = (50.0, -50.0, f64::NAN);
-        let thin = thinned(&points);
+        let thin = thinned(&points, POINTS);
         assert!(thin.len() <= POINTS);
         assert!(thin.contains(&Point(4321.0, 50.0)) && thin.contains(&Point(7000.0, -50.0)));
         assert!(thin.windows(2).all(|pair| pair[0].0 < pair[1].0));

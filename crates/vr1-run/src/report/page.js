@@ -5,7 +5,8 @@ const runHeader = (run, mark) => {
   if (run.begun) list.push(["begun", new Date(run.begun * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" })]);
   if (mark && run.left !== null) list.push(["left, about", span(run.left)]);
   const done = run.of ? Math.min(100, 100 * run.step / run.of) : 0;
-  const top = header(run.title, mark, run.status, list);
+  const status = mark && !run.finished ? `step ${run.step}${run.of ? ` of ${run.of}` : ""}` : run.status;
+  const top = header(run.title, mark, status, list);
   if (mark && run.of) {
     const part = h("i", null);
     part.style.width = `${done}%`;
@@ -35,11 +36,14 @@ const runPage = (main, { run, browse, pairs, media }) => {
     ...recipeSections(run),
   ].filter(Boolean);
   name(sections);
-  main.replaceChildren(bar(sections), runHeader(run, null), ...sections);
+  put(sections);
+  main.replaceChildren(runHeader(run, null), ...sections);
 };
 
 const SHORT = { scores: "Scores", curves: "Curves", rollouts: "Rollouts", pairs: "Before/after", reward: "Reward", recipe: "Recipe", differences: "Differences", runs: "Runs" };
 const name = (sections) => sections.forEach((one) => { one.dataset.short = SHORT[one.id]; });
+
+const put = (sections) => document.getElementById("bar").replaceChildren(bar(sections));
 
 const livePage = (main) => {
   const token = new URLSearchParams(location.search).get("token");
@@ -62,7 +66,8 @@ const livePage = (main) => {
     const sections = [section("scores", "Before and after, on held-out samples", holders.scores), section("curves", "Training", view.charts.root),
       section("rollouts", "Rollouts", view.rollouts), section("pairs", "The same samples, before and after", holders.pairs), ...recipeSections(run)].filter(Boolean);
     name(sections);
-    main.replaceChildren(bar(sections), holders.top, ...sections);
+    put(sections);
+    main.replaceChildren(holders.top, ...sections);
     browse(run, recorded);
   };
   const browse = (run, recorded) => {
@@ -111,7 +116,8 @@ const comparePage = (main, data) => {
     section("runs", "Runs", table(data.runs[0], data.runs.slice(1))),
   ];
   name(sections);
-  main.replaceChildren(bar(sections), header(data.title, null, data.status, []), ...sections);
+  put(sections);
+  main.replaceChildren(header(data.title, null, data.status, []), ...sections);
 };
 
 {

@@ -17,5 +17,5 @@ const header = (title, mark, status, list) => h("header", null, h("h1", null, ti
 
 const section = (id, title, ...content) => h("section", { id }, h("h2", null, title), ...content);
 
-const bar = (sections) => h("nav", { "aria-label": "sections" }, h("div", { class: "links" }, sections.filter(Boolean).map((one) => h("a", { href: `#${one.id}` }, one.dataset.short || one.querySelector("h2").textContent))),
-  h("button", { type: "button", id: "theme", "aria-label": "light or dark", title: "light or dark", onclick: theme.toggle }, "◐"));
+const bar = (sections) => h("nav", { "aria-label": "sections" }, h("div", { class: "row" }, h("div", { class: "links" }, sections.filter(Boolean).map((one) => h("a", { href: `#${one.id}` }, one.dataset.short || one.querySelector("h2").textContent))),
+  h("button", { type: "button", id: "theme", "aria-label": "light or dark", title: "light or dark", onclick: theme.toggle }, "◐")));

@@ -32,7 +32,12 @@ impl Chromium {
         let named = std::env::var("VR1_CHROMIUM").ok();
         let names = ["chromium", "chromium-browser", "google-chrome", "chromium-headless-shell"];
         let there = |name: &&str| {
-            Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+            Command::new(name)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_ok_and(|status| status.success())
         };
         let Some(program) = named.as_deref().into_iter().chain(names).find(there) else {
             eprintln!("skipped: there is no Chromium here (Debian's package `chromium`; or name one in VR1_CHROMIUM)");
@@ -42,7 +47,12 @@ impl Chromium {
         let mut child = Command::new("sh")
             .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 1>&2"#, program])
             .args(["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-extensions", "--hide-scrollbars", "--remote-debugging-pipe"])
+            .args([
+                "--disable-background-networking",
+                "--disable-extensions",
+                "--hide-scrollbars",
+                "--remote-debugging-pipe",
+            ])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -93,7 +103,9 @@ impl Chromium {
             Some("Runtime.consoleAPICalled") if ["error", "warning"].iter().any(|kind| said["type"] == *kind) => {
                 self.complaints.push(said["args"].to_string());
             }
-            Some("Log.entryAdded") if said["entry"]["level"] == "error" => self.complaints.push(said["entry"].to_string()),
+            Some("Log.entryAdded") if said["entry"]["level"] == "error" => {
+                self.complaints.push(said["entry"].to_string())
+            }
             _ => {}
         }
     }
@@ -110,7 +122,7 @@ impl Chromium {
     /// Opens a page, and waits until its script has put it together.
     pub(crate) fn open(&mut self, address: &str) {
         self.ask("Page.navigate", json!({"url": address}));
-        self.until("document.documentElement.dataset.ready !== undefined && document.querySelector('h1') !== null");
+        self.until("document.documentElement?.dataset.ready !== undefined && document.querySelector('h1') !== null");
     }
 
     pub(crate) fn open_file(&mut self, path: &Path) {
@@ -135,7 +147,9 @@ impl Chromium {
     }
 
     pub(crate) fn click(&mut self, selector: &str) {
-        let found = self.value(&format!("(() => {{ const found = document.querySelector({selector:?}); found?.click(); return !!found; }})()"));
+        let found = self.value(&format!(
+            "(() => {{ const found = document.querySelector({selector:?}); found?.click(); return !!found; }})()"
+        ));
         assert_eq!(found, true, "{selector} is on the page");
     }
 

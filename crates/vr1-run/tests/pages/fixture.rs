@@ -30,7 +30,8 @@ impl Default for Made {
 }
 
 /// What cannot harm a page that takes it for text.
-pub(crate) const HOSTILE: &str = "</script><img src=x onerror=\"window.harmed = true\"><script>window.harmed = true</script>";
+pub(crate) const HOSTILE: &str =
+    "</script><img src=x onerror=\"window.harmed = true\"><script>window.harmed = true</script>";
 
 impl Made {
     pub(crate) fn write(&self, dir: &Path) -> RunFolder {
@@ -46,11 +47,23 @@ impl Made {
         if self.finished {
             let last = self.skill(self.steps);
             let scores = |skill: f64| {
-                let scores = [("accuracy", skill), ("in_domain/accuracy", skill), ("in_domain/completion_length", 40.0 - 20.0 * skill), ("out_of_domain/accuracy", 0.8 * skill)];
+                let scores = [
+                    ("accuracy", skill),
+                    ("in_domain/accuracy", skill),
+                    ("in_domain/completion_length", 40.0 - 20.0 * skill),
+                    ("out_of_domain/accuracy", 0.8 * skill),
+                ];
                 scores.map(|(name, value)| (name.to_owned(), value)).into()
             };
             let seconds = 2.5 * self.steps as f64;
-            run.write_summary(&Summary { before: scores(0.2), after: scores(last), stages: Vec::new(), steps: self.steps, seconds }).unwrap();
+            run.write_summary(&Summary {
+                before: scores(0.2),
+                after: scores(last),
+                stages: Vec::new(),
+                steps: self.steps,
+                seconds,
+            })
+            .unwrap();
             self.evaluation(dir, 0);
             self.evaluation(dir, self.steps);
         }
@@ -81,16 +94,44 @@ impl Made {
     pub(crate) fn metrics(&self, step: u64) -> StepMetrics {
         let (skill, noise) = (self.skill(step), |salt| self.noise(step, salt));
         let values = [
-            ("reward", skill + 0.9 + 0.2 * noise(1)), ("rewards/accuracy", skill + 0.15 * noise(2)), ("rewards/format", 0.9 + 0.1 * noise(3)),
-            ("reward_std", 0.4 * (1.0 - skill) + 0.1 * noise(4)), ("groups_of_equals", (skill - 0.2).max(0.0)), ("reward_missing", 0.0), ("reward_errors", 0.0),
-            ("completion_length", 40.0 - 20.0 * skill + 4.0 * noise(5)), ("finished", 0.95 + 0.05 * noise(6)),
-            ("loss", 0.01 * noise(7)), ("policy_loss", 0.01 * noise(8)), ("grad_norm", 0.5 + 0.3 * noise(9)), ("learning_rate", self.learning_rate * (1.0 - step as f64 / self.steps as f64)),
-            ("kl", 0.02 * skill + 0.005 * noise(10)), ("old_kl", 1e-6 * (1.0 + noise(11))), ("clip_ratio", 0.02 + 0.01 * noise(12)), ("clip_ratio_low", 0.01), ("clip_ratio_high", 0.01 + 0.01 * noise(12)),
-            ("active_tokens", 1.0), ("ratio_min", 0.9 + 0.05 * noise(13)), ("ratio_max", 1.1 + 0.05 * noise(14)), ("sampler_ratio", 1.0),
-            ("entropy", 0.2 - 0.1 * skill + 0.02 * noise(15)), ("sampled_entropy", 0.2 - 0.1 * skill + 0.02 * noise(15)), ("sampler_kl", 1e-6 * (1.2 + noise(16))), ("sampler_gap", 0.02 + 0.01 * noise(17)),
-            ("tokens_per_second", 5000.0 + 800.0 * noise(18)), ("micro_batches", 1.0),
-            ("seconds", 2.4 + 0.4 * noise(19)), ("seconds_collecting", 1.2), ("seconds_weights", 0.05), ("seconds_prefill", 0.25), ("seconds_decoding", 0.7 + 0.1 * noise(20)), ("seconds_rewards", 0.01),
-            ("seconds_reference", 0.15), ("seconds_forward", 0.3), ("seconds_backward", 0.45 + 0.05 * noise(21)), ("seconds_optimizer", 0.05),
+            ("reward", skill + 0.9 + 0.2 * noise(1)),
+            ("rewards/accuracy", skill + 0.15 * noise(2)),
+            ("rewards/format", 0.9 + 0.1 * noise(3)),
+            ("reward_std", 0.4 * (1.0 - skill) + 0.1 * noise(4)),
+            ("groups_of_equals", (skill - 0.2).max(0.0)),
+            ("reward_missing", 0.0),
+            ("reward_errors", 0.0),
+            ("completion_length", 40.0 - 20.0 * skill + 4.0 * noise(5)),
+            ("finished", 0.95 + 0.05 * noise(6)),
+            ("loss", 0.01 * noise(7)),
+            ("policy_loss", 0.01 * noise(8)),
+            ("grad_norm", 0.5 + 0.3 * noise(9)),
+            ("learning_rate", self.learning_rate * (1.0 - step as f64 / self.steps as f64)),
+            ("kl", 0.02 * skill + 0.005 * noise(10)),
+            ("old_kl", 1e-6 * (1.0 + noise(11))),
+            ("clip_ratio", 0.02 + 0.01 * noise(12)),
+            ("clip_ratio_low", 0.01),
+            ("clip_ratio_high", 0.01 + 0.01 * noise(12)),
+            ("active_tokens", 1.0),
+            ("ratio_min", 0.9 + 0.05 * noise(13)),
+            ("ratio_max", 1.1 + 0.05 * noise(14)),
+            ("sampler_ratio", 1.0),
+            ("entropy", 0.2 - 0.1 * skill + 0.02 * noise(15)),
+            ("sampled_entropy", 0.2 - 0.1 * skill + 0.02 * noise(15)),
+            ("sampler_kl", 1e-6 * (1.2 + noise(16))),
+            ("sampler_gap", 0.02 + 0.01 * noise(17)),
+            ("tokens_per_second", 5000.0 + 800.0 * noise(18)),
+            ("micro_batches", 1.0),
+            ("seconds", 2.4 + 0.4 * noise(19)),
+            ("seconds_collecting", 1.2),
+            ("seconds_weights", 0.05),
+            ("seconds_prefill", 0.25),
+            ("seconds_decoding", 0.7 + 0.1 * noise(20)),
+            ("seconds_rewards", 0.01),
+            ("seconds_reference", 0.15),
+            ("seconds_forward", 0.3),
+            ("seconds_backward", 0.45 + 0.05 * noise(21)),
+            ("seconds_optimizer", 0.05),
         ];
         values.into_iter().fold(StepMetrics::new(step), |row, (name, value)| row.with(name, value))
     }
@@ -143,8 +184,13 @@ impl Made {
     }
 }
 
-const COLOURS: [(&str, [u8; 3]); 5] =
-    [("blue", [40, 90, 200]), ("red", [200, 50, 40]), ("green", [40, 150, 80]), ("black", [30, 30, 30]), ("orange", [240, 150, 30])];
+const COLOURS: [(&str, [u8; 3]); 5] = [
+    ("blue", [40, 90, 200]),
+    ("red", [200, 50, 40]),
+    ("green", [40, 150, 80]),
+    ("black", [30, 30, 30]),
+    ("orange", [240, 150, 30]),
+];
 
 fn question(dir: &Path, step: u64, group: usize) -> Value {
     let ((one, _), (other, _)) = (COLOURS[group % 5], COLOURS[(group + 1) % 5]);
@@ -159,7 +205,9 @@ fn question(dir: &Path, step: u64, group: usize) -> Value {
 fn spoken(step: u64, group: usize, answer: usize, right: bool) -> String {
     let ((one, _), (other, _)) = (COLOURS[group % 5], COLOURS[(group + 1) % 5]);
     let side = if right { "left" } else { "right" };
-    format!("In step {step} I look: the {one} circle is at the {side}, the {other} box in the middle ({answer}).</think>\n<answer>The {one} circle is {side} of the {other} box.</answer>")
+    format!(
+        "In step {step} I look: the {one} circle is at the {side}, the {other} box in the middle ({answer}).</think>\n<answer>The {one} circle is {side} of the {other} box.</answer>"
+    )
 }
 
 /// Draws a circle beside a box into the thumbnails of the run, under the hash of its bytes.

@@ -2,5 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod chromium;
+mod compare;
+mod dashboard;
 mod fixture;
 mod report;
+mod report_seen;
