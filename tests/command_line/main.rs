@@ -3,6 +3,7 @@
 
 mod edges;
 mod evaluations;
+mod pages;
 mod runs;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! A run's page, live while it trains. It reads the run's files and nothing else, on threads of its own: training neither
 //! waits for it nor knows of it.
 //!
-//! The server is written here, upon `httparse`: it answers five addresses to GET and HEAD, holds four connections at once
+//! The server is written here, upon `httparse`: it answers five addresses to GET and HEAD, holds eight connections at once
 //! with a deadline for each, and drops what is beyond. The small servers at hand keep a thread for each connection and let a
 //! silent client keep it; the large ones bring a runtime.
 

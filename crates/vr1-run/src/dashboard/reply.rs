@@ -16,7 +16,7 @@ impl Reply {
     }
 
     pub(crate) fn jpeg(body: Vec<u8>) -> Self {
-        Self { status: 200, kind: "image/jpeg", body }
+        Self { status: 200, kind: JPEG, body }
     }
 
     pub(crate) fn json(value: &impl Serialize) -> Self {
@@ -43,13 +43,15 @@ impl Reply {
             431 => "Request Header Fields Too Large",
             _ => "Internal Server Error",
         };
+        // A thumbnail is named by what it holds.
+        let keep = if self.kind == JPEG { "private, max-age=86400, immutable" } else { "no-store" };
         let more = match self.status {
             401 => "WWW-Authenticate: Bearer\r\n",
             405 => "Allow: GET, HEAD\r\n",
             _ => "",
         };
         let head = format!(
-            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: no-store\r\n\
+            "HTTP/1.1 {} {reason}\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\nCache-Control: {keep}\r\n\
              X-Content-Type-Options: nosniff\r\nX-Frame-Options: DENY\r\nReferrer-Policy: no-referrer\r\n\
              Cross-Origin-Resource-Policy: same-origin\r\n{more}\r\n",
             self.status,
@@ -65,3 +67,4 @@ impl Reply {
 }
 
 const JSON: &str = "application/json";
+const JPEG: &str = "image/jpeg";

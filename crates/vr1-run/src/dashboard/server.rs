@@ -24,7 +24,7 @@ pub struct Serving {
 }
 
 /// Clients answered at once, and those who wait.
-const AT_ONCE: usize = 4;
+const AT_ONCE: usize = 8;
 const WAITING: usize = 32;
 /// The time for a request to be said, and for an answer to be taken.
 const TO_ASK: Duration = Duration::from_secs(5);
@@ -112,22 +112,24 @@ fn left(deadline: Instant) -> io::Result<Duration> {
     if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
 }
 
-/// A request up to its empty line; none where that does not come.
+/// A request up to its empty line; none where it is too long.
 fn head(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let deadline = Instant::now() + TO_ASK;
     let mut bytes = Vec::new();
     let mut part = [0; 1024];
-    while bytes.len() <= LONGEST {
+    loop {
         client.set_read_timeout(Some(left(deadline)?))?;
         match client.read(&mut part)? {
             0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             read => bytes.extend_from_slice(&part[..read]),
         }
+        if bytes.len() > LONGEST {
+            return Ok(None);
+        }
         if bytes.windows(4).any(|four| four == b"\r\n\r\n") {
             return Ok(Some(bytes));
         }
     }
-    Ok(None)
 }
 
 fn send(client: &mut TcpStream, mut bytes: &[u8]) -> io::Result<()> {

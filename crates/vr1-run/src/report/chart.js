@@ -45,7 +45,7 @@ const path = (points, at) => {
   return text;
 };
 
-const colour = (series, index) => `var(--s${(series.colour ?? index) % 8})`;
+const colour = (series, index) => `var(--s${(series.colour ?? index) % 10})`;
 
 // A figure whose curves can be changed by `update`.
 const chart = (first) => {
@@ -90,7 +90,7 @@ const chart = (first) => {
       y: (y) => MARGIN.top + (1 - (y - y0) / (y1 - y0)) * inner.h,
     };
     const picture = svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": curves.title });
-    for (const y of ticks(y0, y1, 4)) {
+    for (const y of ticks(y0, y1, 5)) {
       picture.append(svg("line", { class: "grid", x1: MARGIN.left, x2: width - MARGIN.right, y1: at.y(y), y2: at.y(y) }),
         svg("text", { x: MARGIN.left - 6, y: at.y(y) + 4, "text-anchor": "end" }, number(y, 3)));
     }

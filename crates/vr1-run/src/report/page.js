@@ -109,11 +109,11 @@ const livePage = (main) => {
 
 const comparePage = (main, data) => {
   const sections = [
-    section("scores", "Before and after, on held-out samples", data.scores.length ? table(data.scores[0], data.scores.slice(1)) : h("p", { class: "soft" }, "No run has scores on held-out samples yet."),
+    section("scores", "Before and after, on held-out samples", data.scores.length ? table(data.scores[0], data.scores.slice(1), "named") : h("p", { class: "soft" }, "No run has scores on held-out samples yet."),
       h("p", { class: "soft small" }, data.told)),
     section("differences", "What differs in the recipes", data.differences.length > 1 ? table(data.differences[0], data.differences.slice(1), "words") : h("p", { class: "soft" }, "Nothing but the seed.")),
     section("curves", "Curves", charts(data.charts).root),
-    section("runs", "Runs", table(data.runs[0], data.runs.slice(1))),
+    section("runs", "Runs", table(data.runs[0], data.runs.slice(1), "named")),
   ];
   name(sections);
   put(sections);

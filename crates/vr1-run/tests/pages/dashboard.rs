@@ -271,8 +271,8 @@ fn a_browser_shows_each_new_step_as_it_comes() {
     browser.until(&format!("{status} === 'step 4 of 4'"));
     let step = "document.querySelector('#rollouts [data-step]')?.textContent";
     browser.until(&format!("{step} === 'step 4' && document.querySelectorAll('#rollouts .answer').length === 8"));
-    browser
-        .until("[...document.querySelectorAll('#rollouts img')].every((one) => one.complete && one.naturalWidth > 0)");
+    browser.value("document.getElementById('rollouts').scrollIntoView()");
+    browser.until("document.querySelector('#rollouts .detail img').naturalWidth === 160");
     browser.click("[data-chart=reward] .legend button:nth-child(2)");
 
     made.rollouts(run.path(), 5);
@@ -319,8 +319,8 @@ fn a_browser_says_the_token_wherever_it_asks() {
     browser.look(390, 844, "dark");
     browser.open(&url);
     browser.until("document.querySelectorAll('#rollouts .answer').length === 8");
-    browser
-        .until("[...document.querySelectorAll('#rollouts img')].every((one) => one.complete && one.naturalWidth > 0)");
+    browser.value("document.getElementById('rollouts').scrollIntoView()");
+    browser.until("document.querySelector('#rollouts .detail img').naturalWidth === 160");
     assert_eq!(browser.value("document.documentElement.scrollWidth"), 390);
     assert_eq!(browser.complaints, Vec::<String>::new());
     browser.keep("dashboard-phone-dark", false);

@@ -39,8 +39,8 @@ fn a_page_is_put_together_without_a_complaint_and_asks_for_nothing() {
         "[...document.querySelectorAll('.chart')].every((one) => one.querySelector('path').getAttribute('d').length > 5)",
         true,
     );
-    browser
-        .until("[...document.querySelectorAll('#rollouts img')].every((one) => one.complete && one.naturalWidth > 0)");
+    browser.value("document.getElementById('rollouts').scrollIntoView()");
+    browser.until("document.querySelector('#rollouts .detail img').naturalWidth === 160");
     sees(&mut browser, "document.querySelectorAll('#rollouts .detail img').length", 1);
     sees(&mut browser, "document.querySelectorAll('#rollouts .answer').length", 8);
     // What a model wrote is shown as it wrote it, and does nothing.
