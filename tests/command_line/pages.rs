@@ -126,7 +126,7 @@ fn runs_are_compared_as_text_as_json_and_as_a_page() {
     assert_eq!(data(Path::new(page))["kind"], "compare");
     let found = lines(&["compare", one, two, slow, "--json"]);
     assert_eq!(found[0]["groups"][0]["runs"], json!([0, 1]));
-    assert_eq!(found[0]["differences"], json!([{"key": "optimizer.learning_rate", "values": ["0.0002", "0.000001"]}]));
+    assert_eq!(found[0]["differences"], json!([{"key": "optimizer.learning_rate", "values": ["0.0002", "1e-6"]}]));
     assert_eq!(vr1(&["compare", one]).status.code(), Some(2), "one run is compared with nothing");
     assert_eq!(vr1(&["compare", one, folder.path().to_str().unwrap()]).status.code(), Some(1), "no run is there");
 }

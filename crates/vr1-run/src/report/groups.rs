@@ -246,15 +246,21 @@ fn count(answers: &[Answer], right: Option<bool>) -> usize {
     answers.iter().filter(|answer| answer.right == right).count()
 }
 
+/// The bytes of a text within a page, where some letters are written as six.
+fn size(text: &str) -> usize {
+    let six = |byte: &u8| *byte < b' ' || b"<>&\"\\".contains(byte);
+    text.len() + 5 * text.bytes().filter(six).count()
+}
+
 impl Asked {
     pub(crate) fn bytes(&self) -> usize {
-        200 + self.sample.len() + self.prompt.0.len() + self.solution.0.len()
+        200 + size(&self.sample) + size(&self.prompt.0) + size(&self.solution.0)
     }
 }
 
 impl Answer {
     pub(crate) fn bytes(&self) -> usize {
-        150 + self.text.0.len() + self.terms.iter().map(|(name, _)| 16 + name.len()).sum::<usize>()
+        150 + size(&self.text.0) + self.terms.iter().map(|(name, _)| 16 + size(name)).sum::<usize>()
     }
 }
 

@@ -301,6 +301,7 @@ fn a_browser_shows_each_new_step_as_it_comes() {
     browser.until("document.querySelector('#pairs .pair')?.dataset.change === 'became_right'");
     assert!(browser.fetched().iter().all(|address| address.starts_with(&url)), "{:?}", browser.fetched());
     assert_eq!(browser.complaints, Vec::<String>::new());
+    browser.value("scrollTo(0, 0)");
     browser.keep("dashboard", false);
     drop(serving);
     browser.until("document.querySelector('.live').textContent.startsWith('no answer')");

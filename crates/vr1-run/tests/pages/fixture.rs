@@ -172,7 +172,7 @@ impl Made {
         let folder = dir.join("evaluations");
         fs::create_dir_all(&folder).unwrap();
         let row = |index: usize| {
-            let right = if step == 0 { index % 5 == 0 } else { index % 7 != 3 };
+            let right = if step == 0 { index.is_multiple_of(5) } else { index % 7 != 3 };
             let mut row = json!({
                 "set": if index < 30 { "in_domain" } else { "out_of_domain" }, "completion": spoken(step, index, 0, right), "finished": true,
                 "total": if right { 1.5 } else { 0.5 }, "terms": {"accuracy": if right { 1.0 } else { 0.0 }, "format": 0.5},

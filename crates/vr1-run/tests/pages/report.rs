@@ -192,7 +192,7 @@ fn the_page_of_a_huge_run_is_some_megabytes_and_says_what_it_leaves_out() {
     }
     fs::create_dir(dir.join("rollouts")).unwrap();
     // 50,000 of them, and what a long answer is.
-    let words = "so the circle is left of the box. ".repeat(300);
+    let words = "<b>so</b> & the circle <i>is</i> left of the box. ".repeat(300);
     for file in 0..500 {
         let row = |n: usize| json!({"group": n / 10, "sample": format!("{file}-{}", n / 10), "completion_index": n % 10, "completion": format!("{n} {words}"), "prompt": "?", "total": (n % 3) as f64, "terms": {"accuracy": (n % 2) as f64}});
         let step = 20 * file + 1;
