@@ -7,7 +7,11 @@ mod groups;
 mod overview;
 mod page;
 mod pairs;
+mod phases;
+mod points;
+mod rows;
 mod settings;
+mod texts;
 mod thumbnails;
 
 use std::path::{Path, PathBuf};
@@ -16,12 +20,13 @@ use serde::Serialize;
 
 pub(crate) use self::{
     choose::step,
-    curves::{Band, Curve, Curves, POINTS, Point, in_order, thinned},
+    curves::{Curve, Curves, in_order},
     explained::{CARDS, explained},
-    groups::is_thumbnail,
     overview::{Overview, overview, time, title},
     page::page,
     pairs::{ends, pairs},
+    points::{Band, POINTS, Point, thinned},
+    rows::is_thumbnail,
     settings::{Settings, scalar},
     thumbnails::jpeg,
 };

@@ -185,7 +185,8 @@ const chart = (first) => {
 
   new ResizeObserver(([entry]) => {
     const now = Math.floor(entry.contentRect.width);
-    if (now !== width) { width = now; draw(); }
+    // Drawing within the observer would have it look again.
+    if (now !== width) { width = now; requestAnimationFrame(draw); }
   }).observe(holder);
   tell();
   return { figure, update: (next) => { curves = next; tell(); draw(); } };

@@ -36,8 +36,8 @@ pub(crate) struct Step {
 /// Steps read of a run: the first, the last, as many evenly between, and those whose rewards differed most.
 const STEPS: usize = 16;
 const WIDEST: usize = 5;
-/// Groups of a step, and answers of a group.
-const GROUPS: usize = 12;
+/// Groups of all these steps, and answers of a group.
+const GROUPS: usize = 192;
 pub(crate) const ANSWERS: usize = 16;
 /// The bytes of all.
 const BYTES: usize = 2_500_000;
@@ -54,16 +54,18 @@ pub(crate) fn browse(
 ) -> Result<Browse, RunError> {
     let mut ranked = Vec::new();
     let mut counts = Vec::new();
-    for &index in &steps(files, metrics) {
+    let read = steps(files, metrics);
+    let most = GROUPS / read.len().max(1);
+    for &index in &read {
         let (step, path) = &files[index];
         let all = groups(path, judge, ANSWERS)?;
         counts.push((*step, all.len()));
-        ranked.push(best(all, GROUPS));
+        ranked.push(best(all, most));
     }
     // Every step's best first, then every step's second: no step takes the room of another.
     let mut taken: Vec<Vec<Group>> = ranked.iter().map(|_| Vec::new()).collect();
     let mut left = BYTES;
-    for rank in 0..GROUPS {
+    for rank in 0..most {
         for (groups, taken) in ranked.iter_mut().zip(&mut taken) {
             let Some(group) = groups.get_mut(rank) else { continue };
             let bytes = group.bytes();

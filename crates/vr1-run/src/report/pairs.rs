@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::{
     report::{
-        groups::{Answer, Asked, plain, rows},
+        rows::{Answer, Asked, rows},
         settings::Judge,
+        texts::plain,
         thumbnails::Thumbnails,
     },
     rollouts::steps_of_rows,

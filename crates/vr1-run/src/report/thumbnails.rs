@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs::File, io::Read, path::PathBuf};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 
-use crate::report::groups::Picture;
+use crate::report::rows::Picture;
 
 /// Thumbnails by the name of their file, as `data:` addresses.
 #[derive(Debug, Serialize)]
