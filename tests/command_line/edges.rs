@@ -100,7 +100,7 @@ fn a_run_that_is_killed_anywhere_is_gone_on_with_by_the_same_command() {
         ("after the first checkpoint", "-KILL", &|out| exists(out, "checkpoints/step-1")),
         ("in the last evaluation", "-KILL", &|out| exists(out, "checkpoints/step-3")),
         ("before plots and report", "-KILL", &|out| exists(out, "summary.json")),
-        ("in an evaluation on the way", "-TERM", &|out| exists(out, "rollouts/step-2.jsonl")),
+        ("in an evaluation on the way", "-TERM", &|out| exists(out, "rollouts/step-2.jsonl.zst")),
     ];
     for (number, (place, name, reached)) in places.into_iter().enumerate() {
         let out = format!("run-{number}");
@@ -128,6 +128,23 @@ fn a_finished_run_is_told_and_not_done_again() {
     assert_eq!((code, again), (Some(0), first));
     assert_eq!(changed(), written);
     assert!(plots.is_dir(), "what is missing is made");
+}
+
+#[test]
+fn a_run_that_its_recipe_ends_says_why_and_has_done_what_it_was_asked() {
+    let ground = Ground::new();
+    let stop = "stop={ metric: in_domain/accuracy, patience: 1 }";
+    let set = ["--set", stop, "--set", "evaluation.every_steps=1", "--set", "evaluation.samples=2"];
+    let (code, said) = ground.train("run", &set);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("stopped after step 2: an evaluation did not bring in_domain/accuracy above the 0 of step 1")
+            && !said.contains("goes on"),
+        "{said}"
+    );
+    let summary: Value = serde_json::from_slice(&fs::read(ground.path("run").join("summary.json")).unwrap()).unwrap();
+    assert_eq!(summary["steps"], 2);
+    assert_eq!(ground.train("run", &set), (Some(0), said));
 }
 
 #[test]

@@ -67,6 +67,45 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// The picture as a JPEG file of at most `side` pixels a side, to be looked at.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn thumbnail(&self, side: u32) -> Result<Vec<u8>> {
+        let picture = self.load()?;
+        let small = match picture.width().max(picture.height()) > side {
+            true => DynamicImage::ImageRgb8(picture.into_owned()).thumbnail(side, side).into_rgb8(),
+            false => picture.into_owned(),
+        };
+        let mut bytes = Vec::new();
+        let encoder = image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 85);
+        let undecodable = |source| Error::Image { path: PathBuf::from("a thumbnail"), source };
+        small.write_with_encoder(encoder).map_err(undecodable)?;
+        Ok(bytes)
+    }
+
+    /// The BLAKE3 hash of the picture as it is given: of its file, or of its pixels where there is no file.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn hash(&self) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        match self {
+            Self::File(path) => {
+                let read = File::open(path).and_then(|file| hasher.update_reader(file).map(drop));
+                read.map_err(|error| Error::io(path, error))?;
+            }
+            Self::Encoded { bytes, .. } => drop(hasher.update(bytes)),
+            Self::Pixels(pixels) => {
+                hasher.update(&pixels.width().to_le_bytes()).update(&pixels.height().to_le_bytes());
+                hasher.update(pixels.as_raw());
+            }
+        }
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+}
+
 impl From<RgbImage> for Picture {
     fn from(pixels: RgbImage) -> Self {
         Self::Pixels(Arc::new(pixels))

@@ -1,4 +1,4 @@
-use crate::{Picture, Video};
+use crate::{Picture, Result, Video};
 
 /// A sample's own JSON object: what its row or its scene says beyond question and solution.
 pub type Fields = serde_json::Map<String, serde_json::Value>;
@@ -54,6 +54,33 @@ pub enum Media {
     Image(Picture),
     /// A video.
     Video(Video),
+}
+
+impl Media {
+    /// The picture, or the first frame of a video that is given frame by frame: what can be looked at without decoding a video.
+    #[must_use]
+    pub fn picture(&self) -> Option<&Picture> {
+        match self {
+            Self::Image(picture) => Some(picture),
+            Self::Video(Video::Frames { frames, .. }) => frames.first(),
+            Self::Video(Video::File(_)) => None,
+        }
+    }
+
+    /// The BLAKE3 hash of it as it is given: of its file, of pixels where there is no file, and of the hashes of a video's frames.
+    ///
+    /// # Errors
+    /// If a file cannot be read.
+    pub fn hash(&self) -> Result<String> {
+        match self {
+            Self::Image(picture) => picture.hash(),
+            Self::Video(Video::File(path)) => Picture::File(path.clone()).hash(),
+            Self::Video(Video::Frames { frames, .. }) => {
+                let hashes = frames.iter().map(Picture::hash).collect::<Result<Vec<_>>>()?;
+                Ok(blake3::hash(hashes.concat().as_bytes()).to_hex().to_string())
+            }
+        }
+    }
 }
 
 /// `a`, `a or b`, `a, b or c`

@@ -12,6 +12,16 @@ pub enum Error {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A group of the optimizer that has no parameter.
+    #[error("{field}: {pattern:?} fits no parameter that is trained{left}")]
+    NothingMatches {
+        /// The place of the pattern in the recipe.
+        field: String,
+        /// The pattern.
+        pattern: String,
+        /// Where others have what it fits, that.
+        left: &'static str,
+    },
     /// Every parameter is frozen.
     #[error("there is nothing to train: every parameter is frozen")]
     NothingToTrain,

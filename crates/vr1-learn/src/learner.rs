@@ -61,6 +61,8 @@ pub struct Update {
     /// The seconds that its parts took, by the names that metrics have for them: `seconds_reference`, `seconds_forward`, `seconds_backward`,
     /// `seconds_optimizer`. What the reference said since the update before is among them.
     pub seconds: BTreeMap<String, f64>,
+    /// What the model said of the trained tokens of each sequence before its first step, by which the loss compares.
+    pub logprobs: Vec<SequenceLogprobs>,
     /// The weights that it made.
     pub version: Version,
 }
@@ -109,7 +111,7 @@ impl Learner {
         if trained.iter().any(|(_, tensor)| tensor.kind() == Kind::Half) {
             return Err(Error::Half);
         }
-        let optimizer = Optimizer::new(trained, config.optimizer.clone())?;
+        let optimizer = Optimizer::of_parts(trained, config.optimizer.clone(), |name| model.part(name))?;
         let unreachable = Tensor::from_slice(unreachable).to_device(model.device());
         let (compared, version, times) = (Compared::default(), Version::default(), Times::new(model.device()));
         Ok(Self { model, config, optimizer, compared, unreachable, version, times, torn: None })
@@ -123,6 +125,15 @@ impl Learner {
     /// The weights as they are now, for an engine.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { model: self.model.clone(), version: self.version }
+    }
+
+    /// The BLAKE3 hash of the trained parameters, by their names, kinds, shapes and bytes: two learners have the same where they would go on
+    /// alike.
+    ///
+    /// # Errors
+    /// If there is no room for a copy of a parameter on the host.
+    pub fn fingerprint(&self) -> Result<String> {
+        self.optimizer.fingerprint()
     }
 
     /// Counts versions on from `version`: what a learner of an earlier stage had made.
@@ -191,8 +202,8 @@ impl Learner {
         let mut undo = None;
         let done = guarded(|| self.steps(groups, signals, loss, at, &mut undo)).map_err(Error::from).flatten();
         self.optimizer.drop_gradients();
-        let metrics = match done {
-            Ok(metrics) => metrics,
+        let (metrics, logprobs) = match done {
+            Ok(told) => told,
             Err(error) => {
                 if let Some(before) = undo {
                     self.optimizer.put_back(&before);
@@ -206,7 +217,7 @@ impl Learner {
             return Err(self.broken_off(error.into(), at));
         }
         self.version.0 += 1;
-        Ok(Update { metrics, seconds: self.times.take(), version: self.version })
+        Ok(Update { metrics, seconds: self.times.take(), logprobs, version: self.version })
     }
 
     /// Why a step failed, and whether it left something torn.
@@ -259,7 +270,7 @@ impl Learner {
         loss: &dyn Loss,
         at: Step,
         undo: &mut Option<Vec<Tensor>>,
-    ) -> Result<BTreeMap<String, f64>> {
+    ) -> Result<(BTreeMap<String, f64>, Vec<SequenceLogprobs>)> {
         let step = at.done + 1;
         signals.check(groups)?;
         check(self.model.as_ref(), groups)?;
@@ -280,7 +291,7 @@ impl Learner {
         parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
         let tokens: usize = parts.iter().map(|part| part.batch.input_ids.len()).sum();
         let (mut stats, mut sampler, mut norm) = (Stats::default(), Stats::default(), 0.0);
-        let mut routed = Routed::default();
+        let (mut routed, mut first) = (Routed::default(), Vec::new());
         for iteration in 0..self.config.iterations {
             let sums = GradientSums::new(self.optimizer.parameters())?;
             (stats, routed) = (Stats::default(), Routed::default());
@@ -291,6 +302,7 @@ impl Learner {
                 let scored = self.scored(part, &mut encoded, &needs, mismatched_kl)?;
                 if iteration == 0 {
                     sampler.fold(&sampler_gap(&scored));
+                    first.push((scored.logprobs.detach(), part.batch.lengths.clone()));
                 }
                 let (value, measured) = self.times.of("forward", || -> Result<_> {
                     let (value, measured) = loss.loss(&scored, &counts)?;
@@ -314,9 +326,14 @@ impl Learner {
         let mut metrics = stats.into_values();
         metrics.extend(routed.metrics());
         metrics.insert("grad_norm".to_owned(), norm);
+        metrics.extend(self.optimizer.norms().iter().map(|(part, norm)| (format!("grad_norm/{part}"), *norm)));
         metrics.insert("learning_rate".to_owned(), self.learning_rate(at));
         metrics.insert("micro_batches".to_owned(), parts.len() as f64);
-        Ok(metrics)
+        let mut logprobs = Vec::new();
+        for (said, lengths) in first {
+            logprobs.extend(lists(&said, &lengths)?);
+        }
+        Ok((metrics, logprobs))
     }
 
     fn scored(

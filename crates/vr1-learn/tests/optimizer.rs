@@ -1,9 +1,11 @@
 //! Updates against those of torch.optim; the numbers come from `fixtures/optimizer/generate.py`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use vr1_learn::{Method, Moments, Optimizer, OptimizerConfig, Schedule};
+use vr1_learn::{Method, Moments, Optimizer, OptimizerConfig, ParameterGroup, Schedule};
 use vr1_torch::{AdamWStep, allocated, fused_adamw};
 
 #[derive(Deserialize)]
@@ -249,4 +251,118 @@ fn eight_bits_take_an_eighth_of_the_memory_of_two_f32() {
     let (wide, narrow) = (held(Moments::F32), held(Moments::Blockwise8bit));
     // Two codes a parameter, and two scales for 256; both codebooks.
     assert!(wide >= 8 * 400_000 && narrow < 2 * 400_000 + 2 * 4 * 400_000 / 256 + 8192, "{wide}, {narrow}");
+}
+
+#[derive(Deserialize)]
+struct Grouped {
+    shapes: BTreeMap<String, Vec<i64>>,
+    start: BTreeMap<String, Vec<f32>>,
+    steps: Vec<BTreeMap<String, Moved>>,
+}
+
+#[derive(Deserialize)]
+struct Moved {
+    gradient: Vec<f32>,
+    after: Vec<f32>,
+}
+
+fn group(patterns: &[&str], learning_rate: Option<f64>, weight_decay: Option<f64>) -> ParameterGroup {
+    let matches = patterns.iter().map(|&pattern| pattern.to_owned()).collect();
+    ParameterGroup { matches, learning_rate, weight_decay }
+}
+
+/// As a model has it.
+fn part(name: &str) -> Option<&'static str> {
+    Some(match name {
+        _ if name.starts_with("visual.merger") => "merger",
+        _ if name.starts_with("visual") => "tower",
+        _ => "language",
+    })
+}
+
+#[test]
+fn groups_step_as_parameter_groups_of_torch_do() {
+    let all: serde_json::Value = serde_json::from_str(include_str!("fixtures/optimizer/steps.json")).unwrap();
+    let recorded: Grouped = serde_json::from_value(all["grouped"].clone()).unwrap();
+    let tensor = |name: &str, values: &[f32]| Tensor::from_slice(values).view(recorded.shapes[name].as_slice());
+    let named: Vec<(String, Tensor)> = recorded
+        .start
+        .iter()
+        .map(|(name, values)| (name.clone(), tensor(name, values).set_requires_grad(true)))
+        .collect();
+    let groups = vec![
+        group(&["visual.*.bias"], None, Some(0.2)),
+        group(&["tower"], Some(0.01), None),
+        group(&["merger"], Some(0.3), Some(0.0)),
+        group(&["model.layers.0"], Some(0.02), Some(0.5)),
+    ];
+    let settings = OptimizerConfig { schedule: Schedule::Linear, groups, ..config(Method::AdamW) };
+    let names: Vec<String> = named.iter().map(|(name, _)| name.clone()).collect();
+    let mut optimizer = Optimizer::of_parts(named, settings, part).unwrap();
+    for (step, moved) in recorded.steps.iter().enumerate() {
+        let gradients = names.iter().map(|name| Some(tensor(name, &moved[name].gradient))).collect();
+        let norm = optimizer.step(gradients, step as u64, 4).unwrap();
+        for (name, parameter) in names.iter().zip(optimizer.parameters()) {
+            let worst = (parameter.detach() - tensor(name, &moved[name].after)).abs().max().double_value(&[]);
+            assert!(worst < 1e-6, "{name}, step {step}: {worst}");
+        }
+        let of = |wanted: &str| {
+            let squares = |(_, moved): (_, &Moved)| moved.gradient.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>();
+            moved.iter().filter(|(name, _)| part(name) == Some(wanted)).map(squares).sum::<f64>().sqrt()
+        };
+        let parts = optimizer.norms();
+        assert_eq!(parts.keys().copied().collect::<Vec<_>>(), ["language", "merger", "tower"]);
+        assert!(parts.iter().all(|(part, norm)| (norm - of(part)).abs() < 1e-5 * norm), "{parts:?}");
+        let together = parts.values().map(|norm| norm * norm).sum::<f64>().sqrt();
+        assert!((together - norm).abs() < 1e-5 * norm, "{together} {norm}");
+    }
+}
+
+#[test]
+fn a_group_that_says_what_holds_anyway_changes_nothing() {
+    for (moments, method) in
+        [(Moments::F32, Method::AdamW), (Moments::Blockwise8bit, Method::AdamW), (Moments::F32, Method::Muon)]
+    {
+        let usual = OptimizerConfig { method, weight_decay: 0.1, ..adam(moments, false) };
+        let said =
+            vec![group(&["model.layers.1", "model.layers.3"], Some(1e-2), None), group(&["*.0.*"], None, Some(0.1))];
+        let mut plain = Optimizer::new(parameters(Device::Cpu, &SIZES), usual.clone()).unwrap();
+        let grouped = OptimizerConfig { groups: said, ..usual };
+        let mut grouped = Optimizer::new(parameters(Device::Cpu, &SIZES), grouped).unwrap();
+        assert_eq!(walked(&mut plain, 0..4), walked(&mut grouped, 0..4));
+        assert!(same(&plain, &grouped), "{moments:?}, {method:?}");
+    }
+}
+
+#[test]
+fn a_rate_of_a_group_moves_its_parameters_and_no_others() {
+    for (moments, method) in
+        [(Moments::F32, Method::AdamW), (Moments::Blockwise8bit, Method::AdamW), (Moments::F32, Method::Muon)]
+    {
+        let usual = OptimizerConfig { method, ..adam(moments, false) };
+        let mut plain = Optimizer::new(parameters(Device::Cpu, &SIZES), usual.clone()).unwrap();
+        let groups = vec![group(&["model.layers.1"], Some(3e-2), None), group(&["model.layers.2"], None, Some(10.0))];
+        let mut grouped = Optimizer::new(parameters(Device::Cpu, &SIZES), OptimizerConfig { groups, ..usual }).unwrap();
+        walked(&mut plain, 0..2);
+        walked(&mut grouped, 0..2);
+        let equal: Vec<bool> =
+            plain.parameters().iter().zip(grouped.parameters()).map(|(a, b)| a.detach() == b.detach()).collect();
+        assert_eq!(equal, [true, false, false, true], "{moments:?}, {method:?}");
+    }
+}
+
+#[test]
+fn a_group_of_nothing_is_refused_by_its_place() {
+    let refused = |groups: Vec<ParameterGroup>| {
+        let settings = OptimizerConfig { groups, ..adam(Moments::F32, false) };
+        Optimizer::of_parts(parameters(Device::Cpu, &SIZES), settings, part).unwrap_err().to_string()
+    };
+    let nothing = refused(vec![group(&["model.layers.0"], Some(1e-3), None), group(&["tower"], Some(1e-3), None)]);
+    assert!(nothing.contains("optimizer.groups.1.match.0: \"tower\" fits no parameter"), "{nothing}");
+    let taken = refused(vec![group(&["language"], Some(1e-3), None), group(&["model.layers.0"], Some(1e-3), None)]);
+    assert!(taken.contains("optimizer.groups.1.match.0") && taken.contains("groups before it"), "{taken}");
+    assert!(refused(vec![group(&[], Some(1e-3), None)]).contains("match"));
+    assert!(refused(vec![group(&["*"], None, None)]).contains("learning_rate"));
+    assert!(refused(vec![group(&["*"], Some(0.0), None)]).contains("freeze"));
+    assert!(refused(vec![group(&["*"], None, Some(-1.0))]).contains("weight_decay"));
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
-use serde::Serialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -49,6 +50,44 @@ impl Serialize for Outcome {
         out.serialize_field("total", &self.total)?;
         out.serialize_field("terms", &Named(&self.terms))?;
         out.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Outcome {
+    /// Reads what was written; what it lacked is not written.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Written {
+            total: Option<f32>,
+            terms: Terms,
+        }
+        let Written { total, terms: Terms(terms) } = Written::deserialize(deserializer)?;
+        Ok(Self { total, terms, missing: Vec::new() })
+    }
+}
+
+/// A map in the order in which it is written.
+struct Terms(Vec<(String, Option<f32>)>);
+
+impl<'de> Deserialize<'de> for Terms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Terms;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number for each term")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Terms, A::Error> {
+                let mut terms = Vec::new();
+                while let Some(term) = map.next_entry()? {
+                    terms.push(term);
+                }
+                Ok(Terms(terms))
+            }
+        }
+        deserializer.deserialize_map(InOrder)
     }
 }
 

@@ -2,7 +2,7 @@ use serde_json::Value as Json;
 
 use crate::{Error, Fields, Outcome, Program, Result, Rollout};
 
-/// A recorded rollout: one line of `rollouts/step-N.jsonl`, or of a file a user wrote.
+/// A recorded rollout: one line of `rollouts/step-N.jsonl.zst`, or of a file a user wrote.
 ///
 /// # Example
 /// ```
@@ -26,7 +26,7 @@ pub struct Record {
     pub tokens: usize,
     /// Whether the model ended it; yes where the row does not say.
     pub finished: bool,
-    /// Every other key of the row.
+    /// Every other key of the row, and what stands in an object `fields` of it.
     pub fields: Fields,
 }
 
@@ -62,6 +62,11 @@ impl Record {
             None | Some(Json::Null) => true,
             Some(json) => json.as_bool().ok_or_else(|| wrong("finished", "true or false", &json))?,
         };
+        match fields.shift_remove("fields") {
+            Some(Json::Object(own)) => fields.extend(own),
+            Some(other) => drop(fields.insert("fields".to_owned(), other)),
+            None => {}
+        }
         Ok(Self { prompt, completion, solution, tokens, finished, fields })
     }
 

@@ -88,6 +88,9 @@ pub struct Summary {
     pub steps: u64,
     /// Wall time of the run.
     pub seconds: f64,
+    /// Why it ended before its last step, where its own rules ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 /// A stage of a run that is over.

@@ -2,13 +2,17 @@
 
 use std::{
     fs::File,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{disk::steps_in, run::ROLLOUTS, run_error::RunError};
+use crate::{
+    disk::{encode, make, steps_in, write_aside},
+    run::ROLLOUTS,
+    run_error::RunError,
+};
 
 /// How files of rows end; those of runs that were begun before they were compressed.
 pub(crate) const ENDINGS: [&str; 2] = [".jsonl.zst", ".jsonl"];
@@ -35,6 +39,17 @@ pub(crate) fn steps_of_rows(folder: &Path) -> Result<Vec<(u64, PathBuf)>, RunErr
 ///
 /// # Errors
 /// The file cannot be opened. A row is an error where the file ends within it, or it is not what is asked for: with its line.
+///
+/// # Example
+/// ```
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let dir = folder.path().join("run");
+/// let run = vr1_run::RunFolder::create(&dir)?;
+/// let path = run.write_rollouts(1, [serde_json::json!({"completion": "3"})])?;
+/// let rows = vr1_run::read_rows::<serde_json::Value>(&path)?.collect::<Result<Vec<_>, _>>()?;
+/// assert_eq!(rows[0]["completion"], "3");
+/// # Ok::<(), vr1_run::RunError>(())
+/// ```
 pub fn read_rows<T: DeserializeOwned>(path: &Path) -> Result<impl Iterator<Item = Result<T, RunError>>, RunError> {
     let own = path.to_owned();
     Ok(lines(path)?.enumerate().filter_map(move |(index, line)| {
@@ -62,3 +77,23 @@ pub fn lines(path: &Path) -> Result<impl Iterator<Item = std::io::Result<Vec<u8>
 
 /// What a zstd frame begins with.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// Writes `step-N.jsonl.zst` into `folder`, a line a row.
+pub(crate) fn write_rows(
+    folder: &Path,
+    step: u64,
+    rows: impl IntoIterator<Item = impl Serialize>,
+) -> Result<PathBuf, RunError> {
+    let path = folder.join(format!("step-{step}{}", ENDINGS[0]));
+    make(folder)?;
+    let mut encoder = zstd::Encoder::new(Vec::new(), 0).map_err(RunError::io("write", &path))?;
+    // One bit that falls over is noticed where it is read.
+    encoder.include_checksum(true).map_err(RunError::io("write", &path))?;
+    for row in rows {
+        serde_json::to_writer(&mut encoder, &row).map_err(encode(&path))?;
+        encoder.write_all(b"\n").map_err(RunError::io("write", &path))?;
+    }
+    let bytes = encoder.finish().map_err(RunError::io("write", &path))?;
+    write_aside(&path, &bytes)?;
+    Ok(path)
+}

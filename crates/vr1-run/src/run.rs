@@ -14,10 +14,11 @@ use crate::{
     checksums::{seal, verify},
     disk::{encode, entries, make, remove, rename, steps_in, sync, write_aside},
     metrics::{StepMetrics, Summary, read_metrics},
+    rollouts::{steps_of_rows, write_rows},
     run_error::RunError,
 };
 
-/// A run's folder, held for writing: `config.yaml`, `metrics.jsonl`, `summary.json`, `rollouts/step-N.jsonl` and
+/// A run's folder, held for writing: `config.yaml`, `metrics.jsonl`, `summary.json`, `rollouts/step-N.jsonl.zst` and
 /// `checkpoints/step-N/`. One process at a time holds it.
 ///
 /// # Example
@@ -130,7 +131,7 @@ impl RunFolder {
         self.metrics.write_all(&line).map_err(RunError::io("write", path))
     }
 
-    /// Writes `rollouts/step-N.jsonl`, one line a rollout.
+    /// Writes `rollouts/step-N.jsonl.zst`, one line a rollout.
     ///
     /// # Errors
     /// A rollout has no JSON form, or the file cannot be written.
@@ -139,15 +140,34 @@ impl RunFolder {
         step: u64,
         rollouts: impl IntoIterator<Item = impl Serialize>,
     ) -> Result<PathBuf, RunError> {
-        let path = self.dir.join(ROLLOUTS).join(format!("step-{step}.jsonl"));
-        let mut text = Vec::new();
-        for rollout in rollouts {
-            serde_json::to_writer(&mut text, &rollout).map_err(encode(&path))?;
-            text.push(b'\n');
-        }
-        make(&self.dir.join(ROLLOUTS))?;
-        write_aside(&path, &text)?;
-        Ok(path)
+        write_rows(&self.dir.join(ROLLOUTS), step, rollouts)
+    }
+
+    /// Writes `evaluations/step-N.jsonl.zst`, one line an answer to a held-out sample.
+    ///
+    /// # Errors
+    /// As [`write_rollouts`](Self::write_rollouts).
+    pub fn write_answers(
+        &self,
+        step: u64,
+        answers: impl IntoIterator<Item = impl Serialize>,
+    ) -> Result<PathBuf, RunError> {
+        write_rows(&self.dir.join(ANSWERS), step, answers)
+    }
+
+    /// Where the file `name` of what samples show stands, `rollouts/media/NAME`.
+    #[must_use]
+    pub fn shown(&self, name: &str) -> PathBuf {
+        self.dir.join(ROLLOUTS).join(SHOWN).join(name)
+    }
+
+    /// Writes `rollouts/media/NAME`: something that samples show, once for all of them.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_shown(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
+        make(&self.dir.join(ROLLOUTS).join(SHOWN))?;
+        write_aside(&self.shown(name), bytes)
     }
 
     /// Writes `summary.json`.
@@ -163,7 +183,7 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be read, or is no summary.
     pub fn summary(&self) -> Result<Option<Summary>, RunError> {
-        self.read_json(SUMMARY)
+        read_json(&self.dir.join(SUMMARY))
     }
 
     /// Writes `begun.json`: what is known of a run before its first step.
@@ -179,23 +199,21 @@ impl RunFolder {
     /// # Errors
     /// The file cannot be read, or does not say what is asked.
     pub fn beginning<T: DeserializeOwned>(&self) -> Result<Option<T>, RunError> {
-        self.read_json(BEGUN)
+        Self::beginning_of(&self.dir)
+    }
+
+    /// The same of a run that is not held.
+    ///
+    /// # Errors
+    /// As [`beginning`](Self::beginning).
+    pub fn beginning_of<T: DeserializeOwned>(dir: &Path) -> Result<Option<T>, RunError> {
+        read_json(&dir.join(BEGUN))
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), RunError> {
         let path = self.dir.join(name);
         let text = serde_json::to_vec_pretty(value).map_err(encode(&path))?;
         write_aside(&path, &text)
-    }
-
-    fn read_json<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RunError> {
-        let path = self.dir.join(name);
-        let text = match fs::read(&path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            text => text.map_err(RunError::io("read", &path))?,
-        };
-        let read = serde_json::from_slice(&text);
-        read.map(Some).map_err(|error| RunError::Broken { path, line: error.line(), reason: error.to_string() })
     }
 
     /// Makes `checkpoints/step-N`: `write` fills a folder aside, which gets the [`checksums`](verify) of all its files, is
@@ -271,6 +289,16 @@ impl RunFolder {
         if damaged.is_empty() { Ok((None, damaged)) } else { Err(damaged.swap_remove(0)) }
     }
 
+    /// The latest checkpoint of the run `dir`, which is not held, from which step `step` is still to come and which is whole.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn checkpoint_before(dir: &Path, step: u64) -> Result<Option<(u64, PathBuf)>, RunError> {
+        let mut checkpoints = steps_in(&dir.join(CHECKPOINTS), "")?;
+        checkpoints.retain(|(found, path)| *found < step && verify(path).is_ok());
+        Ok(checkpoints.pop())
+    }
+
     /// Removes all checkpoints but the latest `keep_last` and that of step `keep_best`; the last one is never removed,
     /// and a best step that has no checkpoint keeps nothing.
     ///
@@ -289,7 +317,7 @@ impl RunFolder {
         Ok(())
     }
 
-    /// Forgets metrics and rollouts after `step`: a run resumed from a checkpoint takes those steps again.
+    /// Forgets metrics, rollouts and answers after `step`: a run resumed from a checkpoint takes those steps again.
     ///
     /// # Errors
     /// The metrics cannot be read, or a file cannot be written or removed.
@@ -302,9 +330,11 @@ impl RunFolder {
         }
         write_aside(&path, &text)?;
         self.metrics = OpenOptions::new().append(true).open(&path).map_err(RunError::io("write", &path))?;
-        for (later, path) in steps_in(&self.dir.join(ROLLOUTS), ".jsonl")? {
-            if later > step {
-                remove(&path)?;
+        for folder in [ROLLOUTS, ANSWERS] {
+            for (later, path) in steps_of_rows(&self.dir.join(folder))? {
+                if later > step {
+                    remove(&path)?;
+                }
             }
         }
         Ok(())
@@ -313,7 +343,8 @@ impl RunFolder {
     /// Puts in order what a kill left behind: aside files go, a checkpoint caught between two names gets its own back,
     /// and a torn last line of the metrics is cut off.
     fn recover(&self) -> Result<(), RunError> {
-        for folder in ["", ROLLOUTS, CHECKPOINTS].map(|name| self.dir.join(name)) {
+        let shown = format!("{ROLLOUTS}/{SHOWN}");
+        for folder in ["", ROLLOUTS, &shown, ANSWERS, CHECKPOINTS].map(|name| self.dir.join(name)) {
             for (name, path) in entries(&folder)? {
                 if let Some(whole) = name.strip_prefix('.').and_then(|name| name.strip_suffix(".old")) {
                     let whole = folder.join(whole);
@@ -330,10 +361,25 @@ impl RunFolder {
     }
 }
 
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
+    let text = match fs::read(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        text => text.map_err(RunError::io("read", path))?,
+    };
+    let broken = |error: serde_json::Error| RunError::Broken {
+        path: path.to_owned(),
+        line: error.line(),
+        reason: error.to_string(),
+    };
+    serde_json::from_slice(&text).map(Some).map_err(broken)
+}
+
 pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const METRICS: &str = "metrics.jsonl";
 const BEGUN: &str = "begun.json";
 pub(crate) const SUMMARY: &str = "summary.json";
 pub(crate) const ROLLOUTS: &str = "rollouts";
+const ANSWERS: &str = "evaluations";
+const SHOWN: &str = "media";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = ".lock";

@@ -113,7 +113,7 @@ pub(crate) fn aligned(cells: &[Vec<String>]) -> String {
 /// let scores = |accuracy| [("accuracy".to_owned(), accuracy)].into();
 /// let stage = |name: &str, steps, accuracy| StageScores { name: name.into(), steps, scores: scores(accuracy) };
 /// let stages = vec![stage("sft", 40, 0.5), stage("grpo", 8, 0.625)];
-/// let summary = Summary { before: scores(0.2), after: scores(0.625), stages, steps: 48, seconds: 9.0 };
+/// let summary = Summary { before: scores(0.2), after: scores(0.625), stages, steps: 48, ..Summary::default() };
 /// assert_eq!(stage_table(&summary), "\
 /// stage   steps  accuracy
 /// ------  -----  --------

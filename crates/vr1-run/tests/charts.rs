@@ -21,7 +21,7 @@ fn plots_are_files_by_their_names() {
     let scores = |scores: [(&str, f64); 2]| scores.map(|(name, value)| (name.to_owned(), value)).into();
     let before = scores([("accuracy", 0.31), ("accuracy_out_of_domain", 0.28)]);
     let after = scores([("accuracy", 0.64), ("accuracy_out_of_domain", 0.25)]);
-    run.write_summary(&Summary { before, after, stages: Vec::new(), steps: 60, seconds: 123.4 }).unwrap();
+    run.write_summary(&Summary { before, after, steps: 60, seconds: 123.4, ..Summary::default() }).unwrap();
     let paths = write_plots(folder.path()).unwrap();
     let names: Vec<_> = paths.iter().map(|path| path.file_name().unwrap().to_str().unwrap()).collect();
     assert_eq!(names, ["reward.svg", "accuracy.svg", "response_length.svg", "kl.svg"]);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use vr1_run::{RunError, RunFolder, StepMetrics, Summary, read_metrics};
+use vr1_run::{RunError, RunFolder, StepMetrics, Summary, read_metrics, read_rows};
 
 fn config() -> BTreeMap<&'static str, u64> {
     BTreeMap::from([("steps", 2)])
@@ -41,7 +41,8 @@ fn what_is_written_is_read_back() {
     assert_eq!(read_metrics(&dir.join("metrics.jsonl")).unwrap(), rows);
     assert_eq!(run.config_path(), dir.join("config.yaml"));
     assert_eq!(fs::read_to_string(run.config_path()).unwrap(), "steps: 2\n");
-    assert_eq!(fs::read_to_string(rollouts).unwrap(), "{\"completion\":\"a\\nb\"}\n{}\n");
+    let rows: Vec<BTreeMap<String, String>> = read_rows(&rollouts).unwrap().collect::<Result<_, _>>().unwrap();
+    assert_eq!(rows, [BTreeMap::from([("completion".to_owned(), "a\nb".to_owned())]), BTreeMap::new()]);
     let read: Summary = serde_json::from_str(&fs::read_to_string(dir.join("summary.json")).unwrap()).unwrap();
     assert_eq!(read, summary);
     assert_eq!(names(&dir), [".lock", "config.yaml", "metrics.jsonl", "rollouts", "summary.json"]);
@@ -203,7 +204,7 @@ fn a_resumed_run_forgets_the_steps_it_takes_again() {
     let rows = read_metrics(&folder.path().join("metrics.jsonl")).unwrap();
     let rewards: Vec<_> = rows.iter().map(|row| (row.step, row.get("reward").unwrap())).collect();
     assert_eq!(rewards, [(1, 1.0), (2, 2.0), (3, 30.0)]);
-    assert_eq!(names(&folder.path().join("rollouts")), ["step-1.jsonl", "step-2.jsonl"]);
+    assert_eq!(names(&folder.path().join("rollouts")), ["step-1.jsonl.zst", "step-2.jsonl.zst"]);
 }
 
 #[test]

@@ -46,6 +46,10 @@ impl Asked {
         reward: &Program,
     ) -> Result<Completed> {
         let Self { drawn, prompts } = self;
+        if let Some(recorded) = run.recorded() {
+            let (groups, scored) = recorded.completed(&drawn, prompts, completions)?;
+            return Ok(Completed { drawn, groups, scored });
+        }
         let requests = prompts.into_iter().zip(&drawn);
         let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
         let scored = |place: usize, group: &Group| score(reward, &drawn[place].sample, group);

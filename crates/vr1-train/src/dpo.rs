@@ -17,7 +17,8 @@ use super::grpo::Setting;
 use super::pairs::Pairs;
 use super::pool::{Pool, Pooled};
 use super::prompting::Prompting;
-use super::rewards::{Rewarded, lengths, rollouts};
+use super::rewards::{Rewarded, lengths};
+use super::rollout::rollouts;
 use crate::recipe::{DpoObjective, PairSource};
 use crate::{Collected, Error, Objective, Result, Run};
 
@@ -112,7 +113,7 @@ impl Dpo {
             preferred.extend(signs);
             start += group.size();
         }
-        let rollouts = rollouts(&samples, &asked, rewarded, &preferred);
+        let rollouts = rollouts(&samples, &asked, &rewarded.said, &Signals::new(preferred), self.seed)?;
         metrics.insert("pairs_sampled".to_owned(), groups.len() as f64);
         Ok(Collected { groups, metrics, rollouts, warnings, ..Collected::default() })
     }

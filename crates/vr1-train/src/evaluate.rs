@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use serde::Serialize;
 use vr1_data::{Dataset, Sample};
-use vr1_eval::{Answer, Score, Tally};
+use vr1_eval::{Answer, Score, Scored, Tally};
 use vr1_learn::logprobs;
-use vr1_reward::Program;
+use vr1_reward::{Outcome, Program};
 use vr1_rollout::{Group, Request, SampleKey, Sampling, Search, answer_in_stages};
 use vr1_run::Interrupt;
 
@@ -13,6 +14,7 @@ use super::dpo::preference_metrics;
 use super::pairs::Pairs;
 use super::prompting::Prompting;
 use crate::recipe::{EvaluationConfig, PromptConfig};
+use crate::shown::{Gallery, Shown};
 use crate::{Error, Result, Run};
 
 /// Prompts that are completed side by side.
@@ -72,9 +74,15 @@ impl Evaluation {
 
     /// Scores of all sets as numbers by name: `in_domain/accuracy`, `in_domain/format`, `in_domain/completion_length`…;
     /// `accuracy` alone is that of the first set by name, which is the one in domain. Beside them, what the person who
-    /// waits should know. Nothing where it was asked to stop before the last of them: a part of a set says nothing of it.
-    pub(crate) fn run(&self, run: &mut Run, reward: &Program, interrupt: &Interrupt) -> Result<Option<Evaluated>> {
-        let (mut values, mut warnings) = (BTreeMap::new(), Vec::new());
+    /// waits should know, and the answers. Nothing where it was asked to stop before the last of them: a part of a set says nothing of it.
+    pub(crate) fn run(
+        &self,
+        run: &mut Run,
+        reward: &Program,
+        interrupt: &Interrupt,
+        gallery: Gallery<'_>,
+    ) -> Result<Option<Evaluated>> {
+        let (mut values, mut warnings, mut said) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (number, (name, samples)) in self.sets.iter().enumerate() {
             let mut tally = Tally::new(reward, &self.config.metric, self.config.threshold)?;
             for start in (0..self.count(samples.len())).step_by(BATCH) {
@@ -89,7 +97,11 @@ impl Evaluation {
                     None => self.answers(&batch, run)?,
                     Some(beams) => self.staged_answers(&batch, run, beams)?,
                 };
-                answers.iter().for_each(|answer| drop(tally.add(answer)));
+                for answer in answers {
+                    let scored = tally.add(&answer);
+                    let media = gallery.shown(&answer.sample.media)?;
+                    said.push(HeldOut::new(name, answer, scored, media));
+                }
             }
             let score = tally.score();
             if let Some(why) = &score.why_missing {
@@ -118,7 +130,7 @@ impl Evaluation {
             }
             values.extend(preference_metrics(&lists).into_iter().map(|(key, value)| (format!("{name}/{key}"), value)));
         }
-        Ok(Some((values, warnings)))
+        Ok(Some(Evaluated { scores: values, warnings, answers: said }))
     }
 
     fn count(&self, len: usize) -> usize {
@@ -161,8 +173,48 @@ impl Evaluation {
     }
 }
 
-/// Scores by name, and warnings.
-type Evaluated = (BTreeMap<String, f64>, Vec<String>);
+/// What came of an evaluation.
+pub(crate) struct Evaluated {
+    /// By name.
+    pub(crate) scores: BTreeMap<String, f64>,
+    pub(crate) warnings: Vec<String>,
+    pub(crate) answers: Vec<HeldOut>,
+}
+
+/// An answer to a held-out sample, as it is written down.
+#[derive(Serialize)]
+pub(crate) struct HeldOut {
+    set: String,
+    sample: String,
+    prompt: String,
+    completion: String,
+    solution: String,
+    tokens: usize,
+    finished: bool,
+    #[serde(flatten)]
+    outcome: Option<Outcome>,
+    /// Whether it counts as right; nothing where there is no verdict.
+    right: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    media: Vec<Shown>,
+}
+
+impl HeldOut {
+    fn new(set: &str, answer: Answer<'_>, scored: Scored, media: Vec<Shown>) -> Self {
+        Self {
+            set: set.to_owned(),
+            sample: answer.sample.id.clone(),
+            solution: answer.sample.solution.clone(),
+            prompt: answer.prompt,
+            completion: answer.completion,
+            tokens: answer.tokens,
+            finished: answer.finished,
+            outcome: scored.outcome,
+            right: scored.right,
+            media,
+        }
+    }
+}
 
 /// Where held-out sets are counted from; what is trained on comes before.
 const HELD_OUT: u32 = 1 << 16;

@@ -1,10 +1,12 @@
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
 use vr1_curriculum::{Curriculum, Schedule as CurriculumSchedule};
 use vr1_data::Dataset;
 use vr1_grpo::{
-    advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages, teaches_nothing,
+    GrpoConfig, advantages_by_group, kl_in_reward, per_reward_advantages_by_group, reinforce_advantages,
+    teaches_nothing,
 };
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
 use vr1_reward::{Outcome, Program};
@@ -12,12 +14,14 @@ use vr1_rollout::{Group, Sampling};
 
 use super::ahead::{Ahead, Wanted};
 use super::ask::{Asked, Completed, room};
+use super::beta::{Beta, Diverged, Place};
 use super::course::Course;
 use super::draw::{Deck, Draw, Drawing, Drawn};
 use super::prompting::Prompting;
-use super::rewards::{Rewarded, lengths, rollouts};
+use super::rewards::{Rewarded, Said, lengths};
+use super::rollout::rollouts;
 use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
-use crate::{Collected, Error, Objective, Result, Run};
+use crate::{Collected, Error, Objective, Result, Rollout, Run};
 
 /// Group relative policy optimisation and its family: samples, prompts, groups of completions, rewards, advantages.
 pub struct Grpo {
@@ -28,6 +32,9 @@ pub struct Grpo {
     course: Course,
     ahead: Ahead<Asked>,
     loss: Box<dyn Loss>,
+    beta: Beta,
+    /// What was sampled in the step under way, where rewards are compared with a reference how far from it.
+    sampled: Diverged,
     /// The term that says whether a completion solved its sample, and above what.
     solved: (String, f64),
     seed: u64,
@@ -63,10 +70,7 @@ impl Grpo {
         let decks = config.decks().iter().map(|source| deck(source, setting.seed)).collect::<Result<Vec<Deck>>>()?;
         let draw = Draw::new(decks, setting.seed)?;
         let curriculum = config.curriculum.build(draw.stages(), setting.steps)?;
-        // What logits are divided by where completions are scored; greedy sampling divides by nothing.
-        let sampled = config.sampling.temperature;
-        let temperature = if sampled > 0.0 { sampled } else { 1.0 };
-        let loss = Box::new(PolicyLoss { config: config.loss, temperature });
+        let loss = Box::new(policy_loss(config, config.loss.beta));
         let prompting = Arc::new(Prompting::new(setting.prompt)?);
         if let Advantages::PerReward { weights, .. } = &config.advantages {
             let known: Vec<&str> = setting.reward.term_names().collect();
@@ -77,8 +81,10 @@ impl Grpo {
             }
         }
         let (reward, solved, seed) = (setting.reward.clone(), setting.solved.clone(), setting.seed);
+        let beta = Beta::new(config.loss.beta, config.kl_in_reward, config.kl_control, config.beta_schedule);
+        let sampled = Diverged::default();
         let (config, course) = (config.clone(), Course::new(curriculum));
-        Ok(Self { config, prompting, reward, draw, course, ahead: Ahead::default(), loss, solved, seed })
+        Ok(Self { config, prompting, reward, draw, course, ahead: Ahead::default(), loss, beta, sampled, solved, seed })
     }
 
     /// The same with a curriculum of the user's own.
@@ -97,10 +103,19 @@ impl Grpo {
         Ok(Self { draw, course: Course::new(curriculum), ..self })
     }
 
-    /// The same with a loss of the user's own; signals are advantages.
+    /// The same with a loss of the user's own; signals are advantages. Its β, if it has one, stays as it is.
     #[must_use]
-    pub fn with_loss(self, loss: Box<dyn Loss>) -> Self {
+    pub fn with_loss(mut self, loss: Box<dyn Loss>) -> Self {
+        self.beta.leave_loss();
         Self { loss, ..self }
+    }
+
+    /// The loss with β as it is now.
+    fn weigh(&mut self, at: Step) {
+        self.beta.begin_step(at.done, at.of);
+        if let Some(beta) = self.beta.of(Place::Loss) {
+            self.loss = Box::new(policy_loss(&self.config, beta));
+        }
     }
 
     /// Groups of completions of further samples, rewarded.
@@ -118,7 +133,7 @@ impl Grpo {
         let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
         let rewarded = Rewarded::new(self.config.on_error, &samples, scored, at.done + 1)?;
         self.observe(&drawn, &rewarded);
-        Ok(Round { drawn, groups, rewarded })
+        Ok(Round { drawn, groups, rewarded, replaced: Vec::new() })
     }
 
     /// Has the next step's samples read and made into prompts while this one is learnt from.
@@ -134,8 +149,8 @@ impl Grpo {
 
     fn observe(&mut self, drawn: &[Drawn], rewarded: &Rewarded) {
         let (term, above) = &self.solved;
-        for (drawn, group) in drawn.iter().zip(&rewarded.outcomes) {
-            let scored = group.iter().map(|outcome| f64::from(value(outcome, term)));
+        for (drawn, group) in drawn.iter().zip(&rewarded.said) {
+            let scored = group.iter().map(|said| f64::from(value(&said.outcome, term)));
             let scored: Vec<f64> = scored.filter(|value| !value.is_nan()).collect();
             if !scored.is_empty() {
                 let solved = scored.iter().filter(|value| *value > above).count() as f64 / scored.len() as f64;
@@ -160,7 +175,7 @@ impl Grpo {
         Ok((all, self.config.refill_rounds))
     }
 
-    fn advantages(&self, run: &mut Run, round: &Round) -> Result<Signals> {
+    fn advantages(&mut self, run: &mut Run, round: &Round) -> Result<Signals> {
         let sizes: Vec<usize> = round.groups.iter().map(Group::size).collect();
         let mut rewards = round.rewarded.totals();
         let drawn = || -> Vec<Vec<f32>> {
@@ -172,15 +187,19 @@ impl Grpo {
             false => None,
         };
         if let (Some(reference), true) = (&reference, self.config.kl_in_reward > 0.0) {
-            rewards = kl_in_reward(&rewards, &drawn(), reference, self.config.kl_in_reward)?;
+            let beta = self.beta.of(Place::Reward).unwrap_or(self.config.kl_in_reward);
+            let drawn = drawn();
+            let gaps = drawn.iter().flatten().zip(reference.iter().flatten()).map(|(a, b)| f64::from(a - b));
+            self.sampled.of_token = gaps.sum::<f64>() / self.sampled.tokens.max(1) as f64;
+            rewards = kl_in_reward(&rewards, &drawn, reference, beta)?;
         }
         Ok(match &self.config.advantages {
             Advantages::Group(config) => Signals::new(advantages_by_group(&rewards, &sizes, config)?),
             Advantages::PerReward { weights, epsilon } => {
                 // Row by row.
-                let outcomes = round.rewarded.outcomes.iter().flatten();
+                let said = round.rewarded.said.iter().flatten();
                 let table: Vec<f32> =
-                    outcomes.flat_map(|outcome| weights.keys().map(|term| value(outcome, term))).collect();
+                    said.flat_map(|said| weights.keys().map(|term| value(&said.outcome, term))).collect();
                 let weights: Vec<f32> = weights.values().map(|weight| *weight as f32).collect();
                 Signals::new(per_reward_advantages_by_group(&table, &weights, &sizes, *epsilon)?)
             }
@@ -192,9 +211,10 @@ impl Grpo {
     }
 
     /// Whether a group's rewards differ, and so tell its completions apart.
-    fn teaches(&self, outcomes: &[Outcome]) -> bool {
-        let differ =
-            |value: &dyn Fn(&Outcome) -> f32| !teaches_nothing(&outcomes.iter().map(value).collect::<Vec<_>>());
+    fn teaches(&self, said: &[Said]) -> bool {
+        let differ = |value: &dyn Fn(&Outcome) -> f32| {
+            !teaches_nothing(&said.iter().map(|said| value(&said.outcome)).collect::<Vec<_>>())
+        };
         match &self.config.advantages {
             Advantages::PerReward { weights, .. } => weights.keys().any(|term| differ(&|outcome| value(outcome, term))),
             Advantages::Group(_) | Advantages::Reinforce(_) => differ(&|outcome| outcome.total.unwrap_or(f32::NAN)),
@@ -203,22 +223,23 @@ impl Grpo {
 
     /// How many groups teach nothing.
     fn idle(&self, round: &Round) -> usize {
-        round.rewarded.outcomes.iter().filter(|outcomes| !self.teaches(outcomes)).count()
+        round.rewarded.said.iter().filter(|said| !self.teaches(said)).count()
     }
 
     /// Puts the groups of `more` that teach something in the places of those that do not.
     fn refill(&self, round: &mut Round, mut more: Round) {
-        let outcomes = std::mem::take(&mut more.rewarded.outcomes);
-        let fresh = more.drawn.into_iter().zip(more.groups).zip(outcomes);
-        let mut fresh = fresh.filter(|(_, outcomes)| self.teaches(outcomes));
         for i in 0..round.groups.len() {
-            if self.teaches(&round.rewarded.outcomes[i]) {
+            let fresh = || more.rewarded.said.iter().position(|said| self.teaches(said));
+            if self.teaches(&round.rewarded.said[i]) {
                 continue;
             }
-            let Some(((drawn, group), outcomes)) = fresh.next() else { break };
-            (round.drawn[i], round.groups[i], round.rewarded.outcomes[i]) = (drawn, group, outcomes);
+            let Some(j) = fresh() else { break };
+            std::mem::swap(&mut round.drawn[i], &mut more.drawn[j]);
+            std::mem::swap(&mut round.groups[i], &mut more.groups[j]);
+            std::mem::swap(&mut round.rewarded.said[i], &mut more.rewarded.said[j]);
         }
-        round.rewarded.count(more.rewarded);
+        round.rewarded.count(&mut more.rewarded);
+        round.replaced.push(more);
     }
 }
 
@@ -232,31 +253,54 @@ struct Round {
     drawn: Vec<Drawn>,
     groups: Vec<Group>,
     rewarded: Rewarded,
+    /// What others were asked in its place, with those that were replaced.
+    replaced: Vec<Round>,
+}
+
+impl Round {
+    /// What is written down of it.
+    fn rollouts(&self, signals: &Signals, seed: u64) -> Result<Vec<Rollout>> {
+        let samples: Vec<_> = self.drawn.iter().map(|drawn| &drawn.sample).collect();
+        let mut all = rollouts(&samples, &self.groups, &self.rewarded.said, signals, seed)?;
+        for other in &self.replaced {
+            let before = all.last().map_or(0, |last| last.group + 1);
+            let rows = other.rollouts(&Signals::default(), seed)?;
+            all.extend(rows.into_iter().map(|row| Rollout { group: before + row.group, ..row }));
+        }
+        Ok(all)
+    }
 }
 
 impl Objective for Grpo {
     fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
         let begun = std::time::Instant::now();
+        self.weigh(at);
         let (mut round, refills) = self.rounds(run, at)?;
         let sampled = begun.elapsed().as_secs_f64();
         self.look_ahead(run, at);
+        let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(|s| s.ids().len()).sum();
+        let completions = round.groups.iter().map(Group::size).sum();
+        self.sampled = Diverged { of_token: f64::NAN, tokens, completions };
         let signals = self.advantages(run, &round)?;
         let whole = self.config.truncated == Truncated::Trained;
         let finished = round.groups.iter().flat_map(Group::sequences).map(|s| whole || s.finished());
         let parts: Vec<bool> = round.rewarded.present().iter().zip(finished).map(|(a, b)| *a && b).collect();
         let mut metrics = round.rewarded.metrics();
         metrics.extend(lengths(&round.groups));
-        let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(|s| s.ids().len()).sum();
         metrics.insert("tokens_per_second".to_owned(), tokens as f64 / sampled.max(1e-9));
+        if self.beta.now() != 0.0 {
+            metrics.insert("beta".to_owned(), self.beta.now());
+        }
         if self.config.refill_rounds > 0 {
             metrics.insert("refill_rounds".to_owned(), refills as f64);
         }
         let mut warnings = std::mem::take(&mut round.rewarded.warnings);
         let step = at.done + 1;
         round.rewarded.any(&warnings, step)?;
-        let samples: Vec<_> = round.drawn.iter().map(|drawn| &drawn.sample).collect();
-        let rollouts = rollouts(&samples, &round.groups, round.rewarded, signals.values());
-        if !parts.contains(&true) {
+        let learns = parts.contains(&true);
+        let signals = signals.taking_part(parts)?;
+        let rollouts = round.rollouts(&signals, self.seed)?;
+        if !learns {
             warnings.push(format!("step {step}: no completion with a reward came to an end; nothing is learnt"));
             return Ok(Collected { metrics, rollouts, warnings, ..Collected::default() });
         }
@@ -264,11 +308,19 @@ impl Objective for Grpo {
         if signals.values().iter().chain(of_tokens).all(|value| *value == 0.0) {
             warnings.push(format!("step {step}: every group's rewards are equal; it teaches nothing"));
         }
-        Ok(Collected { groups: round.groups, signals: signals.taking_part(parts)?, metrics, rollouts, warnings })
+        Ok(Collected { groups: round.groups, signals, metrics, rollouts, warnings })
     }
 
     fn loss(&self) -> &dyn Loss {
         self.loss.as_ref()
+    }
+
+    fn learnt(&mut self, metrics: &BTreeMap<String, f64>) {
+        let of_token = match self.beta.of(Place::Loss) {
+            Some(_) => metrics.get("kl").copied().unwrap_or(f64::NAN),
+            None => self.sampled.of_token,
+        };
+        self.beta.observe(Diverged { of_token, ..self.sampled });
     }
 
     fn compares(&self) -> bool {
@@ -276,14 +328,29 @@ impl Objective for Grpo {
     }
 
     fn state(&self) -> Value {
-        serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.course.state() })
+        let mut state = serde_json::json!({ "drawn": self.draw.drawing(), "curriculum": self.course.state() });
+        if let Some(beta) = self.beta.state() {
+            state["beta"] = beta.into();
+        }
+        state
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
         let (drawn, curriculum) = drawn_state(state)?;
         self.draw.resume(drawn)?;
-        self.course.restore(&curriculum)
+        self.course.restore(&curriculum)?;
+        if let Some(beta) = state.get("beta").and_then(Value::as_f64) {
+            self.beta.restore(beta);
+        }
+        Ok(())
     }
+}
+
+fn policy_loss(config: &GrpoObjective, beta: f64) -> PolicyLoss {
+    // What logits are divided by where completions are scored; greedy sampling divides by nothing.
+    let sampled = config.sampling.temperature;
+    let temperature = if sampled > 0.0 { sampled } else { 1.0 };
+    PolicyLoss { config: GrpoConfig { beta, ..config.loss }, temperature }
 }
 
 /// What was drawn and what the curriculum knew.

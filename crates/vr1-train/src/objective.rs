@@ -1,12 +1,10 @@
 use std::collections::BTreeMap;
 
-use serde::Serialize;
 use serde_json::Value;
 use vr1_learn::{Loss, Signals, Step};
-use vr1_reward::Outcome;
 use vr1_rollout::Group;
 
-use crate::{Result, Run};
+use crate::{Result, Rollout, Run};
 
 /// What to learn from: what a step's sequences are, and how good each is.
 ///
@@ -25,6 +23,11 @@ pub trait Objective {
     /// Whether the model is compared with a reference: by the loss, unless the objective itself compares.
     fn compares(&self) -> bool {
         self.loss().needs().reference
+    }
+
+    /// Takes note of what was measured while what it collected was learnt from.
+    fn learnt(&mut self, metrics: &BTreeMap<String, f64>) {
+        let _ = metrics;
     }
 
     /// What a resumed run needs to collect what this one would have; a step that fails is gone back from by it, too.
@@ -55,30 +58,4 @@ pub struct Collected {
     pub rollouts: Vec<Rollout>,
     /// What the person who waits should know.
     pub warnings: Vec<String>,
-}
-
-/// One sampled sequence as it is written into the run's folder.
-#[derive(Debug, Serialize)]
-pub struct Rollout {
-    /// The sample's own id.
-    pub sample: String,
-    /// The prompt as text.
-    pub prompt: String,
-    /// What was sampled, as text.
-    pub completion: String,
-    /// What would have been right.
-    pub solution: String,
-    /// How many tokens were sampled.
-    pub tokens: usize,
-    /// Whether the model ended it.
-    pub finished: bool,
-    /// Total and terms of the reward.
-    #[serde(flatten)]
-    pub outcome: Outcome,
-    /// How good it counted.
-    pub advantage: f32,
-    /// The sampled ids.
-    pub ids: Vec<i64>,
-    /// The log-probabilities that they were drawn by.
-    pub drawn: Vec<f32>,
 }

@@ -7,7 +7,7 @@ use vr1_data::Sample;
 use vr1_reward::{Outcome, Program, Rollout as Judged};
 use vr1_rollout::{Group, Sequence};
 
-use crate::{Error, Result, Rollout};
+use crate::{Error, Result};
 
 /// What becomes of a completion whose reward cannot be had.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,10 +23,18 @@ pub enum OnError {
 /// What a reward says of the completions of a group.
 pub(crate) type Scored = Vec<vr1_reward::Result<Outcome>>;
 
+/// What a reward said of a completion: nothing, where it failed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) outcome: Outcome,
+    /// Why it failed.
+    pub(crate) error: Option<String>,
+}
+
 /// What a reward said of the completions of a step.
 pub(crate) struct Rewarded {
     /// A list for each group.
-    pub(crate) outcomes: Vec<Vec<Outcome>>,
+    pub(crate) said: Vec<Vec<Said>>,
     /// What could not be scored, and why.
     pub(crate) warnings: Vec<String>,
     /// How many have no total, and how many of these for a fault.
@@ -57,7 +65,7 @@ impl Rewarded {
     /// # Errors
     /// Where a completion has no reward and the recipe has it stop.
     pub(crate) fn new(on_error: OnError, samples: &[&Sample], scored: Vec<Scored>, step: u64) -> Result<Self> {
-        let (mut outcomes, mut warnings) = (Vec::with_capacity(scored.len()), Vec::new());
+        let (mut said, mut warnings) = (Vec::with_capacity(scored.len()), Vec::new());
         let (mut missing, mut errors) = (0, 0);
         for (sample, results) in samples.iter().zip(scored) {
             let mut group = Vec::with_capacity(results.len());
@@ -73,26 +81,31 @@ impl Rewarded {
                     missing += 1;
                     warnings.push(place);
                 }
-                group.push(result.unwrap_or_default());
+                let error = result.as_ref().err().map(ToString::to_string);
+                group.push(Said { outcome: result.unwrap_or_default(), error });
             }
-            outcomes.push(group);
+            said.push(group);
         }
         // One is told in full; a broken judge would fill the screen otherwise.
         warnings.truncate(1);
         if missing > 1 {
             warnings.push(format!("step {step}: {missing} completions have no reward and take no part"));
         }
-        Ok(Self { outcomes, warnings, missing, errors })
+        Ok(Self { said, warnings, missing, errors })
     }
 
     /// The totals of all completions in order; NaN where there is none, which takes no part.
     pub(crate) fn totals(&self) -> Vec<f32> {
-        self.outcomes.iter().flatten().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect()
+        self.outcomes().map(|outcome| outcome.total.unwrap_or(f32::NAN)).collect()
     }
 
     /// Which completions have a total.
     pub(crate) fn present(&self) -> Vec<bool> {
-        self.outcomes.iter().flatten().map(|outcome| outcome.total.is_some()).collect()
+        self.outcomes().map(|outcome| outcome.total.is_some()).collect()
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = &Outcome> {
+        self.said.iter().flatten().map(|said| &said.outcome)
     }
 
     /// Whether there is anything to learn from.
@@ -108,36 +121,37 @@ impl Rewarded {
     }
 
     /// Counts what was scored beside this and is not learnt from.
-    pub(crate) fn count(&mut self, other: Self) {
+    pub(crate) fn count(&mut self, other: &mut Self) {
         self.missing += other.missing;
         self.errors += other.errors;
-        self.warnings.extend(other.warnings);
+        self.warnings.append(&mut other.warnings);
     }
 
     /// Means over the step, by name. What could not be scored counts for nothing in them, and is counted.
     pub(crate) fn metrics(&self) -> BTreeMap<String, f64> {
-        let present = |group: &[Outcome]| group.iter().filter_map(|o| o.total.map(f64::from)).collect::<Vec<_>>();
+        let present =
+            |group: &[Said]| group.iter().filter_map(|said| said.outcome.total.map(f64::from)).collect::<Vec<_>>();
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
-        let spread = |group: &Vec<Outcome>| {
+        let spread = |group: &Vec<Said>| {
             let values = present(group);
             let centre = mean(&values);
             let squares: f64 = values.iter().map(|v| (v - centre).powi(2)).sum();
             (squares / (values.len().saturating_sub(1)).max(1) as f64).sqrt()
         };
-        let all: Vec<f64> = self.outcomes.iter().flat_map(|group| present(group)).collect();
-        let spreads: Vec<f64> = self.outcomes.iter().map(spread).collect();
-        let equal = self.outcomes.iter().filter(|group| same(&present(group))).count();
+        let all: Vec<f64> = self.said.iter().flat_map(|group| present(group)).collect();
+        let spreads: Vec<f64> = self.said.iter().map(spread).collect();
+        let equal = self.said.iter().filter(|group| same(&present(group))).count();
         let mut metrics = BTreeMap::from([
             ("reward_missing".to_owned(), self.missing as f64),
             ("reward_errors".to_owned(), self.errors as f64),
-            ("groups_of_equals".to_owned(), equal as f64 / self.outcomes.len().max(1) as f64),
+            ("groups_of_equals".to_owned(), equal as f64 / self.said.len().max(1) as f64),
         ]);
         if !all.is_empty() {
             metrics.insert("reward".to_owned(), mean(&all));
             metrics.insert("reward_std".to_owned(), mean(&spreads));
         }
         let mut terms: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
-        for (name, value) in self.outcomes.iter().flatten().flat_map(|o| &o.terms) {
+        for (name, value) in self.outcomes().flat_map(|outcome| &outcome.terms) {
             terms.entry(name).or_default().extend(value.map(f64::from));
         }
         let known = terms.into_iter().filter(|(_, values)| !values.is_empty());
@@ -148,29 +162,6 @@ impl Rewarded {
 
 fn same(values: &[f64]) -> bool {
     values.windows(2).all(|pair| pair[0] == pair[1])
-}
-
-/// What is written down of a step.
-pub(crate) fn rollouts(samples: &[&Sample], groups: &[Group], rewarded: Rewarded, advantages: &[f32]) -> Vec<Rollout> {
-    let mut advantages = advantages.iter();
-    let mut records = Vec::new();
-    for ((sample, group), outcomes) in samples.iter().zip(groups).zip(rewarded.outcomes) {
-        for (sequence, outcome) in group.sequences().iter().zip(outcomes) {
-            records.push(Rollout {
-                sample: sample.id.clone(),
-                prompt: group.prompt().text().to_owned(),
-                completion: sequence.text().to_owned(),
-                solution: sample.solution.clone(),
-                tokens: sequence.ids().len(),
-                finished: sequence.finished(),
-                outcome,
-                advantage: advantages.next().copied().unwrap_or_default(),
-                ids: sequence.ids().to_vec(),
-                drawn: sequence.sampled().map(|sampled| sampled.drawn.clone()).unwrap_or_default(),
-            });
-        }
-    }
-    records
 }
 
 /// How long completions are, and how many were ended by the model.

@@ -6,6 +6,8 @@ use vr1_learn::{Learner, Step};
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Version};
 
+use crate::recorded::Recorded;
+use crate::rollout::trained;
 use crate::threads::Threads;
 use crate::{Collected, Objective, Result, Rollout};
 
@@ -19,6 +21,8 @@ pub struct Run {
     /// Seconds that handing weights over took in this step, and waiting for rewards.
     handing: f64,
     waiting: f64,
+    /// What answers instead of the engine, where a step is done again.
+    recorded: Option<Recorded>,
     /// Turns sequences into weights.
     pub learner: Learner,
     /// Makes prompts and spells ids.
@@ -47,7 +51,8 @@ pub struct Stepped {
 impl Run {
     /// A run whose completions come from `engine` and whose weights are made by `learner`.
     pub fn new(engine: Box<dyn Engine>, learner: Learner, processor: impl Into<Arc<Processor>>, seed: u64) -> Self {
-        Self { engine, loaded: None, handing: 0.0, waiting: 0.0, learner, processor: processor.into(), seed }
+        let (loaded, recorded, processor) = (None, None, processor.into());
+        Self { engine, loaded, handing: 0.0, waiting: 0.0, recorded, learner, processor, seed }
     }
 
     /// The engine, with the learner's weights as they are now: they are handed over where they changed since it was last
@@ -64,6 +69,16 @@ impl Run {
             self.loaded = Some(weights.version);
         }
         Ok(self.engine.as_mut())
+    }
+
+    /// Has what was recorded answer in the next step.
+    pub(crate) fn answer_by(&mut self, recorded: Option<Recorded>) {
+        self.recorded = recorded;
+    }
+
+    /// What answers instead of the engine and the reward.
+    pub(crate) fn recorded(&mut self) -> Option<&mut Recorded> {
+        self.recorded.as_mut()
     }
 
     /// Counts seconds in which nothing was sampled any more, and rewards were waited for.
@@ -105,7 +120,7 @@ impl Run {
         }
         // An adapter's dropout is drawn by libtorch: a function of the seed and the step.
         tch::manual_seed(self.seed.wrapping_add(at.done << 32) as i64);
-        let Collected { groups, signals, mut metrics, rollouts, warnings } = objective.collect(self, at)?;
+        let Collected { groups, signals, mut metrics, mut rollouts, warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
         let sampled = self.engine.take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);
         let parts = sampled.chain([("weights", self.handing), ("rewards", self.waiting)]);
@@ -116,6 +131,8 @@ impl Run {
             metrics.insert("idle".to_owned(), 1.0);
         } else {
             let update = self.learner.update(&groups, &signals, objective.loss(), at)?;
+            trained(&mut rollouts, &groups, update.logprobs);
+            objective.learnt(&update.metrics);
             metrics.extend(update.metrics);
             metrics.extend(update.seconds);
         }

@@ -25,6 +25,12 @@ pub trait Backbone: Debug {
     /// If an entry of `freeze` names nothing.
     fn train(&self, freeze: &[String]) -> Result<Vec<(String, Tensor)>>;
 
+    /// The word that settings such as `freeze` have for the part of the model that the parameter `name` is in.
+    fn part(&self, name: &str) -> Option<&'static str> {
+        let _ = name;
+        None
+    }
+
     /// The output matrix, `[V, D]`.
     fn lm_head(&self) -> &Tensor;
 

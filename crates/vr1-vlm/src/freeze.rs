@@ -21,6 +21,12 @@ fn holds(parts: &[ModelPart], entry: &str, name: &str) -> bool {
 }
 
 impl Model {
+    /// The part that holds the parameter `name`.
+    pub(crate) fn part_of(&self, name: &str) -> Option<&'static str> {
+        let parts = self.config().parts();
+        parts.iter().map(|(word, _, _)| *word).find(|word| holds(parts, word, name))
+    }
+
     /// Makes the parameters that training moves collect gradients, and no others; gives those back by name.
     ///
     /// With an adapter these are its own, else all; but for what `freeze` names: `tower` (the vision encoder without its

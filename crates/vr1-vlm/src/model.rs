@@ -190,6 +190,10 @@ impl Backbone for Model {
         self.trained(freeze)
     }
 
+    fn part(&self, name: &str) -> Option<&'static str> {
+        self.part_of(name)
+    }
+
     fn lm_head(&self) -> &Tensor {
         self.language.lm_head()
     }

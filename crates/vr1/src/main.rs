@@ -10,7 +10,9 @@ mod generate;
 mod histogram;
 mod logprobs;
 mod question;
+mod replay;
 mod report;
+mod rescore;
 mod score;
 mod train;
 
@@ -52,6 +54,10 @@ enum Command {
     Report(report::Report),
     /// Put runs beside each other: scores, what differs in their recipes, and their curves.
     Compare(compare::Compare),
+    /// Do a step of a run again from what is recorded of it, and say whether it is the same bit for bit.
+    Replay(replay::Replay),
+    /// Score a run's recorded rollouts by another reward program, and say what it would have taught instead.
+    Rescore(rescore::Rescore),
 }
 
 impl Command {
@@ -65,6 +71,8 @@ impl Command {
             Self::Score(score) => score.run(),
             Self::Report(report) => report.run(),
             Self::Compare(compare) => compare.run(),
+            Self::Replay(replay) => replay.run(),
+            Self::Rescore(rescore) => rescore.run(),
         }?;
         Ok(ExitCode::SUCCESS)
     }

@@ -48,7 +48,8 @@ pub fn run(trainer: Trainer, smoke: bool) -> Result<Ended> {
     if !summary.stages.is_empty() {
         told += &format!("\n{}\n", stage_table(&summary));
     }
-    let early = summary.steps < steps;
+    told.extend(summary.stopped.iter().map(|why| format!("{why}\n")));
+    let early = summary.steps < steps && summary.stopped.is_none();
     if early {
         let out = folder.display();
         told +=

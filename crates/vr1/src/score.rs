@@ -1,5 +1,4 @@
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -18,7 +17,8 @@ pub(crate) struct Score {
     /// A reward program: a YAML file, or the name of a built-in one.
     #[arg(long, value_name = "FILE.yaml|BUILTIN", required_unless_present = "list")]
     reward: Option<String>,
-    /// Recorded rollouts, a JSON object a line: `completion`, and `prompt`, `solution`, `tokens`, `finished`, fields.
+    /// Recorded rollouts, a JSON object a line: `completion`, and `prompt`, `solution`, `tokens`, `finished`, fields. Of a run also as they
+    /// are, behind zstd.
     #[arg(long, value_name = "ROLLOUTS.jsonl", required_unless_present_any = ["check", "fmt", "list"])]
     input: Option<PathBuf>,
     /// How many rollouts in a row answer the same prompt, for rewards that compare them.
@@ -61,10 +61,9 @@ impl Score {
 
     fn score(&self, program: &Program, path: &Path) -> Result<()> {
         ensure!(self.group_size > 0, "--group-size is 0, and must be 1 or more");
-        let file = File::open(path).with_context(|| path.display().to_string())?;
         let mut out = BufWriter::new(io::stdout().lock());
         let mut tally = Tally::default();
-        let mut lines = BufReader::new(file).split(b'\n').zip(1_usize..);
+        let mut lines = vr1_run::lines(path)?.zip(1_usize..);
         loop {
             let (mut numbers, mut records) = (Vec::new(), Vec::new());
             for (line, number) in lines.by_ref() {

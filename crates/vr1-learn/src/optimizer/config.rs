@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::groups::ParameterGroup;
 use crate::{Error, Result, Schedule};
 
 /// How a gradient becomes an update.
@@ -46,6 +47,9 @@ pub struct OptimizerConfig {
     pub schedule: Schedule,
     /// Steps of linear warm-up before that.
     pub warmup_steps: u64,
+    /// The same as a share of all steps, rounded up.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub warmup_ratio: f64,
     /// Decay of the first moment.
     pub beta1: f64,
     /// Decay of the second moment.
@@ -58,6 +62,13 @@ pub struct OptimizerConfig {
     pub max_grad_norm: f64,
     /// How often the loss counts that has the routers of experts spread tokens, of each micro-batch by its tokens.
     pub router_aux_loss_coef: f64,
+    /// Parameters with a learning rate or a weight decay of their own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<ParameterGroup>,
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Default for OptimizerConfig {
@@ -69,12 +80,14 @@ impl Default for OptimizerConfig {
             learning_rate: 1e-6,
             schedule: Schedule::Linear,
             warmup_steps: 0,
+            warmup_ratio: 0.0,
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
             weight_decay: 0.0,
             max_grad_norm: 1.0,
             router_aux_loss_coef: 0.0,
+            groups: Vec::new(),
         }
     }
 }
@@ -111,6 +124,22 @@ impl OptimizerConfig {
         )?;
         check("optimizer.max_grad_norm", self.max_grad_norm, "above 0", self.max_grad_norm > 0.0)?;
         let coefficient = self.router_aux_loss_coef;
-        check("optimizer.router_aux_loss_coef", coefficient, "0 or more and finite", finite.contains(&coefficient))
+        check("optimizer.router_aux_loss_coef", coefficient, "0 or more and finite", finite.contains(&coefficient))?;
+        let ratio = self.warmup_ratio;
+        check("optimizer.warmup_ratio", ratio, "in [0, 1]", (0.0..=1.0).contains(&ratio))?;
+        let alone = "0 where there are `warmup_steps`";
+        check("optimizer.warmup_ratio", ratio, alone, ratio == 0.0 || self.warmup_steps == 0)?;
+        self.schedule.validate()?;
+        self.groups.iter().try_for_each(ParameterGroup::validate)
+    }
+
+    /// Steps of warm-up, of so many.
+    pub fn warmup(&self, steps: u64) -> u64 {
+        if self.warmup_steps > 0 { self.warmup_steps } else { (steps as f64 * self.warmup_ratio).ceil() as u64 }
+    }
+
+    /// What learning rates are multiplied by at `step` (from 0) of `steps`.
+    pub fn factor(&self, step: u64, steps: u64) -> f64 {
+        self.schedule.factor(step, steps, self.warmup(steps))
     }
 }

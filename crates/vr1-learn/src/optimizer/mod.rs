@@ -10,12 +10,15 @@ use crate::{Error, Result};
 
 mod blockwise;
 mod config;
+mod groups;
 mod muon;
 mod numbers;
 mod piece;
 
 use blockwise::Codebook;
 pub use config::{Method, Moments, OptimizerConfig};
+pub use groups::ParameterGroup;
+use groups::{Named, assigned};
 use muon::muon;
 use numbers::Numbers;
 use piece::{Piece, batches};
@@ -27,6 +30,8 @@ pub struct Optimizer {
     config: OptimizerConfig,
     parameters: Vec<Tensor>,
     slots: Vec<Slot>,
+    /// The norm that the last step's gradient had in each part of the model.
+    norms: BTreeMap<&'static str, f64>,
     /// Whether all of it is of one step: not where an update broke off half way.
     whole: bool,
 }
@@ -53,7 +58,10 @@ impl Work<'_> {
 #[derive(Debug)]
 struct Slot {
     name: String,
+    /// The part of the model that it is in.
+    part: Option<&'static str>,
     rule: Rule,
+    rates: Rates,
     /// The parameter itself, where that is f32.
     master: Numbers,
     exp_avg: Numbers,
@@ -64,17 +72,29 @@ struct Slot {
 /// What becomes of a parameter's gradient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rule {
-    AdamW { decays: bool },
+    AdamW,
     Muon,
 }
 
 impl Rule {
     fn new(method: Method, name: &str, parameter: &Tensor) -> Self {
         let layer = parameter.dim() == 2 && !name.contains("embed_tokens") && !name.contains("lm_head");
-        match method {
-            Method::Muon if layer => Self::Muon,
-            _ => Self::AdamW { decays: parameter.dim() > 1 },
-        }
+        if method == Method::Muon && layer { Self::Muon } else { Self::AdamW }
+    }
+}
+
+/// At which rate a parameter learns at the highest, and how it decays.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Rates {
+    learning_rate: f64,
+    weight_decay: f64,
+}
+
+impl Rates {
+    fn new(config: &OptimizerConfig, group: Option<&ParameterGroup>, parameter: &Tensor) -> Self {
+        let learning_rate = group.and_then(|group| group.learning_rate).unwrap_or(config.learning_rate);
+        let usual = if parameter.dim() > 1 { config.weight_decay } else { 0.0 };
+        Self { learning_rate, weight_decay: group.and_then(|group| group.weight_decay).unwrap_or(usual) }
     }
 }
 
@@ -82,7 +102,13 @@ impl Rule {
 const SMALL: usize = 4096;
 
 impl Slot {
-    fn new(name: String, parameter: &Tensor, config: &OptimizerConfig, codebooks: &[Codebook; 2]) -> Self {
+    fn new(
+        (name, part): (String, Option<&'static str>),
+        rates: Rates,
+        parameter: &Tensor,
+        config: &OptimizerConfig,
+        codebooks: &[Codebook; 2],
+    ) -> Self {
         let rule = Rule::new(config.method, &name, parameter);
         let wide = |tensor: Tensor| match config.offload {
             true => Numbers::host(&tensor, parameter.device()),
@@ -98,22 +124,47 @@ impl Slot {
             Kind::Float => Numbers::Here(parameter.detach()),
             _ => wide(parameter.detach().to_kind(Kind::Float)),
         };
-        Self { name, rule, master, exp_avg, exp_avg_sq, step: Tensor::zeros([], (Kind::Float, parameter.device())) }
+        let step = Tensor::zeros([], (Kind::Float, parameter.device()));
+        Self { name, part, rule, rates, master, exp_avg, exp_avg_sq, step }
     }
 }
 
 impl Optimizer {
-    /// An optimizer of `parameters`, which already collect gradients.
+    /// An optimizer of `parameters`, which already collect gradients, of no part of a model.
     ///
     /// # Errors
-    /// If a setting is out of range, or there is nothing to train.
+    /// As [`of_parts`](Self::of_parts).
     pub fn new(parameters: Vec<(String, Tensor)>, config: OptimizerConfig) -> Result<Self> {
+        Self::of_parts(parameters, config, |_| None)
+    }
+
+    /// An optimizer of `parameters`, which already collect gradients; `part` is the part of the model that a name is in.
+    ///
+    /// # Errors
+    /// If a setting is out of range, there is nothing to train, or a group has none of it.
+    pub fn of_parts(
+        parameters: Vec<(String, Tensor)>,
+        config: OptimizerConfig,
+        part: impl Fn(&str) -> Option<&'static str>,
+    ) -> Result<Self> {
         config.validate()?;
         let Some((_, first)) = parameters.first() else { return Err(Error::NothingToTrain) };
         let codebooks = [Codebook::signed(first.device()), Codebook::unsigned(first.device())];
         let (names, parameters): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
-        let slots = names.into_iter().zip(&parameters).map(|(name, p)| Slot::new(name, p, &config, &codebooks));
-        Ok(Self { slots: slots.collect(), config, parameters, whole: true })
+        let parts: Vec<_> = names.iter().map(|name| part(name)).collect();
+        let named: Vec<_> = names.iter().zip(&parts).map(|(name, &part)| Named { name, part }).collect();
+        let groups = assigned(&config.groups, &named)?;
+        let places = names.into_iter().zip(parts).zip(groups).zip(&parameters);
+        let slots = places.map(|((named, group), parameter)| {
+            let rates = Rates::new(&config, group.map(|number| &config.groups[number]), parameter);
+            Slot::new(named, rates, parameter, &config, &codebooks)
+        });
+        Ok(Self { slots: slots.collect(), config, parameters, norms: BTreeMap::new(), whole: true })
+    }
+
+    /// The norm that the gradient of the last step had in each part of the model, before it was clipped.
+    pub fn norms(&self) -> &BTreeMap<&'static str, f64> {
+        &self.norms
     }
 
     /// Whether parameters and moments are of one step. They are not where an update broke off half way, for want of memory that was there
@@ -125,6 +176,18 @@ impl Optimizer {
     /// The parameters, in the order of the gradients that [`step`](Self::step) takes.
     pub fn parameters(&self) -> &[Tensor] {
         &self.parameters
+    }
+
+    /// The hash of the parameters.
+    pub(crate) fn fingerprint(&self) -> Result<String> {
+        let mut hasher = blake3::Hasher::new();
+        for (slot, parameter) in self.slots.iter().zip(&self.parameters) {
+            let (name, kind, shape) = (&slot.name, parameter.kind(), parameter.size());
+            hasher.update(format!("{name} {kind:?} {shape:?}\n").as_bytes());
+            let bytes = parameter.detach().f_to_device(Device::Cpu)?.f_contiguous()?.f_flatten(0, -1)?;
+            hasher.update_rayon(&Vec::<u8>::try_from(bytes.f_view_dtype(Kind::Uint8)?)?);
+        }
+        Ok(hasher.finalize().to_hex().to_string())
     }
 
     /// Leaves no gradient on the parameters.
@@ -153,8 +216,16 @@ impl Optimizer {
         }
         let scale = (self.config.max_grad_norm / (norm + 1e-6)).min(1.0);
         let work = Work { with_gradient: &with_gradient, gradients: &gradients, scale, step, steps };
-        let plans = [true, false].map(|decays| (decays, self.plan(&work, Rule::AdamW { decays })));
-        let matrices = self.plan(&work, Rule::Muon);
+        self.norms = self.norms_by_part(&work, &norms)?;
+        let mut rates: Vec<Rates> = Vec::new();
+        for slot in &self.slots {
+            if !rates.contains(&slot.rates) {
+                rates.push(slot.rates);
+            }
+        }
+        let plans: Vec<_> =
+            rates.into_iter().map(|rates| (rates, self.plan(&work, Rule::AdamW, Some(rates)))).collect();
+        let matrices = self.plan(&work, Rule::Muon, None);
         tch::no_grad(|| {
             // Room for all that is held on the way, before anything is changed.
             let held =
@@ -162,8 +233,8 @@ impl Optimizer {
             let most = held.max().unwrap_or(0);
             drop(Tensor::f_empty([most as i64], (Kind::Uint8, self.parameters[0].device()))?);
             self.whole = false;
-            for (decays, batches) in &plans {
-                self.adamw(batches, *decays, &work)?;
+            for (rates, batches) in &plans {
+                self.adamw(batches, *rates, &work)?;
             }
             self.muon(&matrices, &work)?;
             self.whole = true;
@@ -171,12 +242,27 @@ impl Optimizer {
         })
     }
 
-    /// The parameters that go by a rule, in pieces that are updated at once; matrices of Muon's one by one.
-    fn plan(&self, work: &Work<'_>, rule: Rule) -> Vec<Vec<Piece>> {
-        let ruled = work.with_gradient.iter().enumerate().filter(|(_, i)| self.slots[**i].rule == rule);
+    fn norms_by_part(&self, work: &Work<'_>, norms: &[Tensor]) -> Result<BTreeMap<&'static str, f64>> {
+        if self.slots.iter().all(|slot| slot.part.is_none()) {
+            return Ok(BTreeMap::new());
+        }
+        let norms = Vec::<f64>::try_from(Tensor::f_stack(norms, 0)?.f_to_kind(Kind::Double)?)?;
+        let mut parts = BTreeMap::new();
+        for (&i, norm) in work.with_gradient.iter().zip(norms) {
+            if let Some(part) = self.slots[i].part {
+                *parts.entry(part).or_default() += norm * norm;
+            }
+        }
+        Ok(parts.into_iter().map(|(part, square): (_, f64)| (part, square.sqrt())).collect())
+    }
+
+    /// The parameters that go by a rule, at these rates, in pieces that are updated at once; matrices of Muon's one by one.
+    fn plan(&self, work: &Work<'_>, rule: Rule, rates: Option<Rates>) -> Vec<Vec<Piece>> {
+        let these = |slot: &Slot| slot.rule == rule && rates.is_none_or(|rates| slot.rates == rates);
+        let ruled = work.with_gradient.iter().enumerate().filter(|(_, i)| these(&self.slots[**i]));
         let all = ruled.map(|(gradient, &parameter)| (parameter, gradient, &work.gradients[gradient]));
         match rule {
-            Rule::AdamW { .. } => batches(all),
+            Rule::AdamW => batches(all),
             Rule::Muon => all.map(|(parameter, gradient, _)| vec![Piece::whole(parameter, gradient)]).collect(),
         }
     }
@@ -194,10 +280,9 @@ impl Optimizer {
         batch.iter().map(of).sum::<u64>() + (batch.len() as u64 * 8 + 64) * 512
     }
 
-    fn adamw(&self, plan: &[Vec<Piece>], decays: bool, work: &Work<'_>) -> Result<()> {
+    fn adamw(&self, plan: &[Vec<Piece>], rates: Rates, work: &Work<'_>) -> Result<()> {
         let OptimizerConfig { beta1, beta2, epsilon, .. } = self.config;
-        let weight_decay = if decays { self.config.weight_decay } else { 0.0 };
-        let learning_rate = self.learning_rate(work.step, work.steps);
+        let Rates { learning_rate, weight_decay } = self.rates(rates, work);
         let hyper = AdamWStep { learning_rate, beta1, beta2, weight_decay, epsilon };
         let first = plan.iter().flatten().filter(|piece| piece.is_first());
         let steps: Vec<Tensor> = first.map(|piece| self.slots[piece.parameter].step.shallow_clone()).collect();
@@ -243,12 +328,12 @@ impl Optimizer {
     }
 
     fn muon(&self, plan: &[Vec<Piece>], work: &Work<'_>) -> Result<()> {
-        let learning_rate = self.learning_rate(work.step, work.steps);
         for piece in plan.iter().flatten() {
             let slot = &self.slots[piece.parameter];
+            let Rates { learning_rate, weight_decay } = self.rates(slot.rates, work);
             let gradient = scaled([work.gradient(piece)], work.scale)?;
             let [master, momentum] = [&slot.master, &slot.exp_avg].map(|numbers| numbers.load(piece));
-            muon(&master, &gradient[0], &momentum, learning_rate, self.config.weight_decay);
+            muon(&master, &gradient[0], &momentum, learning_rate, weight_decay);
             slot.master.store(piece, &master);
             slot.exp_avg.store(piece, &momentum);
             self.narrow(&[*piece], &[master])?;
@@ -338,9 +423,14 @@ impl Optimizer {
         })
     }
 
-    /// The learning rate at `step` of `steps`.
+    /// The learning rate at `step` of `steps`, of what is in no group.
     pub fn learning_rate(&self, step: u64, steps: u64) -> f64 {
-        self.config.learning_rate * self.config.schedule.factor(step, steps, self.config.warmup_steps)
+        self.config.learning_rate * self.config.factor(step, steps)
+    }
+
+    /// Rates as they are in this step.
+    fn rates(&self, highest: Rates, work: &Work<'_>) -> Rates {
+        Rates { learning_rate: highest.learning_rate * self.config.factor(work.step, work.steps), ..highest }
     }
 }
 

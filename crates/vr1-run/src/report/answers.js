@@ -35,7 +35,8 @@ const answer = (one, label, query) => h("article", { class: `answer ${one.right 
     one.advantage === null ? null : advantage(one.advantage),
     one.terms.map(([name, value]) => h("span", { class: "chip" }, `${name} ${number(value, 3)}`)),
     one.tokens === null ? null : h("span", { class: "soft" }, `${one.tokens} tokens`),
-    one.finished === false ? h("span", { class: "bad", title: "the limit ended it" }, "cut off") : null),
+    one.finished === false ? h("span", { class: "bad", title: "the limit ended it" }, "cut off") : null,
+    one.learnt === false ? h("span", { class: "soft", title: "its group was replaced by another, or it was masked" }, "not learnt from") : null),
   one.error ? h("p", { class: "bad small" }, `no reward: ${one.error}`) : null,
   text(one.text, query));
 

@@ -58,7 +58,7 @@ pub(crate) fn overview(
 ) -> Result<Overview, RunError> {
     let step = metrics.last().map_or(0, |row| row.step).max(summary.map_or(0, |summary| summary.steps));
     let of = settings.steps();
-    let finished = summary.is_some_and(|summary| of.is_none_or(|of| summary.steps >= of));
+    let finished = summary.is_some_and(|summary| summary.stopped.is_some() || of.is_none_or(|of| summary.steps >= of));
     Ok(Overview {
         title: title(run_dir),
         status: status(summary, step, of, finished),
@@ -85,8 +85,9 @@ pub(crate) fn title(run_dir: &Path) -> String {
 
 fn status(summary: Option<&Summary>, step: u64, of: Option<u64>, finished: bool) -> String {
     let of = of.map(|of| format!(" of {of}")).unwrap_or_default();
+    let why = summary.and_then(|summary| summary.stopped.as_ref()).map(|why| format!("; {why}")).unwrap_or_default();
     match summary {
-        Some(summary) if finished => format!("{} steps in {}", summary.steps, time(summary.seconds)),
+        Some(summary) if finished => format!("{} steps in {}{why}", summary.steps, time(summary.seconds)),
         Some(summary) => format!("stopped after {}{of} steps in {}", summary.steps, time(summary.seconds)),
         None => format!("not finished: {step}{of} steps recorded, no scores on held-out samples after them yet"),
     }

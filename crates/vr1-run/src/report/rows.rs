@@ -37,6 +37,8 @@ pub(crate) struct Row {
     #[serde(default)]
     terms: Map<String, Value>,
     advantage: Option<f64>,
+    learnt: Option<bool>,
+    right: Option<bool>,
     #[serde(default)]
     error: Value,
     #[serde(default)]
@@ -98,6 +100,8 @@ pub(crate) struct Answer {
     advantage: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// False of a group that was replaced by another, and of what was masked.
+    learnt: Option<bool>,
     /// By the recipe's own metric; none where that was not said.
     pub(crate) right: Option<bool>,
 }
@@ -130,7 +134,8 @@ impl Row {
             terms,
             advantage: self.advantage.and_then(digits),
             error: (!self.error.is_null()).then(|| Text::of(&self.error).0),
-            right: self.terms.get(&judge.metric).and_then(Value::as_f64).map(|value| value > judge.threshold),
+            learnt: self.learnt,
+            right: self.right.or_else(|| judge.right(&self.terms)),
         }
     }
 

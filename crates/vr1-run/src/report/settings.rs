@@ -21,6 +21,13 @@ pub(crate) struct Judge {
     pub(crate) threshold: f64,
 }
 
+impl Judge {
+    /// Whether an answer with these terms is right; none where the one that says so is missing.
+    pub(crate) fn right(&self, terms: &serde_json::Map<String, serde_json::Value>) -> Option<bool> {
+        terms.get(&self.metric)?.as_f64().map(|value| value > self.threshold)
+    }
+}
+
 /// The reward program.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Reward {

@@ -41,7 +41,7 @@ fn runs_that_differ_in_the_seed_alone_are_one_with_an_error() {
         run.write_config(&json!({"system": "x", "seed": seed, "optimizer": {"learning_rate": 0.1}})).unwrap();
         run.append_metrics(&StepMetrics::new(1).with("reward", seed as f64)).unwrap();
         let at = |base: f64| scores(&[("accuracy", base + 0.1 * seed as f64), ("length", 10.0)]);
-        run.write_summary(&Summary { before: at(0.2), after: at(0.5), stages: Vec::new(), steps: 1, seconds: 3.0 })
+        run.write_summary(&Summary { before: at(0.2), after: at(0.5), steps: 1, seconds: 3.0, ..Summary::default() })
             .unwrap();
     }
     let found = compare(&dirs).unwrap();

@@ -59,9 +59,9 @@ impl Made {
             run.write_summary(&Summary {
                 before: scores(0.2),
                 after: scores(last),
-                stages: Vec::new(),
                 steps: self.steps,
                 seconds,
+                ..Summary::default()
             })
             .unwrap();
             self.evaluation(dir, 0);

@@ -79,7 +79,15 @@ fn a_page_of_stages_says_what_each_brought() {
     };
     let stages = vec![stage("imitation", 20, 0.41), stage("grpo", 40, 0.64)];
     let (before, after) = (scores(&[("set/accuracy", 0.31)]), scores(&[("set/accuracy", 0.64)]));
-    run.write_summary(&Summary { before, after, stages, steps: 60, seconds: 1.0 }).unwrap();
+    run.write_summary(&Summary {
+        before,
+        after,
+        stages,
+        steps: 60,
+        seconds: 1.0,
+        stopped: Some("no better for 3 evaluations".into()),
+    })
+    .unwrap();
     let data = data(&report(folder.path()).unwrap());
     let expected = json!([
         ["stage", "steps", "set/accuracy"],
@@ -88,6 +96,7 @@ fn a_page_of_stages_says_what_each_brought() {
         ["grpo", "40", "64.0 %"]
     ]);
     assert_eq!(data["run"]["stages"], expected);
+    assert_eq!(data["run"]["status"], "60 steps in 1 s; no better for 3 evaluations");
 }
 
 #[test]

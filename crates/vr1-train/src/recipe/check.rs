@@ -4,7 +4,7 @@ use vr1_rollout::Sampling;
 use vr1_sft::SftConfig;
 
 use super::{
-    Advantages, DpoObjective, GrpoObjective, ObjectiveConfig, PairLossConfig, PairSource, Recipe, StageConfig,
+    Advantages, Better, DpoObjective, GrpoObjective, ObjectiveConfig, PairLossConfig, PairSource, Recipe, StageConfig,
 };
 use crate::Source;
 
@@ -50,6 +50,19 @@ impl Recipe {
         let evaluates = |stage: &StageConfig| stage.evaluation.as_ref().is_some_and(|e| e.every_steps > 0);
         if self.keep_best.is_some() && !stages.iter().any(evaluates) {
             return fault("keep_best", "needs evaluations during training: `evaluation.every_steps`");
+        }
+        if let Some(stop) = &self.stop {
+            if !stages.last().is_some_and(evaluates) {
+                return fault("stop", "needs evaluations during the last stage: `evaluation.every_steps`");
+            }
+            count("stop.patience", stop.patience, MANY)?;
+            if !(stop.min_delta >= 0.0 && stop.min_delta.is_finite()) {
+                return fault("stop.min_delta", "must be 0 or more and finite");
+            }
+            let same = |kept: &String| *kept == stop.metric && stop.mode == Better::Max;
+            if !self.keep_best.as_ref().is_none_or(same) {
+                return fault("keep_best", "has no place beside `stop`, whose own best is kept");
+            }
         }
         Ok(())
     }
@@ -183,8 +196,31 @@ fn check_grpo(grpo: &GrpoObjective) -> Result<(), Fault> {
     check_sampling("objective.sampling", &grpo.sampling)?;
     check_advantages(grpo)?;
     valid("objective.loss", grpo.loss.validate())?;
+    check_beta(grpo)?;
     own("objective.loss.normalizer", grpo.loss.normalizer == GrpoConfig::default().normalizer)?;
     own("objective.loss.entropy_tokens", grpo.loss.entropy_tokens.is_none())
+}
+
+fn check_beta(grpo: &GrpoObjective) -> Result<(), Fault> {
+    let key = match (grpo.kl_control, grpo.beta_schedule) {
+        (None, None) => return Ok(()),
+        (Some(_), Some(_)) => return fault("objective.beta_schedule", "has no place beside `kl_control`"),
+        (Some(control), None) => {
+            if let Some((setting, reason)) = control.fault(grpo.prompts_per_step * grpo.group_size) {
+                return fault(&format!("objective.kl_control.{setting}"), reason);
+            }
+            "objective.kl_control"
+        }
+        (None, Some(schedule)) => {
+            valid("objective.beta_schedule", schedule.validate())?;
+            "objective.beta_schedule"
+        }
+    };
+    match (grpo.loss.beta != 0.0, grpo.kl_in_reward > 0.0) {
+        (false, false) => fault(key, "needs a β to move: `loss.beta` or `kl_in_reward`"),
+        (true, true) => fault(key, "there are two β, `loss.beta` and `kl_in_reward`"),
+        _ => Ok(()),
+    }
 }
 
 fn check_advantages(grpo: &GrpoObjective) -> Result<(), Fault> {

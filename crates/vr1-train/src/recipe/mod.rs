@@ -5,6 +5,7 @@ mod paths;
 mod rollout;
 mod same;
 mod stage;
+mod stop;
 
 use std::path::Path;
 
@@ -17,6 +18,7 @@ pub use objectives::{
 pub use rollout::RolloutConfig;
 use serde::{Deserialize, Serialize};
 pub use stage::StageConfig;
+pub use stop::{Better, StopConfig};
 use vr1_learn::{OptimizerConfig, ReferenceConfig};
 use vr1_nn::Recompute;
 use vr1_processor::Layout;
@@ -89,6 +91,12 @@ pub struct Recipe {
     /// a checkpoint of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keep_best: Option<String>,
+    /// Pixels a side of the small pictures that stand beside rollouts, at most; 0 leaves them out.
+    #[serde(default = "two_hundred_and_fifty_six")]
+    pub log_pictures: u32,
+    /// Ends the run early where a held-out score gets no better.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop: Option<StopConfig>,
 }
 
 fn forty_two() -> u64 {
@@ -97,6 +105,10 @@ fn forty_two() -> u64 {
 
 fn ten() -> f64 {
     10.0
+}
+
+fn two_hundred_and_fifty_six() -> u32 {
+    256
 }
 
 fn two() -> usize {

@@ -6,10 +6,11 @@ use vr1_curriculum::Schedule as CurriculumSchedule;
 use vr1_data::RowSource;
 use vr1_dpo::{Divergence, DpoConfig, DpoLoss, KtoConfig, PairRule, ReferenceFreeConfig};
 use vr1_grpo::{AdvantageConfig, GrpoConfig, ReinforceConfig};
-use vr1_learn::{PairLoss, PreferenceLoss, WeightedLoss};
+use vr1_learn::{PairLoss, PreferenceLoss, Schedule, WeightedLoss};
 use vr1_rollout::Sampling;
 use vr1_sft::SftConfig;
 
+use crate::beta::KlControl;
 use crate::draw::Deck;
 use crate::rewards::OnError;
 use crate::{DocumentConfig, Result, Source};
@@ -91,6 +92,12 @@ pub struct GrpoObjective {
     /// β of the divergence from the reference that is subtracted from rewards (RLOO); 0 compares nothing.
     #[serde(default)]
     pub kl_in_reward: f64,
+    /// Has that β, or the loss's, follow the divergence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kl_control: Option<KlControl>,
+    /// Has it follow a schedule instead, from what it is said to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta_schedule: Option<Schedule>,
     /// Rounds in which groups that teach nothing are replaced by others (DAPO's dynamic sampling,
     /// [arXiv:2503.14476](https://arxiv.org/abs/2503.14476)); after them the step goes on with what it has.
     #[serde(default)]

@@ -4,11 +4,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use vr1_run::fingerprint;
 
+use super::RunOptions;
 use super::saved::Origin;
 use crate::recipe::Recipe;
 use crate::{Error, Result};
 
-/// What a run is made of beside its recipe, each by a name and what it is known again by: this program, the files of the model that the
+/// What a run is made of beside its recipe, each by a name and what it is known again by: this program, what it computes with, the files of the model that the
 /// recipe names (which is what references begin with), and those that rows are read from.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -24,13 +25,20 @@ pub(super) struct Accepted {
     pub(super) changed: Vec<String>,
 }
 
+/// What is told with its value: which program, and what it computes with.
+const PROGRAM: &str = "the program";
+const NUMBERS: &str = "the kind of number";
 /// Ends of the names of files that make a model.
 const OF_A_MODEL: [&str; 4] = ["safetensors", "json", "jinja", "txt"];
 
 impl MadeOf {
     /// What a run of `recipe` is made of on this machine, now.
-    pub(super) fn now(recipe: &Recipe, origin: Origin) -> Result<Self> {
-        let mut parts = BTreeMap::from([("the program".to_owned(), format!("vr1 {}", env!("CARGO_PKG_VERSION")))]);
+    pub(super) fn now(recipe: &Recipe, origin: Origin, options: &RunOptions) -> Result<Self> {
+        let device = if options.device.is_cuda() { "CUDA" } else { "CPU" };
+        let mut parts = BTreeMap::from([
+            (PROGRAM.to_owned(), format!("vr1 {}", env!("CARGO_PKG_VERSION"))),
+            (NUMBERS.to_owned(), format!("{:?} on {device}", options.kind)),
+        ]);
         if origin == Origin::Recipe {
             let dir = vr1_vlm::resolve(&recipe.model)?;
             for file in model_files(&dir)? {
@@ -53,11 +61,13 @@ impl MadeOf {
         let names: BTreeSet<&String> = self.0.keys().chain(now.0.keys()).collect();
         let told = |name: &&String| match (self.0.get(*name), now.0.get(*name)) {
             (Some(before), Some(now)) if before == now => None,
-            (Some(before), Some(now)) if name.as_str() == "the program" => {
+            (Some(before), Some(now)) if [PROGRAM, NUMBERS].contains(&name.as_str()) => {
                 Some(format!("{name} was {before}, and is {now}"))
             }
             (Some(_), Some(_)) => Some(format!("{name}: not what it was")),
             (Some(_), None) => Some(format!("{name}: gone")),
+            // A run of before this was written down.
+            (None, _) if name.as_str() == NUMBERS => None,
             (None, _) => Some(format!("{name}: not there when the run began")),
         };
         names.iter().filter_map(told).collect()

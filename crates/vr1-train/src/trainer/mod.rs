@@ -1,8 +1,10 @@
 mod made_of;
 mod options;
+mod replay;
 mod resume;
 mod saved;
 mod stage;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,6 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use options::RunOptions;
+pub use replay::{Difference, Replay};
 use serde_json::Value;
 use vr1_data::Dataset;
 use vr1_decode::LocalEngine;
@@ -28,10 +31,13 @@ use self::made_of::MadeOf;
 use self::resume::named;
 use self::saved::{Begun, Origin};
 use self::stage::{evaluation, learner, objective, setting};
+use self::stop::Patience;
 use super::evaluate::Evaluation;
 use super::grpo::Setting;
 use crate::recipe::{Recipe, StageConfig};
-use crate::{Error, Objective, Result, Run, Stepped};
+use crate::rollout::draw;
+use crate::shown::Gallery;
+use crate::{Error, Objective, Result, Rollout, Run, Stepped};
 
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
@@ -60,6 +66,8 @@ pub struct Trainer {
     over: Vec<StageScores>,
     /// The step of the best evaluation during training, and its score.
     best: Option<(u64, f64)>,
+    /// What is known of the score that may end the run.
+    patience: Patience,
     begun: Instant,
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
@@ -121,7 +129,7 @@ impl Trainer {
             }
             None => model,
         };
-        let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin)?, ..Begun::default() };
+        let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin, options)?, ..Begun::default() };
         let written = begun.clone();
         let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, begun };
         Self::assemble(recipe, beginning, options, |recipe| {
@@ -179,6 +187,7 @@ impl Trainer {
             beginning: begun,
             over: Vec::new(),
             best: None,
+            patience: Patience::default(),
             begun: Instant::now(),
             earlier: 0.0,
             pending: None,
@@ -233,17 +242,25 @@ impl Trainer {
         self.held_out.push((name.to_owned(), samples));
     }
 
-    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on.
+    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on; the answers are written into the run's folder.
     /// Nothing where it was asked to stop before the end.
     ///
     /// # Errors
     /// If a prompt cannot be made or the engine fails.
     pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
-        let evaluated = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt)?;
-        Ok(evaluated.map(|(scores, warnings)| {
-            self.warn(&warnings);
-            scores
-        }))
+        let gallery = Gallery { folder: &self.folder, side: self.recipe.log_pictures };
+        let Some(evaluated) = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, gallery)? else {
+            return Ok(None);
+        };
+        self.warn(&evaluated.warnings);
+        if !evaluated.answers.is_empty() {
+            self.folder.write_answers(self.done, &evaluated.answers)?;
+        }
+        Ok(Some(evaluated.scores))
+    }
+
+    fn gallery(&self) -> Gallery<'_> {
+        Gallery { folder: &self.folder, side: self.recipe.log_pictures }
     }
 
     fn warn(&self, warnings: &[String]) {
@@ -271,7 +288,7 @@ impl Trainer {
             self.beginning.before = scores;
             self.folder.write_beginning(&self.beginning)?;
         }
-        while (self.pending.is_some() || self.done < self.recipe.all_steps()) && !self.interrupt.requested() {
+        while (self.pending.is_some() || self.is_under_way()) && !self.interrupt.requested() {
             let stepped = if self.pending.is_some() { self.conclude().map(drop) } else { self.step().map(drop) };
             if let Err(error) = stepped {
                 self.progress.finish();
@@ -288,15 +305,24 @@ impl Trainer {
         if self.done > self.saved.0 {
             self.checkpoint()?;
         }
-        let after = self.evaluate()?.unwrap_or_default();
+        let after = match self.patience.scores() {
+            Some(scores) => scores.clone(),
+            None => self.evaluate()?.unwrap_or_default(),
+        };
         let mut stages = self.over.clone();
         if self.stages.len() > 1 {
             stages.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, after.clone()));
         }
         let (before, seconds) = (self.beginning.before.clone(), self.seconds());
-        let summary = Summary { before, after, stages, steps: self.done, seconds };
+        let stopped = self.patience.why().map(str::to_owned);
+        let summary = Summary { before, after, stages, steps: self.done, seconds, stopped };
         self.folder.write_summary(&summary)?;
         self.told(summary)
+    }
+
+    /// Whether there is a step to be taken.
+    fn is_under_way(&self) -> bool {
+        self.done < self.recipe.all_steps() && self.patience.why().is_none()
     }
 
     /// Leaves plots and report.
@@ -313,6 +339,15 @@ impl Trainer {
     /// If the step fails; the parameters are then as they were. If what follows a step fails, an evaluation or a checkpoint,
     /// the step was taken all the same.
     pub fn step(&mut self) -> Result<StepMetrics> {
+        let (metrics, mut rollouts, warnings) = self.take()?;
+        self.warn(&warnings);
+        self.log(&mut rollouts)?;
+        self.pending = Some(metrics.clone());
+        Ok(self.conclude()?.unwrap_or(metrics))
+    }
+
+    /// Takes one step: what was measured and sampled, and what to tell.
+    fn take(&mut self) -> Result<(StepMetrics, Vec<Rollout>, Vec<String>)> {
         if let Some(state) = &self.resumed {
             self.objective.restore(state)?;
             self.resumed = None;
@@ -324,12 +359,23 @@ impl Trainer {
         if self.stages.len() > 1 {
             metrics.set("stage", self.stage as f64 + 1.0);
         }
-        self.warn(&warnings);
+        Ok((metrics, rollouts, warnings))
+    }
+
+    /// Whether the stage under way is over and another follows.
+    fn stage_is_over(&self) -> bool {
+        let steps = self.stages[self.stage].steps;
+        self.done == self.before_stage + steps && self.done < self.recipe.all_steps()
+    }
+
+    /// Writes down what was sampled for the step that was taken last.
+    fn log(&self, rollouts: &mut [Rollout]) -> Result<()> {
         if !rollouts.is_empty() {
-            self.folder.write_rollouts(self.done, &rollouts)?;
+            rollouts.iter_mut().for_each(|rollout| rollout.step = self.done);
+            draw(rollouts, self.gallery())?;
+            self.folder.write_rollouts(self.done, rollouts.iter())?;
         }
-        self.pending = Some(metrics.clone());
-        Ok(self.conclude()?.unwrap_or(metrics))
+        Ok(())
     }
 
     /// Evaluates after the step that was taken, where that is due, and records both. What fails here, or is broken off, is done
@@ -338,7 +384,7 @@ impl Trainer {
         let stage = &self.stages[self.stage];
         let every = stage.evaluation.as_ref().map_or(0, |evaluation| evaluation.every_steps);
         let last = self.done == self.recipe.all_steps();
-        let stage_over = !last && self.done == self.before_stage + stage.steps;
+        let stage_over = self.stage_is_over();
         let due = !last && (stage_over || (every > 0 && self.done.is_multiple_of(every)));
         let scores = if due { self.evaluate()? } else { Some(BTreeMap::new()) };
         let (Some(scores), Some(mut metrics)) = (scores, self.pending.clone()) else { return Ok(None) };
@@ -347,6 +393,9 @@ impl Trainer {
         self.events.write(&metrics)?;
         self.progress.step(&metrics);
         let improved = due && self.compare(&scores);
+        if let (Some(stop), true) = (&self.recipe.stop, due && self.stage + 1 == self.stages.len()) {
+            self.patience.observe(stop, self.done, &scores);
+        }
         if stage_over {
             self.next_stage(scores)?;
         }
@@ -366,8 +415,10 @@ impl Trainer {
 
     /// Whether an evaluation is the best so far by the score that the recipe keeps.
     fn compare(&mut self, scores: &BTreeMap<String, f64>) -> bool {
-        let score = self.recipe.keep_best.as_ref().and_then(|name| scores.get(name)).copied();
-        let Some(score) = score.filter(|score| self.best.is_none_or(|(_, best)| *score > best)) else { return false };
+        let Some((name, better)) = self.recipe.kept() else { return false };
+        let score = scores.get(name).copied();
+        let first = |score: &f64| self.best.is_none_or(|(_, best)| better.beats(*score, best, 0.0));
+        let Some(score) = score.filter(first) else { return false };
         self.best = Some((self.done, score));
         true
     }

@@ -66,13 +66,14 @@ impl Trainer {
             told.push(format!("going on from step {}", trainer.done));
         }
         trainer.warn(&told);
-        if options.from.is_none() && trainer.done == trainer.recipe.all_steps() {
+        let over = trainer.done == trainer.recipe.all_steps() || trainer.patience.why().is_some();
+        if options.from.is_none() && over {
             trainer.ended = trainer.folder.summary()?.filter(|summary| summary.steps == trainer.done);
         }
         Ok(trainer)
     }
 
-    fn go_on(
+    pub(super) fn go_on(
         recipe: Recipe,
         options: &RunOptions,
         at: (u64, &Path),
@@ -117,14 +118,15 @@ impl Trainer {
         trainer.progress = Progress::new(trainer.recipe.all_steps(), recorded, options.show);
         (trainer.done, trainer.earlier) = (step, state.seconds);
         (trainer.over, trainer.best, trainer.pending) = (state.over, state.best, state.pending);
+        trainer.patience = state.patience;
         trainer.saved.0 = step;
         Ok(trainer)
     }
 }
 
 /// What a run was begun with, where that is what there is now, or what is another is accepted, and then written down.
-fn same(recipe: &Recipe, options: &RunOptions, step: u64, mut begun: Begun) -> Result<Begun> {
-    let now = MadeOf::now(recipe, begun.origin)?;
+pub(super) fn same(recipe: &Recipe, options: &RunOptions, step: u64, mut begun: Begun) -> Result<Begun> {
+    let now = MadeOf::now(recipe, begun.origin, options)?;
     let changed = begun.made_of.changed(&now);
     if changed.is_empty() {
         return Ok(begun);

@@ -8,6 +8,7 @@ use vr1_vlm::Backbone;
 
 use super::Trainer;
 use super::made_of::{Accepted, MadeOf};
+use super::stop::Patience;
 use crate::{Error, Result};
 
 /// What a checkpoint says beside weights and optimizer: the file `trainer_state.json`.
@@ -24,6 +25,9 @@ pub(super) struct Progressed {
     pub(super) over: Vec<StageScores>,
     /// The step of the best evaluation, and its score.
     pub(super) best: Option<(u64, f64)>,
+    /// What is known of the score that may end the run.
+    #[serde(default)]
+    pub(super) patience: Patience,
     /// Where its first model came from.
     pub(super) origin: Origin,
     /// What was measured in a step whose evaluation was not taken yet.
@@ -35,6 +39,9 @@ pub(super) struct Progressed {
     /// What the run is made of.
     #[serde(default)]
     pub(super) made_of: MadeOf,
+    /// The hash of the trained parameters.
+    #[serde(default)]
+    pub(super) weights: Option<String>,
 }
 
 /// Where the model of a run's start can be found again.
@@ -134,10 +141,12 @@ impl Trainer {
             before: self.beginning.before.clone(),
             over: self.over.clone(),
             best: self.best,
+            patience: self.patience.clone(),
             pending: self.pending.clone(),
             origin: self.beginning.origin,
             reference: learner.reference().map(|_| kind),
             made_of: self.beginning.made_of.clone(),
+            weights: Some(learner.fingerprint()?),
             objective: self.resumed.clone().unwrap_or_else(|| self.objective.state()),
         }
         .write(dir)

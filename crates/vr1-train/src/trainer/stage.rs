@@ -71,14 +71,16 @@ pub(super) fn check(
             return Err(vr1_learn::Error::NothingToTrain.into());
         }
     }
-    match &recipe.keep_best {
-        Some(name) if !scores.contains(name) => {
+    let asked =
+        [("keep_best", recipe.keep_best.as_ref()), ("stop.metric", recipe.stop.as_ref().map(|stop| &stop.metric))];
+    for (key, name) in asked.into_iter().filter_map(|(key, name)| Some((key, name?))) {
+        if !scores.contains(name) {
             scores.sort();
             scores.dedup();
-            Err(Error::Recipe(format!("keep_best: no score {name:?} among {}", scores.join(", "))))
+            return Err(Error::Recipe(format!("{key}: no score {name:?} among {}", scores.join(", "))));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }
 
 /// What a stage came to.

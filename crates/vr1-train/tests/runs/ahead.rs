@@ -155,7 +155,7 @@ fn what_is_sampled_is_scored_while_the_rest_is_sampled() {
     steps(&mut run, 1);
     assert!(!late.load(Ordering::Relaxed), "no reward before all was sampled");
     // Whatever was scored first, the rollouts stand in the order of the prompts, each with its own reward.
-    let text = std::fs::read_to_string(dir.path().join("run/rollouts/step-1.jsonl")).unwrap();
+    let text = rows_of(&dir.path().join("run"), 1);
     let totals: Vec<f64> = text
         .lines()
         .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["total"].as_f64().unwrap())

@@ -7,7 +7,7 @@ use vr1_rollout::Scripted;
 
 use super::*;
 
-const SFT: &str = "
+pub(crate) const SFT: &str = "
 steps: 6
 save_every_steps: 1
 objective:
@@ -16,14 +16,14 @@ objective:
   documents: [{ source: { kind: jsonl, path: train.jsonl }, text: '{{ question }}', target: '{{ solution }}' }]
 ";
 
-const EVALUATED: [&str; 3] = [
+pub(crate) const EVALUATED: [&str; 3] = [
     "reward={ terms: { accuracy: 'to_number(first(words(completion)))' }, total: accuracy }",
     "evaluation.samples=4",
     "evaluation.every_steps=1",
 ];
 
 /// The steps whose checkpoints are there.
-fn kept(out: &Path) -> Vec<u64> {
+pub(crate) fn kept(out: &Path) -> Vec<u64> {
     let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
     let steps = std::fs::read_dir(out.join("checkpoints")).unwrap().map(name);
     let mut steps: Vec<u64> = steps.map(|name| name.strip_prefix("step-").unwrap().parse().unwrap()).collect();
@@ -43,7 +43,7 @@ fn run(dir: &Path, right: &'static [usize], overrides: &[&str]) -> Vec<u64> {
     kept(&out)
 }
 
-fn engine(run: &Trainer, right: &'static [usize]) -> Box<dyn vr1_rollout::Engine> {
+pub(crate) fn engine(run: &Trainer, right: &'static [usize]) -> Box<dyn vr1_rollout::Engine> {
     let asked = Rc::new(Cell::new(0));
     Box::new(Scripted::new(run.processor().tokenizer().clone(), move |_, _| {
         let at = asked.replace(asked.get() + 1);

@@ -13,7 +13,7 @@ const END: &str = "<|im_end|>";
 
 /// The rollouts of a step.
 fn rollouts(out: &Path, step: u64) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(out.join(format!("rollouts/step-{step}.jsonl"))).unwrap();
+    let text = rows_of(out, step);
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

@@ -50,7 +50,7 @@ fn a_reward_that_cannot_be_had_is_counted_and_takes_no_part() {
         run.set_engine(Box::new(engine)).unwrap();
         let begun = weights(run.model());
         let told = steps(&mut run, 1).remove(0);
-        let text = std::fs::read_to_string(out.join("rollouts/step-1.jsonl")).unwrap();
+        let text = rows_of(&out, 1);
         (told, begun, weights(run.model()), text)
     };
     let (told, begun, one, text) = learnt("now");

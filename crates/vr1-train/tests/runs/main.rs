@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod ahead;
+mod beta;
 mod checkpoints;
 mod draws;
 mod evaluation;
@@ -13,8 +14,10 @@ mod own;
 mod pairs;
 mod policy;
 mod refused;
+mod replay;
 mod scripted;
 mod stages;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -81,6 +84,12 @@ fn options(out: &Path) -> RunOptions {
 
 fn trainer(recipe: &Recipe, out: &Path) -> Trainer {
     Trainer::new(recipe.clone(), options(out)).unwrap()
+}
+
+/// The rollouts of a step as they stand in the run's folder, a line each.
+fn rows_of(out: &Path, step: u64) -> String {
+    let lines = vr1_run::lines(&out.join(format!("rollouts/step-{step}.jsonl.zst"))).unwrap();
+    lines.map(|line| String::from_utf8(line.unwrap()).unwrap() + "\n").collect()
 }
 
 /// So many steps of a run.

@@ -80,7 +80,7 @@ fn the_model_is_taught_by_its_own_best_and_worst() {
         assert!(row.get("pairs").unwrap() <= 2.0 && row.get("reward").is_some());
         // A pair is sampled with the weights that it teaches, so that nothing lies between.
         assert!(row.get("sampler_kl").unwrap() < 1e-4, "{row:?}");
-        let text = std::fs::read_to_string(out.join(format!("rollouts/step-{step}.jsonl"))).unwrap();
+        let text = rows_of(&out, step);
         let said: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(said.len(), 6);
         for group in said.chunks(3) {

@@ -29,7 +29,7 @@ fn first_groups(dir: &Path, more: &str) -> Vec<Vec<(f64, f64)>> {
     let recipe = recipe(dir, &grpo(1, more));
     let out = tempfile::tempdir().unwrap();
     steps(&mut trainer(&recipe, &out.path().join("run")), 1);
-    let text = std::fs::read_to_string(out.path().join("run/rollouts/step-1.jsonl")).unwrap();
+    let text = rows_of(&out.path().join("run"), 1);
     let row = |line: &str| {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
         (row["total"].as_f64().unwrap(), row["advantage"].as_f64().unwrap())
@@ -109,7 +109,7 @@ fn whitened_advantages_of_tokens_have_mean_0_and_variance_1() {
     let recipe = recipe(dir.path(), &grpo(1, "advantages: { kind: reinforce }"));
     let out = dir.path().join("run");
     steps(&mut trainer(&recipe, &out), 1);
-    let text = std::fs::read_to_string(out.join("rollouts/step-1.jsonl")).unwrap();
+    let text = rows_of(&out, 1);
     let rows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let of_tokens: Vec<f64> = rows
         .flat_map(|row| vec![row["advantage"].as_f64().unwrap(); row["tokens"].as_u64().unwrap() as usize])
@@ -237,7 +237,7 @@ fn how_tokens_are_sampled_changes_what_is_sampled() {
         let recipe = read(dir.path(), &grpo(1, ""), &[setting]).unwrap();
         let out = tempfile::tempdir().unwrap();
         steps(&mut trainer(&recipe, &out.path().join("run")), 1);
-        std::fs::read_to_string(out.path().join("run/rollouts/step-1.jsonl")).unwrap()
+        rows_of(&out.path().join("run"), 1)
     };
     let plain = said("seed=42");
     for setting in [

@@ -42,7 +42,7 @@ pub(crate) fn scripted(
 
 /// The samples of a step's rollouts, one of each group.
 fn asked(out: &Path, step: u64) -> Vec<String> {
-    let text = std::fs::read_to_string(out.join(format!("rollouts/step-{step}.jsonl"))).unwrap();
+    let text = rows_of(out, step);
     let sample =
         |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["sample"].as_str().unwrap().to_owned();
     text.lines().map(sample).step_by(2).collect()

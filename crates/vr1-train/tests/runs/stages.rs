@@ -8,7 +8,7 @@ const SFT: &str = "
     documents: [{ source: { kind: jsonl, path: train.jsonl }, text: '{{ question }}', target: '{{ solution }}' }]
 ";
 
-const GRPO: &str = "
+pub(crate) const GRPO: &str = "
     kind: grpo
     train: { kind: jsonl, path: train.jsonl }
     prompts_per_step: 2
@@ -17,7 +17,7 @@ const GRPO: &str = "
     loss: { beta: 0.1 }
 ";
 
-const SAMPLED: &str = "
+pub(crate) const SAMPLED: &str = "
     kind: dpo
     pairs: { kind: sampled, train: { kind: jsonl, path: train.jsonl }, group_size: 3, sampling: { max_completion_tokens: 6 } }
     pairs_per_step: 2
@@ -25,7 +25,7 @@ const SAMPLED: &str = "
 ";
 
 /// Imitation of two steps, then `second` of `steps`, each with settings of its own.
-fn two_stages(second: &str, steps: u64) -> String {
+pub(crate) fn two_stages(second: &str, steps: u64) -> String {
     format!(
         "
 stages:
