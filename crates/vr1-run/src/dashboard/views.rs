@@ -15,7 +15,7 @@ use crate::{
     metrics::read_summary,
     report::{Overview, Settings, ends, is_thumbnail, jpeg, media, overview, page, pairs, step, title},
     rollouts::rollout_steps,
-    run::{CONFIG, METRICS, SUMMARY},
+    run::{BEGUN, CONFIG, METRICS, SUMMARY},
     run_error::RunError,
 };
 
@@ -60,7 +60,7 @@ impl Views {
         let recorded = rollout_steps(&self.dir)?;
         let answered = ends(&self.dir)?.map(|[first, last]| [first.0, last.0]);
         let mut hash = blake3::Hasher::new();
-        for name in [CONFIG, METRICS, SUMMARY] {
+        for name in [CONFIG, BEGUN, METRICS, SUMMARY] {
             hash.update(&stamp(&self.dir.join(name)));
         }
         hash.update(format!("{} {:?} {answered:?}", recorded.len(), recorded.last()).as_bytes());

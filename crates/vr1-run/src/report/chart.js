@@ -19,7 +19,7 @@ const range = (values, room) => {
     if (value < low) low = value;
     if (value > high) high = value;
   }
-  if (low > high) return [0, 1];
+  if (low > high || (low === 0 && high === 0)) return [0, 1];
   const size = high / 2 - low / 2;
   const pad = size > 0 ? size * 2 * room : Math.max(Math.abs(low) * 0.1, 1e-6);
   return [low - pad, high + pad];

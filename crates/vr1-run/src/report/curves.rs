@@ -74,8 +74,7 @@ const PHASES: &str = "phases";
 
 /// The metrics that a card shows, as the table of explanations has them.
 pub(crate) fn in_order<'n>(names: &BTreeSet<&'n str>, card: &str) -> Vec<&'n str> {
-    let place =
-        |name: &str| explained(name).and_then(|found| EXPLAINED.iter().position(|one| std::ptr::eq(one, found)));
+    let place = |name: &str| explained(name).and_then(|found| EXPLAINED.iter().position(|one| one.name == found.name));
     let on = |name: &&str| explained(name).map_or("other", |found| found.card) == card;
     let mut found: Vec<&str> = names.iter().copied().filter(on).collect();
     found.sort_by_key(|name| place(name));

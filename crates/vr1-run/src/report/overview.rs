@@ -1,16 +1,17 @@
 //! What a page says of a run besides its rollouts.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     disk::entries,
-    metrics::{StepMetrics, Summary},
+    metrics::{StepMetrics, Summary, read_json},
     report::{
         curves::{Curves, curves},
         settings::{Judge, Reward, Settings},
     },
+    run::BEGUN,
     run_error::RunError,
     table::{Unit, stage_cells, summary_rows},
 };
@@ -58,6 +59,8 @@ pub(crate) fn overview(
 ) -> Result<Overview, RunError> {
     let step = metrics.last().map_or(0, |row| row.step).max(summary.map_or(0, |summary| summary.steps));
     let of = settings.steps();
+    let begun_with = if summary.is_none() { before(run_dir)? } else { None };
+    let known = summary.or(begun_with.as_ref());
     let finished = summary.is_some_and(|summary| summary.stopped.is_some() || of.is_none_or(|of| summary.steps >= of));
     Ok(Overview {
         title: title(run_dir),
@@ -68,13 +71,28 @@ pub(crate) fn overview(
         of,
         finished,
         left: of.filter(|_| !finished).and_then(|of| left(metrics, of.saturating_sub(step))),
-        scores: summary.map(scores).unwrap_or_default(),
+        scores: known.map(scores).unwrap_or_default(),
         stages: summary.map(stage_cells).unwrap_or_default(),
-        charts: curves(metrics, summary),
+        charts: curves(metrics, known),
         judge: settings.judge(),
         reward: settings.reward(),
         recipe: settings.text.clone(),
     })
+}
+
+/// The scores before the first step of a run that has no summary yet.
+fn before(run_dir: &Path) -> Result<Option<Summary>, RunError> {
+    let begun: Option<Begun> = read_json(&run_dir.join(BEGUN), "not a beginning")?;
+    Ok(begun
+        .filter(|begun| !begun.before.is_empty())
+        .map(|begun| Summary { before: begun.before, ..Summary::default() }))
+}
+
+/// What a page reads of `begun.json`.
+#[derive(Deserialize)]
+struct Begun {
+    #[serde(default)]
+    before: BTreeMap<String, f64>,
 }
 
 /// The name of a run's folder.

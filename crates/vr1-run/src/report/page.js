@@ -127,4 +127,6 @@ const comparePage = (main, data) => {
   else if (data.kind === "compare") comparePage(main, data);
   else runPage(main, data);
   document.documentElement.dataset.ready = data.kind;
+  // What an address points at was not there yet when the browser looked for it.
+  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
 }

@@ -44,7 +44,7 @@ pub(crate) struct Pair {
 const CHANGES: [&str; 4] = ["became_right", "became_wrong", "stayed_right", "stayed_wrong"];
 
 /// Pairs of each change, and those that were not judged; the bytes of all.
-const MOST: [usize; 5] = [60, 60, 20, 20, 20];
+const MOST: [usize; 5] = [100, 100, 60, 60, 60];
 const BYTES: usize = 1_000_000;
 
 /// The folder of answers to held-out samples.

@@ -59,6 +59,11 @@ fn every_metric_is_in_a_curve_with_what_it_says() {
         }
     }
     assert!(series().all(|one| one["says"].as_str().is_some_and(|says| says.len() > 10)));
+    // As the table of explanations has them, and not as the alphabet does.
+    let of = |id: &str| charts.iter().find(|chart| chart["id"] == id).unwrap()["series"].as_array().unwrap();
+    let names = |id: &str| of(id).iter().map(|one| one["name"].as_str().unwrap()).collect::<Vec<_>>();
+    assert_eq!(names("reward"), ["reward", "rewards/accuracy", "rewards/format"]);
+    assert_eq!(names("ratio"), ["ratio_min", "ratio_max", "sampler_ratio"]);
     // One of the user's own is shown too, and nothing is made up about it.
     let mut run = RunFolder::open(folder.path()).unwrap();
     run.append_metrics(&StepMetrics::new(61).with("my own", 3.0)).unwrap();
@@ -135,6 +140,11 @@ fn an_interrupted_run_and_one_that_samples_nothing_have_a_page_too() {
         "not finished: 60 of 60 steps recorded, no scores on held-out samples after them yet"
     );
     assert_eq!((page["run"]["scores"].as_array().unwrap().len(), &page["pairs"]), (0, &Value::Null));
+    // What was measured before the first step is known all the same.
+    fs::write(folder.path().join("begun.json"), r#"{"origin": "recipe", "before": {"set/accuracy": 0.25}}"#).unwrap();
+    let page = data(&report(folder.path()).unwrap());
+    assert_eq!(page["run"]["scores"][0]["cells"], json!(["set/accuracy", "25.0 %", "-", "-"]));
+    assert_eq!(page["run"]["finished"], false);
     let empty = folder.path().join("empty");
     RunFolder::create(&empty).unwrap().write_config(&BTreeMap::from([("steps", 1)])).unwrap();
     let page = data(&report(&empty).unwrap());
