@@ -55,7 +55,7 @@ pub enum Error {
     /// A number that is NaN or infinite.
     #[error("step {step}: {what} is not finite; nothing was changed")]
     NotFinite {
-        /// What is not finite: the loss, or the gradient of a parameter.
+        /// What is not finite: a log-probability of a sample, the loss, or a parameter or its gradient.
         what: String,
         /// The step, from 1.
         step: u64,

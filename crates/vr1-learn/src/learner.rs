@@ -307,7 +307,7 @@ impl Learner {
                 let (value, measured) = self.times.of("forward", || -> Result<_> {
                     let (value, measured) = loss.loss(&scored, &counts)?;
                     if !value.f_double_value(&[])?.is_finite() {
-                        return Err(Error::NotFinite { what: "the loss".into(), step });
+                        return Err(Error::NotFinite { what: part.blame(&scored), step });
                     }
                     Ok((value, measured))
                 })?;
@@ -316,7 +316,7 @@ impl Learner {
                 stats.fold(&measured);
                 routed.add(&routing);
             }
-            if self.config.iterations > 1 && iteration == 0 {
+            if iteration == 0 && (self.config.iterations > 1 || self.optimizer.may_overflow(at.done, at.of)) {
                 *undo = Some(self.optimizer.copy_of_state());
             }
             let optimizer = &mut self.optimizer;

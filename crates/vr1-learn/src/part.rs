@@ -83,6 +83,35 @@ impl Part<'_> {
         self.reference = Some(self.rows.lay_slice(logprobs));
     }
 
+    /// What makes its loss not finite: the first number that counts and is none, by its sample.
+    pub(crate) fn blame(&self, scored: &Scored) -> String {
+        let lists = [
+            ("the log-probability", Some(&scored.logprobs)),
+            ("the reference's log-probability", scored.ref_logprobs.as_ref()),
+            ("the old log-probability", Some(&scored.old_logprobs)),
+        ];
+        for (what, numbers) in lists {
+            let Some(numbers) = numbers else { continue };
+            let bad = tch::no_grad(|| numbers.isfinite().logical_not().logical_and(&scored.mask.ne(0)).nonzero());
+            let Ok(place) = Vec::<i64>::try_from(bad.flatten(0, -1)) else { continue };
+            let [row, token, ..] = place.as_slice() else { continue };
+            let (group, completion) = self.row(*row as usize);
+            return format!("{what} of token {token} of completion {completion} of `{}`", scored.samples[group]);
+        }
+        "the loss".to_owned()
+    }
+
+    /// The group of a row, and its place in that.
+    fn row(&self, mut row: usize) -> (usize, usize) {
+        for (group, piece) in self.pieces.iter().enumerate() {
+            if row < piece.sequences.len() {
+                return (group, piece.sequences.start + row);
+            }
+            row -= piece.sequences.len();
+        }
+        (self.pieces.len().saturating_sub(1), row)
+    }
+
     /// What the model says of it, with all that a loss may want beside.
     pub(crate) fn scored(&mut self, said: Said, needs: &Needs, mismatched_kl: Option<f64>) -> Scored {
         let own = said.logprobs.detach();

@@ -109,6 +109,25 @@ fn a_step_that_fails_changes_nothing_and_the_next_is_as_if_it_had_not_been() {
 }
 
 #[test]
+fn what_is_not_finite_is_named_by_its_sample_and_a_parameter_by_its_name() {
+    let groups = mixed();
+    let signals = signals(&groups);
+    let mut broken = plain(model("qwen2_vl_1", Kind::Float), 1e-3);
+    let norm = broken.model().parameters().get("model.norm.weight").unwrap().shallow_clone();
+    drop(tch::no_grad(|| norm.detach().get(0).fill_(f64::NAN)));
+    let error = broken.update(&groups, &signals, &Linear::default(), FIRST).unwrap_err().to_string();
+    let first = groups[0].prompt().sample();
+    assert!(error.contains(&format!("step 1: the log-probability of token 0 of completion 0 of `{first}`")), "{error}");
+    // A rate that no model survives: what it had learnt is not lost with it.
+    let mut wild = plain(model("qwen2_vl_1", Kind::Float), 1e38);
+    let before = tiny::state(&wild);
+    let error = wild.update(&groups, &signals, &Linear::default(), FIRST).unwrap_err();
+    assert!(error.to_string().contains("step 1: the parameter "), "{error}");
+    assert_eq!(changed(&before, &tiny::state(&wild)), Vec::<String>::new());
+    assert!(!matches!(wild.update(&groups, &signals, &Linear::default(), FIRST), Err(Error::Torn { .. })));
+}
+
+#[test]
 fn gradients_left_from_elsewhere_are_no_part_of_a_step() {
     let groups = mixed();
     let signals = signals(&groups);

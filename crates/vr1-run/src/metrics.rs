@@ -91,6 +91,9 @@ pub struct Summary {
     /// Why it ended before its last step, where its own rules ended it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<String>,
+    /// What else a person should know of it: steps that taught nothing, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A stage of a run that is over.

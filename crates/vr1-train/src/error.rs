@@ -39,6 +39,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// Nothing was learnt for as long as the recipe allows.
+    #[error("step {step}: {reason}; `stop_after_idle_steps` ends the run")]
+    Idle {
+        /// The last step that was taken.
+        step: u64,
+        /// What taught nothing, and how often.
+        reason: String,
+    },
     /// What a run was begun with is another now.
     #[error(
         "{}: the run was begun with something else, and would not be the same: {}; `--accept-changes` goes on with what there is now, and \

@@ -304,10 +304,6 @@ impl Objective for Grpo {
             warnings.push(format!("step {step}: no completion with a reward came to an end; nothing is learnt"));
             return Ok(Collected { metrics, rollouts, warnings, ..Collected::default() });
         }
-        let of_tokens = signals.tokens().into_iter().flatten().flatten();
-        if signals.values().iter().chain(of_tokens).all(|value| *value == 0.0) {
-            warnings.push(format!("step {step}: every group's rewards are equal; it teaches nothing"));
-        }
         Ok(Collected { groups: round.groups, signals, metrics, rollouts, warnings })
     }
 

@@ -39,8 +39,9 @@ pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
 pub use objective::{Collected, Objective};
 pub use recipe::{
-    Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
-    PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, StopConfig, Truncated, WeightedSource,
+    Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, NotFinite, NotFiniteConfig,
+    ObjectiveConfig, PairLossConfig, PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig,
+    StopConfig, Truncated, WeightedSource,
 };
 pub use rescore::{Changed, Rescored, rescore};
 pub use rewards::OnError;

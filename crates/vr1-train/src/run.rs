@@ -23,6 +23,10 @@ pub struct Run {
     waiting: f64,
     /// What answers instead of the engine, where a step is done again.
     recorded: Option<Recorded>,
+    /// Whether a step that is not finite is passed over.
+    passes: bool,
+    /// What was sampled for a step that failed.
+    unlearnt: Vec<Rollout>,
     /// Turns sequences into weights.
     pub learner: Learner,
     /// Makes prompts and spells ids.
@@ -52,7 +56,8 @@ impl Run {
     /// A run whose completions come from `engine` and whose weights are made by `learner`.
     pub fn new(engine: Box<dyn Engine>, learner: Learner, processor: impl Into<Arc<Processor>>, seed: u64) -> Self {
         let (loaded, recorded, processor) = (None, None, processor.into());
-        Self { engine, loaded, handing: 0.0, waiting: 0.0, recorded, learner, processor, seed }
+        let (passes, unlearnt) = (false, Vec::new());
+        Self { engine, loaded, handing: 0.0, waiting: 0.0, recorded, passes, unlearnt, learner, processor, seed }
     }
 
     /// The engine, with the learner's weights as they are now: they are handed over where they changed since it was last
@@ -69,6 +74,16 @@ impl Run {
             self.loaded = Some(weights.version);
         }
         Ok(self.engine.as_mut())
+    }
+
+    /// Whether the next step is passed over where its numbers are not finite: it learns nothing then, and is no error.
+    pub fn pass_over_not_finite(&mut self, passes: bool) {
+        self.passes = passes;
+    }
+
+    /// What was sampled for the last step, where that failed after it.
+    pub fn take_unlearnt(&mut self) -> Vec<Rollout> {
+        std::mem::take(&mut self.unlearnt)
     }
 
     /// Has what was recorded answer in the next step.
@@ -120,21 +135,30 @@ impl Run {
         }
         // An adapter's dropout is drawn by libtorch: a function of the seed and the step.
         tch::manual_seed(self.seed.wrapping_add(at.done << 32) as i64);
-        let Collected { groups, signals, mut metrics, mut rollouts, warnings } = objective.collect(self, at)?;
+        let Collected { groups, signals, mut metrics, mut rollouts, mut warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
         let sampled = self.engine.take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);
         let parts = sampled.chain([("weights", self.handing), ("rewards", self.waiting)]);
         metrics.extend(parts.map(|(part, seconds)| (format!("seconds_{part}"), seconds)));
         if groups.is_empty() {
-            // A step is a version, whatever it did.
-            self.learner.continue_from(Version(self.learner.snapshot().version.0 + 1));
-            metrics.insert("idle".to_owned(), 1.0);
+            self.pass(&mut metrics, "idle");
         } else {
-            let update = self.learner.update(&groups, &signals, objective.loss(), at)?;
-            trained(&mut rollouts, &groups, update.logprobs);
-            objective.learnt(&update.metrics);
-            metrics.extend(update.metrics);
-            metrics.extend(update.seconds);
+            match self.learner.update(&groups, &signals, objective.loss(), at) {
+                Ok(update) => {
+                    trained(&mut rollouts, &groups, update.logprobs);
+                    objective.learnt(&update.metrics);
+                    metrics.extend(update.metrics);
+                    metrics.extend(update.seconds);
+                }
+                Err(error @ vr1_learn::Error::NotFinite { .. }) if self.passes => {
+                    warnings.push(format!("{error}; the step is passed over"));
+                    self.pass(&mut metrics, SKIPPED);
+                }
+                Err(error) => {
+                    self.unlearnt = rollouts;
+                    return Err(error.into());
+                }
+            }
         }
         let total: usize = groups.iter().map(tokens).sum();
         let seconds = begun.elapsed().as_secs_f64();
@@ -143,7 +167,16 @@ impl Run {
         metrics.insert("seconds".to_owned(), seconds);
         Ok(Stepped { metrics, rollouts, warnings })
     }
+
+    /// A step that learns nothing, and says why. It is a version all the same, whatever it did.
+    fn pass(&mut self, metrics: &mut BTreeMap<String, f64>, why: &str) {
+        self.learner.continue_from(Version(self.learner.snapshot().version.0 + 1));
+        metrics.insert(why.to_owned(), 1.0);
+    }
 }
+
+/// The metric of a step that was passed over.
+pub(crate) const SKIPPED: &str = "skipped";
 
 /// How many tokens a model runs over for a group.
 fn tokens(group: &Group) -> usize {

@@ -13,7 +13,7 @@ use vr1_reward::Program;
 use vr1_rollout::{GenerationConfig, Sampling, Search};
 use vr1_vlm::{Backbone, Model, ModelConfig};
 
-use crate::{print_json, say};
+use crate::{check_weights, print_json, say};
 
 #[derive(Args)]
 pub(crate) struct Eval {
@@ -198,6 +198,7 @@ impl Eval {
         if let Some(adapter) = &self.adapter {
             model = model.with_adapter(Adapter::open(adapter)?)?;
         }
+        check_weights(&model, false)?;
         Ok(Rc::new(model))
     }
 }

@@ -7,7 +7,7 @@ use tch::{Device, Kind};
 use vr1_nn::{Adapter, Checkpoint};
 use vr1_vlm::{Backbone, Model, ModelConfig};
 
-use crate::say;
+use crate::{check_weights, say};
 
 #[derive(Args)]
 pub(crate) struct Export {
@@ -26,7 +26,7 @@ pub(crate) struct Export {
     /// The kind of number of the weights: `f32`, `bf16` or `f16`; that of the model where it is not given.
     #[arg(long)]
     dtype: Option<String>,
-    /// Refuse weights that are not finite.
+    /// Refuse weights that are not finite; else they are told.
     #[arg(long)]
     check_weights: bool,
 }
@@ -43,9 +43,7 @@ impl Export {
         if let Some(adapter) = &self.adapter {
             model = model.with_adapter(Adapter::open(adapter)?)?;
         }
-        if self.check_weights {
-            model.parameters().check_finite()?;
-        }
+        check_weights(&model, self.check_weights)?;
         // Made aside and renamed, so that what stands at `out` is whole.
         let aside = self.out.with_extension("part");
         if aside.exists() {

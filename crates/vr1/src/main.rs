@@ -107,6 +107,15 @@ fn say(line: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Says where weights are not finite, or refuses them.
+fn check_weights(model: &vr1_vlm::Model, refuse: bool) -> Result<()> {
+    match model.parameters().check_finite() {
+        Err(error) if !refuse => say(format_args!("warning: {error}; what the model says is worth nothing")),
+        checked => checked?,
+    }
+    Ok(())
+}
+
 /// Writes to stdout at once.
 fn print(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();

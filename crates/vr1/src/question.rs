@@ -9,6 +9,8 @@ use vr1_nn::Adapter;
 use vr1_processor::{FrameSampling, Layout, Message, Part, Processor, Prompt, PromptRequest};
 use vr1_vlm::{Backbone, Model, ModelConfig};
 
+use crate::check_weights;
+
 /// A model and what it is asked.
 #[derive(Args)]
 pub(crate) struct Question {
@@ -18,7 +20,7 @@ pub(crate) struct Question {
     /// A LoRA adapter in PEFT's layout.
     #[arg(long, value_name = "DIR")]
     adapter: Option<PathBuf>,
-    /// Refuse weights that are not finite.
+    /// Refuse weights that are not finite; else they are told.
     #[arg(long)]
     check_weights: bool,
     /// The user's words.
@@ -82,9 +84,7 @@ impl Question {
         if let Some(adapter) = &self.adapter {
             model = model.with_adapter(Adapter::open(adapter)?)?;
         }
-        if self.check_weights {
-            model.parameters().check_finite()?;
-        }
+        check_weights(&model, self.check_weights)?;
         Ok(Asked { dir, model: Rc::new(model), processor, prompt })
     }
 

@@ -48,7 +48,7 @@ pub fn run(trainer: Trainer, smoke: bool) -> Result<Ended> {
     if !summary.stages.is_empty() {
         told += &format!("\n{}\n", stage_table(&summary));
     }
-    told.extend(summary.stopped.iter().map(|why| format!("{why}\n")));
+    told.extend(summary.stopped.iter().chain(&summary.warnings).map(|line| format!("{line}\n")));
     let early = summary.steps < steps && summary.stopped.is_none();
     if early {
         let out = folder.display();

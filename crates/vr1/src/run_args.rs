@@ -40,6 +40,9 @@ pub struct RunArgs {
     /// Go on though the data, the model or this program are no longer what the run was begun with.
     #[arg(long, requires = "out")]
     pub accept_changes: bool,
+    /// Refuse weights that are not finite before the first step, those that are not trained too.
+    #[arg(long)]
+    pub check_weights: bool,
     /// A run of under a minute that fails unless reward rose, or loss fell.
     #[arg(long)]
     pub smoke: bool,
@@ -84,8 +87,9 @@ impl RunArgs {
         let show = if self.quiet { Show::Quiet } else { Show::Auto };
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
         let from = self.from.as_deref().map(step).transpose()?;
-        let accept_changes = self.accept_changes;
-        Ok(RunOptions { from, accept_changes, device, kind, show, registry: registry()?, ..RunOptions::new(out) })
+        let (accept_changes, check_weights) = (self.accept_changes, self.check_weights);
+        let registry = registry()?;
+        Ok(RunOptions { from, accept_changes, check_weights, device, kind, show, registry, ..RunOptions::new(out) })
     }
 }
 

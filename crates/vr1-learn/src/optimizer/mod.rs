@@ -200,7 +200,7 @@ impl Optimizer {
     ///
     /// # Errors
     /// If a gradient is not finite; the first parameter with such a one is named. If there is no room for what the step holds on the way.
-    /// Nothing is changed then.
+    /// Nothing is changed then. If a parameter is not finite after the step, which is not [whole](Self::is_whole) then.
     pub fn step(&mut self, gradients: Vec<Option<Tensor>>, step: u64, steps: u64) -> Result<f64> {
         let (with_gradient, gradients): (Vec<usize>, Vec<Tensor>) =
             gradients.into_iter().enumerate().filter_map(|(i, gradient)| Some((i, gradient?))).unzip();
@@ -237,9 +237,32 @@ impl Optimizer {
                 self.adamw(batches, *rates, &work)?;
             }
             self.muon(&matrices, &work)?;
+            if let Some(name) = self.not_finite(&with_gradient)? {
+                return Err(Error::NotFinite { what: format!("the parameter {name} after it"), step: step + 1 });
+            }
             self.whole = true;
             Ok(norm)
         })
+    }
+
+    /// The first of these parameters that holds a number which is not finite: all of them are looked at in one pass.
+    fn not_finite(&self, changed: &[usize]) -> Result<Option<&str>> {
+        let parameters: Vec<Tensor> = changed.iter().map(|&i| self.parameters[i].detach()).collect();
+        let norms = foreach_norm(&parameters)?;
+        if Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?.is_finite() {
+            return Ok(None);
+        }
+        // The square of a large number may be infinite where the number is not.
+        let finite = |i: &usize| self.parameters[*i].detach().isfinite().all().double_value(&[]) != 0.0;
+        Ok(changed.iter().find(|i| !finite(i)).map(|&i| self.slots[i].name.as_str()))
+    }
+
+    /// Whether a step at these settings may leave numbers that are not finite though its gradient is: where rates are such that nothing is
+    /// learnt, or gradients so large that their squares may be infinite.
+    pub(crate) fn may_overflow(&self, step: u64, steps: u64) -> bool {
+        let factor = self.config.factor(step, steps);
+        let wild = |rates: Rates| rates.learning_rate * factor > 1.0 || rates.learning_rate * rates.weight_decay > 1.0;
+        self.config.max_grad_norm > 1e9 || self.slots.iter().any(|slot| wild(slot.rates))
     }
 
     fn norms_by_part(&self, work: &Work<'_>, norms: &[Tensor]) -> Result<BTreeMap<&'static str, f64>> {

@@ -93,6 +93,7 @@ pub(crate) const EXPLAINED: &[Explained] = &[
     says("sampler_gap", "sampler_gap", "largest difference of a token's log-probability between sampler and trainer"),
     says("groups_of_equals", "idle", "share of the groups whose rewards are all equal: they teach nothing"),
     says("idle", "idle", "1 in a step that had nothing to learn from and left the weights alone"),
+    says("skipped", "idle", "1 in a step that was passed over because a number was not finite"),
     says("reward_missing", "missing", "completions without a total: the reward failed, or said none"),
     says("reward_errors", "missing", "completions whose reward failed"),
     says("refill_rounds", "missing", "rounds that replaced groups, where the recipe allows some"),

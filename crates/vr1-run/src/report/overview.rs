@@ -22,6 +22,8 @@ pub(crate) struct Overview {
     pub(crate) title: String,
     /// How far it is.
     status: String,
+    /// What a person should know of it.
+    warnings: Vec<String>,
     /// What it is, as lines of two cells.
     facts: Vec<(&'static str, String)>,
     /// When it began, in seconds since 1970, where a file says so.
@@ -65,6 +67,7 @@ pub(crate) fn overview(
     Ok(Overview {
         title: title(run_dir),
         status: status(summary, step, of, finished),
+        warnings: summary.map(|summary| summary.warnings.clone()).unwrap_or_default(),
         facts: facts(settings),
         begun: begun(run_dir)?,
         step,

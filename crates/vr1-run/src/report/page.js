@@ -7,6 +7,7 @@ const runHeader = (run, mark) => {
   const done = run.of ? Math.min(100, 100 * run.step / run.of) : 0;
   const status = mark && !run.finished ? `step ${run.step}${run.of ? ` of ${run.of}` : ""}` : run.status;
   const top = header(run.title, mark, status, list);
+  top.append(...run.warnings.map((warning) => h("p", { class: "warning", role: "note" }, warning)));
   if (mark && run.of) {
     const part = h("i", null);
     part.style.width = `${done}%`;

@@ -91,6 +91,7 @@ fn a_page_of_stages_says_what_each_brought() {
         steps: 60,
         seconds: 1.0,
         stopped: Some("no better for 3 evaluations".into()),
+        warnings: vec!["all groups were equal".into()],
     })
     .unwrap();
     let data = data(&report(folder.path()).unwrap());
@@ -102,6 +103,7 @@ fn a_page_of_stages_says_what_each_brought() {
     ]);
     assert_eq!(data["run"]["stages"], expected);
     assert_eq!(data["run"]["status"], "60 steps in 1 s; no better for 3 evaluations");
+    assert_eq!(data["run"]["warnings"], json!(["all groups were equal"]));
 }
 
 #[test]

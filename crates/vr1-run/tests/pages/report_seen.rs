@@ -1,8 +1,9 @@
 //! A run's page as a browser shows it.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use serde_json::{Value, json};
+use vr1_run::report;
 
 use crate::{
     chromium::Chromium,
@@ -126,6 +127,21 @@ fn pairs_are_side_by_side_and_filtered_by_what_became_of_them() {
     sees(&mut browser, "document.querySelector('#pairs [data-filter=became_right]').textContent", "became right 27");
     browser.value("document.getElementById('pairs').scrollIntoView()");
     browser.keep("report-pairs", false);
+}
+
+#[test]
+fn an_address_of_a_section_leads_there_and_a_warning_stands_on_top() {
+    let Some(mut browser) = Chromium::start() else { return };
+    let (folder, _) = reported(&Made::default());
+    let summary = folder.path().join("summary.json");
+    let mut told: Value = serde_json::from_slice(&fs::read(&summary).unwrap()).unwrap();
+    told["warnings"] = json!(["<b>every</b> group was equal"]);
+    fs::write(&summary, told.to_string()).unwrap();
+    let page = report(folder.path()).unwrap();
+    browser.look(1440, 900, "light");
+    browser.open(&format!("file://{}#pairs", page.display()));
+    browser.until("Math.abs(document.getElementById('pairs').getBoundingClientRect().top) < 200");
+    sees(&mut browser, "document.querySelector('header .warning').textContent", "<b>every</b> group was equal");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 mod check;
 mod evaluation;
+mod not_finite;
 mod objectives;
 mod paths;
 mod rollout;
@@ -10,6 +11,7 @@ mod stop;
 use std::path::Path;
 
 pub use evaluation::EvaluationConfig;
+pub use not_finite::{NotFinite, NotFiniteConfig};
 pub(crate) use objectives::deck;
 pub use objectives::{
     Advantages, DpoObjective, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig, PairSource, SftObjective,
@@ -94,6 +96,12 @@ pub struct Recipe {
     /// Pixels a side of the small pictures that stand beside rollouts, at most; 0 leaves them out.
     #[serde(default = "two_hundred_and_fifty_six")]
     pub log_pictures: u32,
+    /// What becomes of a step that is not finite.
+    #[serde(default)]
+    pub not_finite: NotFiniteConfig,
+    /// Steps in a row that teach nothing after which the run ends with an error; 0: it never does.
+    #[serde(default)]
+    pub stop_after_idle_steps: u64,
     /// Ends the run early where a held-out score gets no better.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop: Option<StopConfig>,

@@ -1,3 +1,4 @@
+mod idle;
 mod made_of;
 mod options;
 mod replay;
@@ -27,6 +28,7 @@ use vr1_run::{
 };
 use vr1_vlm::{Backbone, Model};
 
+use self::idle::Idle;
 use self::made_of::MadeOf;
 use self::resume::named;
 use self::saved::{Begun, Origin};
@@ -34,7 +36,7 @@ use self::stage::{evaluation, learner, objective, setting};
 use self::stop::Patience;
 use super::evaluate::Evaluation;
 use super::grpo::Setting;
-use crate::recipe::{Recipe, StageConfig};
+use crate::recipe::{NotFinite, NotFiniteConfig, Recipe, StageConfig};
 use crate::rollout::draw;
 use crate::shown::Gallery;
 use crate::{Error, Objective, Result, Rollout, Run, Stepped};
@@ -68,6 +70,8 @@ pub struct Trainer {
     best: Option<(u64, f64)>,
     /// What is known of the score that may end the run.
     patience: Patience,
+    /// What is known of steps that taught nothing.
+    idle: Idle,
     begun: Instant,
     /// Seconds that the run took before it was taken up again.
     earlier: f64,
@@ -148,6 +152,9 @@ impl Trainer {
         folder: impl FnOnce(&Recipe) -> Result<RunFolder>,
     ) -> Result<Self> {
         recipe.check().map_err(|(key, reason)| Error::Recipe(format!("`{key}` {reason}")))?;
+        if options.check_weights {
+            model.parameters().check_finite()?;
+        }
         let reward = Arc::new(Program::compile(recipe.reward.clone(), &options.registry)?.tested()?);
         let stages = recipe.all_stages();
         let Some(config) = stages.get(stage) else {
@@ -188,6 +195,7 @@ impl Trainer {
             over: Vec::new(),
             best: None,
             patience: Patience::default(),
+            idle: Idle::default(),
             begun: Instant::now(),
             earlier: 0.0,
             pending: None,
@@ -314,22 +322,28 @@ impl Trainer {
             stages.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, after.clone()));
         }
         let (before, seconds) = (self.beginning.before.clone(), self.seconds());
-        let stopped = self.patience.why().map(str::to_owned);
-        let summary = Summary { before, after, stages, steps: self.done, seconds, stopped };
+        let idle = || self.idle.why(self.recipe.stop_after_idle_steps);
+        let stopped = self.patience.why().map(str::to_owned).or_else(idle);
+        let warnings = self.idle.told();
+        let summary = Summary { before, after, stages, steps: self.done, seconds, stopped, warnings };
         self.folder.write_summary(&summary)?;
         self.told(summary)
     }
 
     /// Whether there is a step to be taken.
     fn is_under_way(&self) -> bool {
-        self.done < self.recipe.all_steps() && self.patience.why().is_none()
+        let ended = self.patience.why().is_some() || self.idle.why(self.recipe.stop_after_idle_steps).is_some();
+        self.done < self.recipe.all_steps() && !ended
     }
 
     /// Leaves plots and report.
     fn told(&self, summary: Summary) -> Result<Summary> {
         write_plots(self.folder.path())?;
         report(self.folder.path())?;
-        Ok(summary)
+        match self.idle.why(self.recipe.stop_after_idle_steps) {
+            Some(reason) => Err(Error::Idle { step: self.done, reason }),
+            None => Ok(summary),
+        }
     }
 
     /// Takes one step and records it: what was measured. Where it is asked to stop in the evaluation that is due, the step is
@@ -339,9 +353,18 @@ impl Trainer {
     /// If the step fails; the parameters are then as they were. If what follows a step fails, an evaluation or a checkpoint,
     /// the step was taken all the same.
     pub fn step(&mut self) -> Result<StepMetrics> {
-        let (metrics, mut rollouts, warnings) = self.take()?;
+        let (metrics, mut rollouts, mut warnings) = match self.take() {
+            Ok(taken) => taken,
+            Err(error) => {
+                // What it was to learn from can be looked at; a run that goes on takes the step again.
+                let mut unlearnt = self.run.take_unlearnt();
+                self.log(self.done + 1, &mut unlearnt)?;
+                return Err(error);
+            }
+        };
+        warnings.extend(self.idle.observe(&metrics, &rollouts));
         self.warn(&warnings);
-        self.log(&mut rollouts)?;
+        self.log(self.done, &mut rollouts)?;
         self.pending = Some(metrics.clone());
         Ok(self.conclude()?.unwrap_or(metrics))
     }
@@ -353,6 +376,9 @@ impl Trainer {
             self.resumed = None;
         }
         let at = Step { done: self.done - self.before_stage, of: self.stages[self.stage].steps };
+        let NotFiniteConfig { action, most_in_a_row } = self.recipe.not_finite;
+        let passes = action == NotFinite::Skip && self.idle.passed_over() < most_in_a_row;
+        self.run.pass_over_not_finite(passes);
         let Stepped { metrics, rollouts, warnings } = self.run.step(self.objective.as_mut(), at)?;
         self.done += 1;
         let mut metrics = StepMetrics { step: self.done, values: metrics };
@@ -368,12 +394,12 @@ impl Trainer {
         self.done == self.before_stage + steps && self.done < self.recipe.all_steps()
     }
 
-    /// Writes down what was sampled for the step that was taken last.
-    fn log(&self, rollouts: &mut [Rollout]) -> Result<()> {
+    /// Writes down what was sampled for a step.
+    fn log(&self, step: u64, rollouts: &mut [Rollout]) -> Result<()> {
         if !rollouts.is_empty() {
-            rollouts.iter_mut().for_each(|rollout| rollout.step = self.done);
+            rollouts.iter_mut().for_each(|rollout| rollout.step = step);
             draw(rollouts, self.gallery())?;
-            self.folder.write_rollouts(self.done, rollouts.iter())?;
+            self.folder.write_rollouts(step, rollouts.iter())?;
         }
         Ok(())
     }

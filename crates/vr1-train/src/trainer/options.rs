@@ -13,6 +13,8 @@ pub struct RunOptions {
     pub from: Option<u64>,
     /// Whether it goes on though its data, its model or this program are no longer what it was begun with.
     pub accept_changes: bool,
+    /// Whether weights that are not finite are looked for before the first step, those that are not trained among them.
+    pub check_weights: bool,
     /// Where tensors live.
     pub device: Device,
     /// The parameters' kind of number; optimizer states are f32 whatever it is.
@@ -27,6 +29,8 @@ impl RunOptions {
     /// A run in `out` on the CPU in f32, with the built-in verifiers.
     pub fn new(out: impl Into<PathBuf>) -> Self {
         let (device, kind, show) = (Device::Cpu, Kind::Float, Show::Auto);
-        Self { out: out.into(), from: None, accept_changes: false, device, kind, show, registry: Registry::default() }
+        let (from, accept_changes, check_weights) = (None, false, false);
+        let (out, registry) = (out.into(), Registry::default());
+        Self { out, from, accept_changes, check_weights, device, kind, show, registry }
     }
 }

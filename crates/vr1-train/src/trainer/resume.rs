@@ -66,7 +66,7 @@ impl Trainer {
             told.push(format!("going on from step {}", trainer.done));
         }
         trainer.warn(&told);
-        let over = trainer.done == trainer.recipe.all_steps() || trainer.patience.why().is_some();
+        let over = !trainer.is_under_way();
         if options.from.is_none() && over {
             trainer.ended = trainer.folder.summary()?.filter(|summary| summary.steps == trainer.done);
         }
@@ -119,6 +119,7 @@ impl Trainer {
         (trainer.done, trainer.earlier) = (step, state.seconds);
         (trainer.over, trainer.best, trainer.pending) = (state.over, state.best, state.pending);
         trainer.patience = state.patience;
+        trainer.idle = state.idle;
         trainer.saved.0 = step;
         Ok(trainer)
     }

@@ -7,6 +7,7 @@ use vr1_run::{RunError, StageScores, StepMetrics};
 use vr1_vlm::Backbone;
 
 use super::Trainer;
+use super::idle::Idle;
 use super::made_of::{Accepted, MadeOf};
 use super::stop::Patience;
 use crate::{Error, Result};
@@ -39,6 +40,9 @@ pub(super) struct Progressed {
     /// What the run is made of.
     #[serde(default)]
     pub(super) made_of: MadeOf,
+    /// What is known of steps that taught nothing.
+    #[serde(default)]
+    pub(super) idle: Idle,
     /// The hash of the trained parameters.
     #[serde(default)]
     pub(super) weights: Option<String>,
@@ -146,6 +150,7 @@ impl Trainer {
             origin: self.beginning.origin,
             reference: learner.reference().map(|_| kind),
             made_of: self.beginning.made_of.clone(),
+            idle: self.idle.clone(),
             weights: Some(learner.fingerprint()?),
             objective: self.resumed.clone().unwrap_or_else(|| self.objective.state()),
         }

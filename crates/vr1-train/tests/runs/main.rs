@@ -10,6 +10,7 @@ mod failures;
 mod folders;
 mod judged;
 mod losses;
+mod not_finite;
 mod own;
 mod pairs;
 mod policy;
