@@ -1,6 +1,6 @@
 //! A language model that judges answers, behind an OpenAI-compatible server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use vr1_reward::{Param, Registry, Signature, Type};
@@ -32,6 +32,19 @@ pub struct Judge {
     model: String,
     key: Option<String>,
     agent: ureq::Agent,
+    /// How long an answer may take, with all that is tried for it.
+    deadline: Duration,
+}
+
+/// How long the first pause is before a server is asked again; each later one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// Why a server did not answer once.
+struct Attempt {
+    source: ureq::Error,
+    /// Whether it may answer when it is asked again, and when it says so itself.
+    passes: bool,
+    after: Option<Duration>,
 }
 
 /// Why there is no verdict.
@@ -69,11 +82,14 @@ pub enum JudgeError {
 }
 
 impl Judge {
-    /// The judge `model` of the server at `url`, such as `http://localhost:8000/v1`; an answer may take half a minute.
+    /// The judge `model` of the server at `url`, such as `http://localhost:8000/v1`; an answer may take half a minute. A server that is
+    /// not reached, closes, has too much to do (429) or fails (5xx) is asked again within that time, after 0.25 s, 0.5 s and so on, or
+    /// when it says itself (`Retry-After`).
     #[must_use]
     pub fn new(url: &str, model: &str) -> Self {
         let endpoint = format!("{}/chat/completions", url.trim_end_matches('/'));
-        Self { endpoint, model: model.to_owned(), key: None, agent: agent(Duration::from_secs(30)) }
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        Self { endpoint, model: model.to_owned(), key: None, agent, deadline: Duration::from_secs(30) }
     }
 
     /// This judge with the server's key.
@@ -82,10 +98,10 @@ impl Judge {
         Self { key: Some(key.to_owned()), ..self }
     }
 
-    /// This judge, whose answer may take `timeout`.
+    /// This judge, whose answer may take `timeout`, with all that is tried for it.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { agent: agent(timeout), ..self }
+        Self { deadline: timeout, ..self }
     }
 
     /// How right `answer` is, from 0 to 1.
@@ -106,12 +122,19 @@ impl Judge {
 
     /// What the model answers to `body`.
     fn send(&self, body: &Value) -> Result<String, JudgeError> {
-        let mut request = self.agent.post(&self.endpoint);
-        if let Some(key) = &self.key {
-            request = request.header("Authorization", format!("Bearer {key}"));
-        }
-        let answer = request.send_json(body).and_then(|mut response| response.body_mut().read_json::<Value>());
-        let answer = answer.map_err(|e| JudgeError::Server { endpoint: self.endpoint.clone(), source: Box::new(e) })?;
+        let (end, mut pause) = (Instant::now() + self.deadline, FIRST_PAUSE);
+        let answer = loop {
+            let error = match self.attempt(body, end.saturating_duration_since(Instant::now())) {
+                Ok(answer) => break answer,
+                Err(error) => error,
+            };
+            let wait = error.after.unwrap_or(pause);
+            if !error.passes || Instant::now() + wait >= end {
+                return Err(JudgeError::Server { endpoint: self.endpoint.clone(), source: Box::new(error.source) });
+            }
+            std::thread::sleep(wait);
+            pause *= 2;
+        };
         let said = answer["choices"][0]["message"]["content"].as_str();
         said.map(str::to_owned).ok_or_else(|| JudgeError::Silent {
             endpoint: self.endpoint.clone(),
@@ -120,12 +143,35 @@ impl Judge {
         })
     }
 
+    /// Asks once.
+    fn attempt(&self, body: &Value, left: Duration) -> Result<Value, Attempt> {
+        let mut request = self.agent.post(&self.endpoint).config().timeout_global(Some(left)).build();
+        if let Some(key) = &self.key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        // Whom nobody reaches, or who closes, may be there again; an answer that is no JSON stays what it is.
+        let lost = |source: ureq::Error| {
+            let passes = !matches!(source, ureq::Error::Timeout(_) | ureq::Error::BadUri(_) | ureq::Error::Json(_));
+            Attempt { source, passes, after: None }
+        };
+        let mut response = request.send_json(body).map_err(lost)?;
+        let status = response.status();
+        if !status.is_success() {
+            let after =
+                response.headers().get("retry-after").and_then(|after| after.to_str().ok()?.trim().parse().ok());
+            let passes = status.as_u16() == 429 || status.is_server_error();
+            let after = after.map(Duration::from_secs);
+            return Err(Attempt { source: ureq::Error::StatusCode(status.as_u16()), passes, after });
+        }
+        response.body_mut().read_json::<Value>().map_err(lost)
+    }
+
     /// Makes this judge the verifier `judge(answer, solution)` of reward programs. A rollout's deadline does not run while
-    /// it is waited for.
+    /// it is waited for; several answers are judged at a time.
     pub fn register(self, registry: &mut Registry) {
         let doc = "A language model's judgement of whether the answer means the same as the solution.";
         let params = vec![Param::answer("answer", Type::Text), Param::required("solution", Type::Text)];
-        registry.register_typed("judge", Signature::new(doc, params), move |args| {
+        registry.register_typed("judge", Signature::new(doc, params).waiting(), move |args| {
             let (answer, solution) = (args.text(0)?, args.text(1)?);
             let verdict = args.budget().wait(|| self.verdict(answer, solution));
             verdict.map_err(|e| vr1_reward::Error::verifier("judge", e.to_string()))
@@ -149,8 +195,4 @@ impl Ask for Judge {
         }
         Ok(self.send(&body)?)
     }
-}
-
-fn agent(timeout: Duration) -> ureq::Agent {
-    ureq::Agent::config_builder().timeout_global(Some(timeout)).build().into()
 }

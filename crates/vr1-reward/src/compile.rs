@@ -3,7 +3,7 @@ use crate::language::ast::{Expr, Fault, Span};
 use crate::language::check::{Checked, KnownTerm, check};
 use crate::language::node::{Depends, Facts, Range};
 use crate::language::parser::{KEYWORDS, parse};
-use crate::program::Term;
+use crate::program::{Term, Waiting};
 use crate::source::{Expression, ProgramSource};
 use crate::{Diagnostic, Error, Limits, Program, Registry, Result, Severity, Type};
 
@@ -58,6 +58,7 @@ impl Compiler<'_> {
                     terms,
                     total,
                     limits: Limits::default(),
+                    waiting: Waiting::default(),
                     warnings: found,
                     name,
                     file: self.file.to_owned(),

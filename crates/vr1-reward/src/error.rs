@@ -66,6 +66,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A term has no value, because a verifier could not judge the rollout.
+    #[error("`{term}`: {source}")]
+    Term {
+        /// The term, or `total`.
+        term: String,
+        /// What the verifier said.
+        source: Box<Self>,
+    },
     /// The rollout used more work than one rollout may.
     #[error("the reward of one rollout may spend {limit} units of work, and `{place}` needed more")]
     Fuel {
@@ -119,6 +127,16 @@ impl Error {
     #[must_use]
     pub fn verifier(verifier: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::Verifier { verifier: verifier.into(), reason: reason.into() }
+    }
+}
+
+impl Error {
+    /// The same error; of a verifier with the term that asked it.
+    pub(crate) fn of_term(self, term: &str) -> Self {
+        match self {
+            Self::Verifier { .. } => Self::Term { term: term.to_owned(), source: Box::new(self) },
+            other => other,
+        }
     }
 }
 

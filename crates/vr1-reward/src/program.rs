@@ -1,3 +1,8 @@
+use std::sync::{Arc, OnceLock};
+
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
 use crate::compile::Compiler;
 use crate::language::absence::absent;
 use crate::language::check::Checked;
@@ -38,6 +43,8 @@ pub struct Program {
     pub(crate) terms: Vec<Term>,
     pub(crate) total: Checked,
     pub(crate) limits: Limits,
+    /// Where verifiers that wait for someone else are called side by side.
+    pub(crate) waiting: Waiting,
     pub(crate) warnings: Vec<Diagnostic>,
     pub(crate) name: String,
     /// What the file is called in messages.
@@ -80,6 +87,14 @@ impl Program {
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// The program of which so many completions are judged at a time by verifiers that wait for someone else, such as a judge behind a server;
+    /// 8 where nothing is said. Others use the threads there are.
+    #[must_use]
+    pub fn with_waiting_at_once(mut self, count: usize) -> Self {
+        self.waiting = Waiting::new(count);
         self
     }
 
@@ -164,21 +179,54 @@ impl Program {
             group.iter().map(|rollout| Ok(Frame::new(rollout, self.limits))).collect();
         for term in &self.terms {
             groups(&term.checked, &mut frames);
-            for slot in &mut frames {
-                let Ok(frame) = slot else { continue };
+            self.waiting.each(term.checked.waits, &mut frames, |slot| {
+                let Ok(frame) = slot else { return };
                 match eval(&term.checked.node, frame).and_then(|value| reward(value, &term.name)) {
                     Ok(value) => frame.terms.push(value),
-                    Err(error) => *slot = Err(error),
+                    Err(error) => *slot = Err(error.of_term(&term.name)),
                 }
-            }
+            });
         }
         groups(&self.total, &mut frames);
-        let total = |frame: Frame<'r>| {
-            let value = eval(&self.total.node, &frame).and_then(|value| reward(value, "total"))?;
-            let total = score(&value);
-            Ok((frame, total))
-        };
-        frames.into_iter().map(|frame| frame.and_then(total)).collect()
+        let mut totals: Vec<_> = frames.into_iter().map(|frame| (frame, f64::NAN)).collect();
+        self.waiting.each(self.total.waits, &mut totals, |(slot, total)| {
+            let Ok(frame) = slot else { return };
+            match eval(&self.total.node, frame).and_then(|value| Ok(score(&reward(value, "total")?))) {
+                Ok(value) => *total = value,
+                Err(error) => *slot = Err(error.of_term("total")),
+            }
+        });
+        totals.into_iter().map(|(frame, total)| Ok((frame?, total))).collect()
+    }
+}
+
+/// Threads that wait: as many as may ask at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Waiting {
+    count: usize,
+    pool: Arc<OnceLock<Option<ThreadPool>>>,
+}
+
+impl Waiting {
+    fn new(count: usize) -> Self {
+        Self { count: count.max(1), pool: Arc::default() }
+    }
+
+    /// Has `work` look at each of `all`, side by side where it waits.
+    fn each<T: Send>(&self, waits: bool, all: &mut [T], work: impl Fn(&mut T) + Send + Sync) {
+        // Without threads of its own it goes on one by one.
+        let pool =
+            || ThreadPoolBuilder::new().num_threads(self.count).thread_name(|_| "waiting".to_owned()).build().ok();
+        match waits.then(|| self.pool.get_or_init(pool).as_ref()).flatten() {
+            Some(pool) => pool.install(|| all.par_iter_mut().for_each(work)),
+            None => all.iter_mut().for_each(work),
+        }
+    }
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self::new(8)
     }
 }
 

@@ -71,13 +71,21 @@ pub struct Signature {
     pub high: f64,
     /// One sentence for `--list` and the docs.
     pub doc: &'static str,
+    /// Whether it waits for someone else, such as a server: several are then called side by side.
+    pub waits: bool,
 }
 
 impl Signature {
+    /// The same of one that waits for someone else.
+    #[must_use]
+    pub fn waiting(self) -> Self {
+        Self { waits: true, ..self }
+    }
+
     /// A verifier of these arguments that scores from 0 to 1.
     #[must_use]
     pub const fn new(doc: &'static str, params: Vec<Param>) -> Self {
-        Self { params, variadic: false, low: 0.0, high: 1.0, doc }
+        Self { params, variadic: false, low: 0.0, high: 1.0, doc, waits: false }
     }
 }
 
@@ -219,7 +227,7 @@ impl Registry {
     {
         let doc = "A verifier of the user's own.";
         let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
-        let signature = Signature { params: Vec::new(), variadic: true, low, high, doc };
+        let signature = Signature { params: Vec::new(), variadic: true, low, high, doc, waits: false };
         self.register_typed(name, signature, function);
     }
 
@@ -253,7 +261,7 @@ impl Registry {
         let name = reward.name().to_owned();
         let (low, high) = (f64::NEG_INFINITY, f64::INFINITY);
         let doc = "A reward of the user's own.";
-        let signature = Signature { params: Vec::new(), variadic: false, low, high, doc };
+        let signature = Signature { params: Vec::new(), variadic: false, low, high, doc, waits: false };
         self.register_typed(&name, signature, move |args| reward.score(args.rollout()));
     }
 

@@ -13,6 +13,8 @@ pub(crate) struct Checked {
     pub(crate) groups: Vec<GroupCall>,
     pub(crate) uses: Vec<usize>,
     pub(crate) fields: Vec<String>,
+    /// Whether a verifier that it calls waits for someone else.
+    pub(crate) waits: bool,
 }
 
 /// A term that an expression may name.
@@ -38,6 +40,7 @@ pub(crate) fn check(
         groups: Vec::new(),
         uses: Vec::new(),
         fields: Vec::new(),
+        waits: false,
         nonzero: Vec::new(),
         faults: Vec::new(),
     };
@@ -45,10 +48,10 @@ pub(crate) fn check(
     let failed = checker.faults.iter().any(|fault| fault.severity == crate::Severity::Error);
     match checked {
         Ok((node, facts)) if !failed => {
-            let Checker { groups, mut uses, fields, faults, .. } = checker;
+            let Checker { groups, mut uses, fields, waits, faults, .. } = checker;
             uses.sort_unstable();
             uses.dedup();
-            Ok((Checked { node, facts, groups, uses, fields }, faults))
+            Ok((Checked { node, facts, groups, uses, fields, waits }, faults))
         }
         Ok(_) => Err(checker.faults),
         Err(fault) => {
@@ -73,6 +76,7 @@ pub(super) struct Checker<'c> {
     pub(super) groups: Vec<GroupCall>,
     pub(super) uses: Vec<usize>,
     pub(super) fields: Vec<String>,
+    pub(super) waits: bool,
     /// Expressions that the branch being checked knows to be other than 0.
     pub(super) nonzero: Vec<Expr>,
     pub(super) faults: Vec<Fault>,

@@ -10,6 +10,7 @@ impl Checker<'_> {
     pub(super) fn verify(&mut self, verifier: &Verifier, span: Span, args: &[Arg]) -> Found {
         let signature = &verifier.signature;
         let name = &*verifier.name;
+        self.waits |= signature.waits;
         let mut given: Vec<Option<&Arg>> = vec![None; signature.params.len()];
         let mut more = Vec::new();
         for (position, arg) in args.iter().enumerate() {
