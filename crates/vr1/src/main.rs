@@ -23,6 +23,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
+use vr1_vlm::Backbone;
 
 /// Pictures take and give back megabytes each; this one keeps them.
 #[global_allocator]
