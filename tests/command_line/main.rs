@@ -4,6 +4,7 @@
 mod edges;
 mod evaluations;
 mod kills;
+mod pages;
 mod runs;
 
 use std::fs;

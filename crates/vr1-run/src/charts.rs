@@ -29,7 +29,7 @@ pub fn write_plots(run_dir: &Path) -> Result<Vec<PathBuf>, RunError> {
 }
 
 /// A plot to be drawn.
-pub(crate) struct Chart {
+struct Chart {
     name: String,
     title: String,
     y_label: String,
@@ -37,13 +37,13 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    pub(crate) fn svg(&self) -> Result<String, RunError> {
+    fn svg(&self) -> Result<String, RunError> {
         plot_svg(&self.series, &self.title, "step", &self.y_label)
     }
 }
 
 /// The three that matter first, then the rest by name.
-pub(crate) fn charts(metrics: &[StepMetrics], summary: Option<&Summary>) -> Vec<Chart> {
+fn charts(metrics: &[StepMetrics], summary: Option<&Summary>) -> Vec<Chart> {
     let mut names: Vec<&str> = metrics.iter().flat_map(|row| row.values.keys().map(String::as_str)).collect();
     names.sort_unstable();
     names.dedup();

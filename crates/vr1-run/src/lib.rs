@@ -2,6 +2,8 @@
 
 mod charts;
 mod checksums;
+mod compare;
+mod dashboard;
 mod disk;
 mod fingerprint;
 mod interrupt;
@@ -18,6 +20,8 @@ mod yaml;
 
 pub use charts::write_plots;
 pub use checksums::verify;
+pub use compare::{Comparison, compare};
+pub use dashboard::{Dashboard, Serving};
 pub use fingerprint::fingerprint;
 pub use interrupt::Interrupt;
 pub use metrics::{StageScores, StepMetrics, Summary, read_metrics};

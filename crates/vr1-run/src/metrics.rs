@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::run_error::RunError;
 
@@ -142,12 +142,17 @@ pub fn read_metrics(path: &Path) -> Result<Vec<StepMetrics>, RunError> {
 
 /// A `summary.json`, none if the run was not finished.
 pub(crate) fn read_summary(path: &Path) -> Result<Option<Summary>, RunError> {
+    read_json(path, "not a summary")
+}
+
+/// What a file of JSON says, none if it is not there; `wrong` is what it is called where it says something else.
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, wrong: &str) -> Result<Option<T>, RunError> {
     let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes.map_err(RunError::io("read", path))?,
     };
     let broken = |error: serde_json::Error| {
-        let reason = format!("not a summary: {error}");
+        let reason = format!("{wrong}: {error}");
         RunError::Broken { path: path.to_owned(), line: error.line(), reason }
     };
     serde_json::from_slice(&bytes).map(Some).map_err(broken)

@@ -439,7 +439,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
 
 pub(crate) const CONFIG: &str = "config.yaml";
 pub(crate) const METRICS: &str = "metrics.jsonl";
-const BEGUN: &str = "begun.json";
+pub(crate) const BEGUN: &str = "begun.json";
 pub(crate) const SUMMARY: &str = "summary.json";
 pub(crate) const ROLLOUTS: &str = "rollouts";
 const ANSWERS: &str = "evaluations";

@@ -57,6 +57,14 @@ pub enum RunError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A page cannot be served at an address.
+    #[error("cannot listen at {address}: {reason}")]
+    Address {
+        /// The address, as it was given.
+        address: String,
+        /// What is wrong with it, or what the system said.
+        reason: String,
+    },
     /// The contents of a checkpoint could not be written; the one before it is untouched.
     #[error("checkpoint {} was not written: {source}", path.display())]
     Checkpoint {

@@ -14,7 +14,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    fn shown(self, value: f64) -> String {
+    pub(crate) fn shown(self, value: f64) -> String {
         match self {
             _ if !value.is_finite() => "-".to_owned(),
             Self::Percent => format!("{:.1} %", 100.0 * value),
@@ -54,14 +54,19 @@ impl Row {
 /// The rows of a summary's scores. A name that holds `accuracy`, `format` or `rate` is a share of one.
 #[must_use]
 pub fn summary_rows(summary: &Summary) -> Vec<Row> {
-    let share = |name: &str| ["accuracy", "format", "rate"].iter().any(|word| name.contains(word));
     let row = |name: &str| Row {
         name: name.to_owned(),
         before: summary.before.get(name).copied().unwrap_or(f64::NAN),
         after: summary.after.get(name).copied().unwrap_or(f64::NAN),
-        unit: if share(name) { Unit::Percent } else { Unit::Number },
+        unit: unit(name),
     };
     summary.names().into_iter().map(row).collect()
+}
+
+/// How a score of this name is shown.
+pub(crate) fn unit(name: &str) -> Unit {
+    let share = ["accuracy", "format", "rate"].iter().any(|word| name.contains(word));
+    if share { Unit::Percent } else { Unit::Number }
 }
 
 /// An aligned table of rows under the heading `before`, `after`, `change`; `title` stands over the names.
@@ -84,7 +89,7 @@ pub fn before_after_table(title: &str, rows: &[Row]) -> String {
 }
 
 /// The first column to the left, the others to the right, and a rule below the first row.
-fn aligned(cells: &[Vec<String>]) -> String {
+pub(crate) fn aligned(cells: &[Vec<String>]) -> String {
     let Some((head, rest)) = cells.split_first() else { return String::new() };
     let wide = |column: usize| cells.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..head.len()).map(|column| wide(column).unwrap_or(0)).collect();

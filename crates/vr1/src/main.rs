@@ -3,6 +3,7 @@
 //! What a machine reads goes to stdout; everything else goes to stderr, faults as `error: …` with every cause. The exit
 //! status is 0 only where the command did what it was asked, 75 where a run was stopped early and can be gone on with.
 
+mod compare;
 mod eval;
 mod export;
 mod generate;
@@ -53,8 +54,10 @@ enum Command {
     Export(export::Export),
     /// Score recorded rollouts with a reward program, or check, format or list such programs.
     Score(score::Score),
-    /// Write a run's report: one self-contained HTML page.
+    /// Write a run's report: one self-contained HTML page; or serve it.
     Report(report::Report),
+    /// Put runs beside each other: scores, what differs in their recipes, and their curves.
+    Compare(compare::Compare),
     /// Do a step of a run again from what is recorded of it, and say whether it is the same bit for bit.
     Replay(replay::Replay),
     /// Score a run's recorded rollouts by another reward program, and say what it would have taught instead.
@@ -72,6 +75,7 @@ impl Command {
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),
             Self::Report(report) => report.run(),
+            Self::Compare(compare) => compare.run(),
             Self::Replay(replay) => replay.run(),
             Self::Rescore(rescore) => rescore.run(),
         }?;
