@@ -4,6 +4,7 @@ mod added;
 mod anyres;
 mod chat_template;
 mod control;
+mod count;
 mod error;
 mod family;
 mod files;
@@ -31,6 +32,7 @@ mod video_processor;
 
 pub use chat_template::{ChatTemplate, Ending};
 pub use control::Voice;
+pub use count::TokenCount;
 pub use error::{Error, Result};
 pub use frame_sampling::FrameSampling;
 pub use image_processor::ImageProcessor;

@@ -54,7 +54,8 @@ pub(crate) fn check_shape(image: &RgbImage) -> Result<()> {
     check_sides(image.height(), image.width())
 }
 
-fn check_sides(height: u32, width: u32) -> Result<()> {
+/// The same by its sides.
+pub(crate) fn check_sides(height: u32, width: u32) -> Result<()> {
     if height == 0 || width == 0 {
         return Err(Error::EmptyImage { height, width });
     }
