@@ -37,11 +37,16 @@ impl Faults {
     }
 
     /// What was noted, as an error.
-    pub(crate) fn into_error(mut self) -> Error {
+    pub(crate) fn into_error(self) -> Error {
+        Error::Rows { faults: self.into_listed() }
+    }
+
+    /// What was noted.
+    pub(crate) fn into_listed(mut self) -> Vec<String> {
         if self.more > 0 {
             self.listed.push(format!("… and {} more", self.more));
         }
-        Error::Rows { faults: self.listed }
+        self.listed
     }
 }
 
