@@ -53,6 +53,7 @@ pub use columns::{Column, Columns};
 pub use dataset::Dataset;
 pub use easy_vqa::{EasyVqa, EasyVqaSplit};
 pub use error::{Error, Result};
+pub use faults::RowFault;
 pub use filter::Filter;
 pub use glance::Glance;
 #[cfg(feature = "hub")]

@@ -41,7 +41,7 @@ pub use patches::{Patches, Tiles};
 pub use processor::{Layout, Processor, PromptRequest};
 pub use prompt::{MediaSpan, Prompt, TokenType};
 pub use rendered::Rendered;
-pub use resize::{Resample, resize, smart_resize};
+pub use resize::{Resample, check_sides, resize, smart_resize};
 pub use supervised::{IGNORED, Mask, Supervised};
 pub use tokenizer::{Specials, Tokenizer, optional_json};
 pub use video_processor::{Budget, VideoProcessor};

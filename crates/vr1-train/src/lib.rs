@@ -14,6 +14,7 @@ mod kto;
 mod lora;
 mod objective;
 mod pairs;
+mod plan;
 mod pool;
 mod prompting;
 mod recipe;
@@ -32,6 +33,10 @@ pub use grpo::{Grpo, Setting};
 pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
 pub use objective::{Collected, Objective, Rollout};
+pub use plan::{
+    Adapts, Advice, AskedRow, AskedSource, BatchSize, Held, Length, Lengths, Machine, ModelShape, Phase, Plan, Rates,
+    RowCount, Seconds, Sides, StagePlan, TowerShape,
+};
 pub use recipe::{
     Advantages, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig,
     PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig, Truncated, WeightedSource,

@@ -3,11 +3,13 @@
 //! What a machine reads goes to stdout; everything else goes to stderr, faults as `error: …` with every cause. The exit
 //! status is 0 only where the command did what it was asked, 75 where a run was stopped early and can be gone on with.
 
+mod audit;
 mod eval;
 mod export;
 mod generate;
 mod histogram;
 mod logprobs;
+mod plan;
 mod question;
 mod report;
 mod score;
@@ -47,6 +49,10 @@ enum Command {
     Export(export::Export),
     /// Score recorded rollouts with a reward program, or check, format or list such programs.
     Score(score::Score),
+    /// Look at data before anything is learnt from it: tokens, faults, copies, leaks.
+    Audit(audit::Audit),
+    /// Say what a recipe would take, before any weights are loaded: memory by phase, tokens, time, and what to change where it does not fit.
+    Plan(plan::Plans),
     /// Write a run's report: one self-contained HTML page.
     Report(report::Report),
 }
@@ -60,6 +66,8 @@ impl Command {
             Self::Eval(eval) => eval.run(),
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),
+            Self::Audit(audit) => audit.run(),
+            Self::Plan(plan) => plan.run(),
             Self::Report(report) => report.run(),
         }?;
         Ok(ExitCode::SUCCESS)

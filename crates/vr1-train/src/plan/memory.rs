@@ -1,0 +1,341 @@
+//! Bytes of tensors that a run holds, by phase: what `docs/src/memory.md` says in words.
+//!
+//! `D` the width of the residual stream, `F` of an MLP inside, `Q` queries, `K` keys and values, `V` the vocabulary, `P` parameters,
+//! `E` the width of a vision tower.
+
+use serde::Serialize;
+use vr1_learn::{Moments, OptimizerConfig};
+use vr1_nn::Recompute;
+
+use super::batch::{BatchSize, Drawn};
+use super::shape::{ModelShape, TowerShape};
+
+/// Tokens whose logits are held at once.
+const HEAD_CHUNK: u64 = 1024;
+/// Tokens of prompts that a model runs over at once while it samples.
+const PREFILL: u64 = 4096;
+/// Numbers of parameters that an optimizer updates at once.
+const UPDATED: u64 = 1 << 24;
+
+/// Something that is held, and its bytes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Held {
+    /// What it is.
+    pub what: &'static str,
+    /// How many bytes of it.
+    pub bytes: u64,
+}
+
+/// What is held when a phase is fullest.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Phase {
+    /// Which.
+    pub name: &'static str,
+    /// All that is held then, the largest of it that lasts first.
+    pub held: Vec<Held>,
+    /// Bytes that lie in the host's memory instead, where the device is another.
+    pub on_host: u64,
+}
+
+impl Phase {
+    /// Bytes of all of it.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.held.iter().map(|held| held.bytes).sum()
+    }
+}
+
+/// What memory hangs on, beside the model.
+#[derive(Debug, Clone)]
+pub(crate) struct Setting<'a> {
+    pub(crate) shape: &'a ModelShape,
+    /// Bytes of a number of the model.
+    pub(crate) wide: u64,
+    pub(crate) optimizer: &'a OptimizerConfig,
+    pub(crate) recompute: Recompute,
+    /// Whether a copy of what is trained is compared with.
+    pub(crate) reference: bool,
+    /// Updates from one set of completions.
+    pub(crate) iterations: u64,
+    /// Whether host and device are one.
+    pub(crate) on_cpu: bool,
+    /// The most bytes that decoding may take.
+    pub(crate) decoding: u64,
+}
+
+impl Setting<'_> {
+    fn offloads(&self) -> bool {
+        self.optimizer.offload && !self.on_cpu
+    }
+
+    fn masters(&self) -> u64 {
+        // An adapter is f32, as are the weights of a model of f32: those are their own masters.
+        if self.wide == 4 || self.shape.adapter > 0 { 0 } else { 4 * self.shape.trained }
+    }
+
+    /// Bytes of a number that is trained.
+    fn trained_wide(&self) -> u64 {
+        if self.shape.adapter > 0 { 4 } else { self.wide }
+    }
+
+    /// What is held all the time, and what of it on the host.
+    fn resident(&self) -> (Vec<Held>, u64) {
+        let (shape, moments) = (self.shape, self.shape.moments(self.optimizer.moments));
+        let mut held = vec![
+            Held { what: "weights", bytes: self.wide * shape.parameters },
+            Held { what: "adapters", bytes: 4 * shape.adapter },
+            Held { what: "merged weights to sample from", bytes: self.wide * shape.adapted },
+        ];
+        if self.reference && shape.adapter == 0 {
+            held.push(Held { what: "reference", bytes: self.wide * shape.trained });
+        }
+        let optimizer = self.masters() + moments;
+        if self.offloads() {
+            return (held, optimizer);
+        }
+        held.push(Held { what: "f32 masters", bytes: self.masters() });
+        held.push(Held { what: "moments", bytes: moments });
+        (held, 0)
+    }
+
+    fn phase(&self, name: &'static str, more: impl IntoIterator<Item = Held>) -> Phase {
+        let (mut held, on_host) = self.resident();
+        held.extend(more);
+        held.retain(|held| held.bytes > 0);
+        Phase { name, held, on_host }
+    }
+
+    /// New weights are made ready to sample from while the old are still there.
+    pub(crate) fn handing_over(&self) -> Option<Phase> {
+        let bytes = self.wide * self.shape.adapted;
+        (bytes > 0).then(|| self.phase("handing over", [Held { what: "merged weights, anew", bytes }]))
+    }
+
+    /// Completions of prompts of such lengths are sampled.
+    pub(crate) fn sampling(&self, name: &'static str, drawn: Drawn, prompts: &[(u64, u64)]) -> Phase {
+        let shape = self.shape;
+        let token = self.wide * shape.key_value * shape.layers;
+        let row = token * room(drawn.tokens as u64, self.on_cpu) + 4 * shape.vocabulary;
+        let rows = (drawn.prompts * drawn.group) as u64;
+        let all_prompts: u64 = prompts.iter().map(|(prompt, _)| prompt * token).sum();
+        // What does not fit waits.
+        let longest = prompts.iter().map(|(prompt, _)| *prompt).max().unwrap_or(0) * token;
+        let whole = all_prompts + rows * row;
+        let (prefix, slots) = match whole <= self.decoding {
+            true => (all_prompts, rows * token * room(drawn.tokens as u64, self.on_cpu)),
+            false => {
+                let fit =
+                    (self.decoding.saturating_sub(longest) / (row.max(1) + 28 * shape.vocabulary)).max(1).min(rows);
+                (longest, fit * token * room(drawn.tokens as u64, self.on_cpu))
+            }
+        };
+        let seated = slots / (token * room(drawn.tokens as u64, self.on_cpu)).max(1);
+        let (tokens, patches) =
+            (prompts.iter().map(|p| p.0).sum::<u64>().min(PREFILL), prompts.iter().map(|p| p.1).sum::<u64>());
+        // Either prompts are run over, beside keys that are there, or rows are.
+        let running = self.pass(tokens, patches);
+        let drawing = 4 * 4 * shape.vocabulary * seated;
+        let (prefilling, decoding) = (prefix + running, prefix + slots + drawing);
+        let held = match prefilling > decoding {
+            true => vec![
+                Held { what: "keys and values of prompts", bytes: prefix },
+                Held { what: "prompts on their way through", bytes: running },
+            ],
+            false => vec![
+                Held { what: "keys and values of prompts", bytes: prefix },
+                Held { what: "keys and values of completions", bytes: slots },
+                Held { what: "logits and what is drawn from", bytes: drawing },
+            ],
+        };
+        self.phase(name, held)
+    }
+
+    /// What a pass without gradients holds on the way, at most.
+    fn pass(&self, tokens: u64, patches: u64) -> u64 {
+        let shape = self.shape;
+        let language = tokens * self.wide * (3 * shape.hidden + 3 * shape.inner);
+        let tower = shape.tower.as_ref().map_or(0, |tower| {
+            patches
+                * self.wide
+                * (tower.pixels + 2 * tower.width + (4 * tower.width).max((1 + tower.gates) * tower.inner))
+        });
+        language.max(tower)
+    }
+
+    /// Bytes that the two halves of a layer keep of a token for the backward pass.
+    fn layer(&self) -> (u64, u64) {
+        let ModelShape { hidden, inner, query, key_value, heads, adapts, .. } = *self.shape;
+        let (wide, adapted) = (self.wide, self.shape.adapter > 0);
+        // What goes into a matrix is kept where the matrix or its adapter learns.
+        let into = |adapted_here: bool| u64::from(!adapted || adapted_here);
+        let inputs = |numbers: u64, adapted_here: bool| match (adapted, self.wide) {
+            // Adapters read numbers in f32, each its own.
+            (true, 1..4) => 0,
+            _ => into(adapted_here) * wide * numbers,
+        };
+        let attend =
+            wide * (hidden + 2 * query + key_value) + 4 * heads + self.norm() + inputs(hidden, adapts.attention_in);
+        let feed =
+            wide * (hidden + 2 * inner) + self.norm() + inputs(hidden, adapts.mlp_in) + inputs(inner, adapts.mlp_out);
+        let own = 4 * (adapts.ranks + if adapted && self.wide < 4 { adapts.inputs } else { 0 });
+        (attend + own / 2, feed + own - own / 2)
+    }
+
+    /// Bytes that a norm keeps of a token beside what goes in.
+    fn norm(&self) -> u64 {
+        let hidden = self.shape.hidden;
+        match (self.on_cpu, self.wide) {
+            // A GPU has one kernel for it.
+            (false, _) => 4,
+            // It is computed in f32.
+            (true, 1..4) => 4 + 4 * hidden + self.wide * hidden,
+            (true, _) => 4 + u64::from(self.shape.norms_trained) * self.wide * hidden,
+        }
+    }
+
+    /// Whether gradients go through the layers at all.
+    fn through_layers(&self) -> bool {
+        self.shape.language_trained || self.shape.tower.as_ref().is_some_and(|tower| tower.merger_trained)
+    }
+
+    /// Bytes that all layers keep of a micro-batch, and those that one makes again on the way back.
+    fn layers(&self, batch: BatchSize) -> (u64, u64) {
+        if !self.through_layers() {
+            return (0, 0);
+        }
+        let shape = self.shape;
+        let (attend, feed) = self.layer();
+        let stream = self.wide * shape.hidden;
+        let (kept, again) = match self.recompute {
+            Recompute::None => (attend + feed, 0),
+            Recompute::Layers => (stream, attend + feed),
+            Recompute::Attention => (stream + feed, attend),
+        };
+        // What goes into the first needs no gradient where nothing before it learns.
+        let before = shape.embedding_trained || shape.tower.as_ref().is_some_and(|tower| tower.merger_trained);
+        let first = if before || self.recompute != Recompute::None { 0 } else { batch.tokens * stream };
+        ((batch.tokens * kept * shape.layers).saturating_sub(first), batch.tokens * again)
+    }
+
+    /// The same of a tower's blocks, with its merger.
+    fn tower(&self, batch: BatchSize) -> (u64, u64) {
+        let Some(tower) = &self.shape.tower else { return (0, 0) };
+        let TowerShape { width, inner, gates, blocks, pixels, trained, merger_trained } = *tower;
+        // Four patches become a token: what is normed, and the inside of an MLP four times as wide.
+        let merger = if merger_trained { self.wide * 4 * width } else { 0 };
+        // A CPU keeps what its attention gave, and that laid out.
+        let attend = self.wide * (if self.on_cpu { 9 } else { 8 }) * width + 16;
+        let feed = self.wide * (2 * width + (1 + gates) * inner) + 16;
+        let (stream, cut) = (self.wide * width, self.wide * pixels);
+        let (kept, again) = match (trained, self.recompute) {
+            (false, _) => (0, 0),
+            (true, Recompute::None) => (cut + blocks * (attend + feed), 0),
+            (true, Recompute::Layers) => (cut + blocks * stream, attend + feed),
+            (true, Recompute::Attention) => (cut + blocks * (stream + feed), attend),
+        };
+        (batch.patches * (kept + merger), batch.patches * again)
+    }
+
+    /// Gradients are made of a micro-batch, the only one of a step or one of several; `left` bytes of keys and values are still there.
+    pub(crate) fn update(&self, batch: BatchSize, several: bool, left: u64) -> Phase {
+        let (shape, wide) = (self.shape, self.wide);
+        let (layers, layer_again) = self.layers(batch);
+        let (tower, tower_again) = self.tower(batch);
+        let matrix = shape.vocabulary * shape.hidden;
+        let chunk = batch.trained.min(HEAD_CHUNK) * shape.vocabulary;
+        let sums = if several { 4 * shape.trained } else { 0 };
+        let of_matrix = u64::from(shape.head_trained) * matrix;
+        let out = wide * shape.hidden;
+        let last = if self.through_layers() { batch.tokens * (out + self.norm()) } else { 0 } + batch.trained * out;
+        let always = |logits: u64, matrix: u64, last: u64| {
+            vec![
+                Held { what: "sums of gradients", bytes: sums },
+                Held { what: "keys and values of the rollout", bytes: left },
+                Held { what: "kept of layers", bytes: layers },
+                Held { what: "kept of the tower", bytes: tower },
+                Held { what: "last hidden states", bytes: last },
+                Held { what: "logits", bytes: logits },
+                Held { what: "gradient of the output matrix", bytes: matrix },
+            ]
+        };
+        // The fullest moment is one of four. The log-probabilities are made: logits of a chunk and their exponentials.
+        let said = always(8 * chunk, 0, last);
+        // Their gradients are made, of logits that are computed again.
+        let copy = if wide < 4 { wide * chunk } else { 0 };
+        let learnt = always(4 * chunk + copy, 4 * of_matrix, last + batch.trained * out);
+        // The last layer is on its way back: what is inside its MLP and the gradients of it.
+        let inside = batch.tokens * wide * (2 * shape.inner + 2 * shape.hidden);
+        let mut back = always(0, wide * of_matrix, 0);
+        back.push(Held {
+            what: "a layer on the way back",
+            bytes: if self.through_layers() { inside + layer_again } else { 0 },
+        });
+        // The first is done, and the tower's last block is on its way back.
+        let block = shape.tower.as_ref().filter(|tower| tower.trained).map_or(0, |tower| {
+            batch.patches * wide * ((1 + tower.gates) * tower.inner / 2 + 2 * tower.width) + tower_again
+        });
+        let gradients = if several { 4 } else { self.trained_wide() } * shape.trained;
+        let end = vec![
+            Held { what: "gradients", bytes: gradients },
+            Held { what: "keys and values of the rollout", bytes: left },
+            Held { what: "kept of the tower", bytes: tower },
+            Held { what: "a block of the tower on the way back", bytes: block },
+            Held { what: "gradient of the embedding", bytes: u64::from(shape.embedding_trained) * wide * matrix },
+            Held {
+                what: "gradients of what goes in",
+                bytes: if self.through_layers() { batch.tokens * out } else { 0 },
+            },
+        ];
+        let sum = |held: &[Held]| held.iter().map(|held| held.bytes).sum::<u64>();
+        let fullest = [said, learnt, back, end].into_iter().max_by_key(|held| sum(held));
+        self.phase("update", fullest.unwrap_or_default())
+    }
+
+    /// Bytes of keys and values that are there while it is learnt from completions.
+    pub(crate) fn left(&self, drawn: Drawn, prompts: &[(u64, u64)]) -> u64 {
+        let token = self.wide * self.shape.key_value * self.shape.layers;
+        let prompts: u64 = prompts.iter().map(|(prompt, _)| prompt * token).sum();
+        let rows = (drawn.prompts * drawn.group) as u64 * token * room(drawn.tokens as u64, self.on_cpu);
+        (prompts + rows).min(self.decoding)
+    }
+
+    /// The optimizer's step.
+    pub(crate) fn optimizer(&self, micro_batches: usize, left: u64) -> Phase {
+        let shape = self.shape;
+        let gradients = if micro_batches > 1 { 4 } else { self.trained_wide() } * shape.trained;
+        let undo = match self.iterations {
+            0 | 1 => 0,
+            _ => self.trained_wide() * shape.trained + self.masters() + shape.moments(self.optimizer.moments),
+        };
+        let widened = |narrow: bool| if narrow { 4 } else { 0 };
+        let packed = self.optimizer.moments == Moments::Blockwise8bit;
+        let a_number = widened(gradients < 4 * shape.trained)
+            + 2 * widened(packed)
+            + if self.offloads() { 4 * u64::from(self.wide < 4) + if packed { 2 } else { 8 } } else { 0 };
+        self.phase(
+            "optimizer",
+            [
+                Held { what: "gradients", bytes: gradients },
+                Held { what: "keys and values of the rollout", bytes: left },
+                Held { what: "state, to go back to", bytes: undo },
+                Held { what: "what is updated at once, widened", bytes: a_number * shape.trained.min(UPDATED) },
+            ],
+        )
+    }
+
+    /// The model is written.
+    pub(crate) fn checkpoint(&self, reference: bool) -> Phase {
+        let largest = 4 * self.shape.vocabulary * self.shape.hidden;
+        self.phase(
+            "checkpoint",
+            [Held { what: "what is written, on the way", bytes: if reference { largest } else { 0 } }],
+        )
+    }
+}
+
+/// Room for tokens of a row, which grows in a few sizes.
+fn room(tokens: u64, on_cpu: bool) -> u64 {
+    let (least, look) = if on_cpu { (64, 1) } else { (256, 16) };
+    let needed = tokens.saturating_sub(1) + look;
+    needed.next_power_of_two().max(least).min(tokens + look).max(needed)
+}
