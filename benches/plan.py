@@ -46,7 +46,7 @@ def recipe(path, model, rows, settings):
         "system": "plan", "model": str(model), "seed": 1, "steps": 1000, "save_every_minutes": 0,
         "prompt": {"layout": "chat", "text": "{{ question }}"},
         "reward": {"terms": {"accuracy": "occurrences(completion, 'e')"}, "total": "accuracy"},
-        "evaluation": {"samples": 1, "max_completion_tokens": 2, "sets": {"same": {"kind": "jsonl", "path": str(rows)}}},
+        "evaluation": {"samples": 4, "max_completion_tokens": 128, "sets": {"same": {"kind": "jsonl", "path": str(rows)}}},
         **settings,
         "optimizer": {"learning_rate": 1e-6, **settings.get("optimizer", {})},
     }
@@ -61,7 +61,7 @@ def main():
     parser.add_argument("--phases", action="store_true", help="what the plan consists of, too")
     parser.add_argument("sizes", nargs="*", default=SIZES)
     args = parser.parse_args()
-    print("| | | predicted | measured | off by | the process grew by |\n|---|---|---|---|---|---|")
+    print("| | | predicted | measured | off by | the process grew by | evaluation, predicted | measured | off by |\n|---|---|---|---|---|---|---|---|---|")
     worst = 0
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
@@ -81,8 +81,12 @@ def main():
                 said = json.loads(out.stdout.strip().splitlines()[-1])
                 predicted, measured = said["plan"]["peak"], said["peak"]
                 off = predicted / measured - 1
-                worst = max(worst, abs(off))
-                print(f"| {size} | {name} | {predicted / 1e6:.1f} MB | {measured / 1e6:.1f} MB | {off:+.1%} | {said['rss'] / 1e6:.0f} MB |", flush=True)
+                phases = {phase["name"]: phase["bytes"] for phase in said["plan"]["stages"][0]["phases"]}
+                evaluation, evaluated = phases["evaluation"], said["evaluation"]
+                apart = evaluation / evaluated - 1
+                worst = max(worst, abs(off), abs(apart))
+                cells = [size, name, f"{predicted / 1e6:.1f} MB", f"{measured / 1e6:.1f} MB", f"{off:+.1%}", f"{said['rss'] / 1e6:.0f} MB"]
+                print("| " + " | ".join([*cells, f"{evaluation / 1e6:.1f} MB", f"{evaluated / 1e6:.1f} MB", f"{apart:+.1%}"]) + " |", flush=True)
                 if args.phases:
                     print("   loading", said["loading"], [(step["left"], step["peak"]) for step in said["steps"]])
                     for phase in said["plan"]["stages"][0]["phases"]:

@@ -27,19 +27,19 @@ fn main() -> Result<()> {
         let stepped = stepped?;
         steps.push(json!({"left": bytes.left, "peak": bytes.peak, "values": stepped.values}));
     }
+    let (evaluated, evaluation) = allocated(|| trainer.evaluate())?;
+    evaluated?;
     let after = device_memory(tch::Device::Cpu).context("nobody tells the process's memory")?;
-    let loaded = json!({"left": loading.left, "peak": loading.peak});
     // What the first step leaves is there in the second.
-    let left: i64 = loading.left + steps.iter().take(1).filter_map(|step| step["left"].as_i64()).sum::<i64>();
-    let peaks = [
-        loading.peak,
-        loading.left + steps[0]["peak"].as_i64().unwrap_or(0),
-        left + steps[1]["peak"].as_i64().unwrap_or(0),
-    ];
+    let of = |step: usize, key: &str| steps[step][key].as_i64().unwrap_or(0);
+    let (first, second) = (loading.left, loading.left + of(0, "left"));
+    let evaluated = second + of(1, "left") + evaluation.peak;
+    let peak = loading.peak.max(first + of(0, "peak")).max(second + of(1, "peak")).max(evaluated);
+    let loaded = json!({"left": loading.left, "peak": loading.peak});
     println!(
         "{}",
         json!({
-            "loading": loaded, "steps": steps, "peak": peaks.iter().max(), "rss": after.peak.saturating_sub(before.used), "plan": plan.json(),
+            "loading": loaded, "evaluation": evaluated, "steps": steps, "peak": peak, "rss": after.peak.saturating_sub(before.used), "plan": plan.json(),
         })
     );
     Ok(())

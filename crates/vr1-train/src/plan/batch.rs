@@ -21,6 +21,8 @@ pub struct BatchSize {
     pub trained: u64,
     /// Patches of pictures.
     pub patches: u64,
+    /// The most patches of a prompt.
+    pub of_one: u64,
     /// What follows prompts.
     pub sequences: u64,
 }
@@ -92,7 +94,7 @@ impl Unit {
     fn size(&self, tails: &[u64]) -> BatchSize {
         let trained = tails.iter().sum::<u64>();
         let tokens = self.prompt + tails.iter().map(|tail| tail.saturating_sub(1)).sum::<u64>();
-        BatchSize { tokens, trained, patches: self.patches, sequences: tails.len() as u64 }
+        BatchSize { tokens, trained, patches: self.patches, of_one: self.patches, sequences: tails.len() as u64 }
     }
 }
 
@@ -102,6 +104,7 @@ impl BatchSize {
             tokens: self.tokens + other.tokens,
             trained: self.trained + other.trained,
             patches: self.patches + other.patches,
+            of_one: self.of_one.max(other.of_one),
             sequences: self.sequences + other.sequences,
         }
     }

@@ -132,34 +132,41 @@ impl Setting<'_> {
         let seated = slots / (token * room(drawn.tokens as u64, self.on_cpu)).max(1);
         let (tokens, patches) =
             (prompts.iter().map(|p| p.0).sum::<u64>().min(PREFILL), prompts.iter().map(|p| p.1).sum::<u64>());
-        // Either prompts are run over, beside keys that are there, or rows are.
-        let running = self.pass(tokens, patches);
+        // Pictures are encoded, then their prompts are run over, then rows.
+        let of_one = prompts.iter().map(|p| p.1).max().unwrap_or(0);
+        let [running, seeing] = self.pass(tokens, patches, of_one);
         let drawing = 4 * 4 * shape.vocabulary * seated;
-        let (prefilling, decoding) = (prefix + running, prefix + slots + drawing);
-        let held = match prefilling > decoding {
-            true => vec![
+        let held = [
+            vec![Held { what: "pictures on their way through", bytes: seeing }],
+            vec![
                 Held { what: "keys and values of prompts", bytes: prefix },
                 Held { what: "prompts on their way through", bytes: running },
             ],
-            false => vec![
+            vec![
                 Held { what: "keys and values of prompts", bytes: prefix },
                 Held { what: "keys and values of completions", bytes: slots },
                 Held { what: "logits and what is drawn from", bytes: drawing },
             ],
-        };
+        ];
+        let sum = |held: &[Held]| held.iter().map(|held| held.bytes).sum::<u64>();
+        let held = held.into_iter().max_by_key(|held| sum(held)).unwrap_or_default();
         self.phase(name, held)
     }
 
-    /// What a pass without gradients holds on the way, at most.
-    fn pass(&self, tokens: u64, patches: u64) -> u64 {
+    /// What a pass without gradients holds on the way, at most: of tokens, and of patches before that; `of_one` are the most of a prompt.
+    fn pass(&self, tokens: u64, patches: u64, of_one: u64) -> [u64; 2] {
         let shape = self.shape;
-        let language = tokens * self.wide * (3 * shape.hidden + 3 * shape.inner);
+        let language = tokens * self.wide * (5 * shape.hidden + 3 * shape.inner);
         let tower = shape.tower.as_ref().map_or(0, |tower| {
-            patches
-                * self.wide
-                * (tower.pixels + 2 * tower.width + (4 * tower.width).max((1 + tower.gates) * tower.inner))
+            let TowerShape { width, inner, gates, pixels, .. } = *tower;
+            // A CPU lays queries, keys, values and what comes of them out anew, a picture's at a time.
+            let seen = 10 * width * patches + if self.on_cpu { 4 * width * of_one } else { 0 };
+            let fed = (2 * width + (1 + gates) * inner) * patches;
+            // Pixels of several pictures are put together first.
+            let together = if patches > of_one { pixels * patches } else { 0 };
+            self.wide * (pixels * patches + seen.max(fed).max(together))
         });
-        language.max(tower)
+        [language, tower]
     }
 
     /// Bytes that the two halves of a layer keep of a token for the backward pass.
@@ -236,8 +243,8 @@ impl Setting<'_> {
         (batch.patches * (kept + merger), batch.patches * again)
     }
 
-    /// Gradients are made of a micro-batch, the only one of a step or one of several; `left` bytes of keys and values are still there.
-    pub(crate) fn update(&self, batch: BatchSize, several: bool, left: u64) -> Phase {
+    /// Gradients are made of a micro-batch, the only one of a step or one of several.
+    pub(crate) fn update(&self, batch: BatchSize, several: bool) -> Phase {
         let (shape, wide) = (self.shape, self.wide);
         let (layers, layer_again) = self.layers(batch);
         let (tower, tower_again) = self.tower(batch);
@@ -247,60 +254,64 @@ impl Setting<'_> {
         let of_matrix = u64::from(shape.head_trained) * matrix;
         let out = wide * shape.hidden;
         let last = if self.through_layers() { batch.tokens * (out + self.norm()) } else { 0 } + batch.trained * out;
-        let always = |logits: u64, matrix: u64, last: u64| {
-            vec![
-                Held { what: "sums of gradients", bytes: sums },
-                Held { what: "keys and values of the rollout", bytes: left },
-                Held { what: "kept of layers", bytes: layers },
-                Held { what: "kept of the tower", bytes: tower },
-                Held { what: "last hidden states", bytes: last },
-                Held { what: "logits", bytes: logits },
-                Held { what: "gradient of the output matrix", bytes: matrix },
-            ]
+        // Gradients that are there, of so many numbers: one by one they leave for the sums where there are some.
+        let made = |numbers: u64| if several { 0 } else { self.trained_wide() * numbers };
+        let always = |layers: u64, more: &[(&'static str, u64)]| {
+            let always = [("sums of gradients", sums), ("kept of layers", layers), ("kept of the tower", tower)];
+            always.iter().chain(more).map(|&(what, bytes)| Held { what, bytes }).collect::<Vec<_>>()
         };
-        // The fullest moment is one of four. The log-probabilities are made: logits of a chunk and their exponentials.
-        let said = always(8 * chunk, 0, last);
-        // Their gradients are made, of logits that are computed again.
-        let copy = if wide < 4 { wide * chunk } else { 0 };
-        let learnt = always(4 * chunk + copy, 4 * of_matrix, last + batch.trained * out);
-        // The last layer is on its way back: what is inside its MLP and the gradients of it.
-        let inside = batch.tokens * wide * (2 * shape.inner + 2 * shape.hidden);
-        let mut back = always(0, wide * of_matrix, 0);
-        back.push(Held {
-            what: "a layer on the way back",
-            bytes: if self.through_layers() { inside + layer_again } else { 0 },
-        });
-        // The first is done, and the tower's last block is on its way back.
+        // What is inside a layer's MLP on its way back, the gradients of it, and what is made again.
+        let inside = batch.tokens * wide * (2 * shape.inner + 2 * shape.hidden) + layer_again;
+        let inside = if self.through_layers() { inside } else { 0 };
         let block = shape.tower.as_ref().filter(|tower| tower.trained).map_or(0, |tower| {
             batch.patches * wide * ((1 + tower.gates) * tower.inner / 2 + 2 * tower.width) + tower_again
         });
-        let gradients = if several { 4 } else { self.trained_wide() } * shape.trained;
-        let end = vec![
-            Held { what: "gradients", bytes: gradients },
-            Held { what: "keys and values of the rollout", bytes: left },
-            Held { what: "kept of the tower", bytes: tower },
-            Held { what: "a block of the tower on the way back", bytes: block },
-            Held { what: "gradient of the embedding", bytes: u64::from(shape.embedding_trained) * wide * matrix },
-            Held {
-                what: "gradients of what goes in",
-                bytes: if self.through_layers() { batch.tokens * out } else { 0 },
-            },
+        let copy = if wide < 4 { wide * chunk } else { 0 };
+        let (language, depth) = (shape.trained - shape.trained_beside, shape.layers.max(1));
+        let others = shape.trained_layers - shape.trained_layers / depth;
+        let embedding = u64::from(shape.embedding_trained) * wide * matrix;
+        let going_in = if self.through_layers() { batch.tokens * out } else { 0 };
+        let [reading, seeing] = self.pass(batch.tokens, batch.patches, batch.of_one);
+        let compared = if self.reference { reading.max(seeing).max(8 * chunk) } else { 0 };
+        let moments = [
+            // The log-probabilities are made: logits of a chunk and their exponentials.
+            always(layers, &[("last hidden states", last), ("logits", 8 * chunk)]),
+            // The same of what is compared with, while what the model made is kept.
+            always(layers, &[("last hidden states", last), ("the reference on its way", compared)]),
+            // Gradients of the logits are made, which are computed again.
+            always(
+                layers,
+                &[
+                    ("last hidden states", last + batch.trained * out),
+                    ("logits", 4 * chunk + copy),
+                    ("gradient of the output matrix", 4 * of_matrix),
+                ],
+            ),
+            // The last layer is on its way back, all others wait.
+            always(layers, &[("a layer on the way back", inside), ("gradient of the output matrix", wide * of_matrix)]),
+            // The first is, and the gradients of the others are there.
+            always(
+                layers / depth,
+                &[("a layer on the way back", inside), ("gradients", made(others) + wide * of_matrix)],
+            ),
+            // All are, and the embedding's is made, beside that of the output matrix.
+            always(
+                0,
+                &[
+                    ("gradients", made(language).max(wide * of_matrix)),
+                    ("gradient of the embedding", embedding),
+                    ("gradients of what goes in", going_in),
+                ],
+            ),
+            // The tower's last block is on its way back.
+            always(0, &[("gradients", made(language)), ("a block of the tower on the way back", block)]),
         ];
         let sum = |held: &[Held]| held.iter().map(|held| held.bytes).sum::<u64>();
-        let fullest = [said, learnt, back, end].into_iter().max_by_key(|held| sum(held));
-        self.phase("update", fullest.unwrap_or_default())
-    }
-
-    /// Bytes of keys and values that are there while it is learnt from completions.
-    pub(crate) fn left(&self, drawn: Drawn, prompts: &[(u64, u64)]) -> u64 {
-        let token = self.wide * self.shape.key_value * self.shape.layers;
-        let prompts: u64 = prompts.iter().map(|(prompt, _)| prompt * token).sum();
-        let rows = (drawn.prompts * drawn.group) as u64 * token * room(drawn.tokens as u64, self.on_cpu);
-        (prompts + rows).min(self.decoding)
+        self.phase("update", moments.into_iter().max_by_key(|held| sum(held)).unwrap_or_default())
     }
 
     /// The optimizer's step.
-    pub(crate) fn optimizer(&self, micro_batches: usize, left: u64) -> Phase {
+    pub(crate) fn optimizer(&self, micro_batches: usize) -> Phase {
         let shape = self.shape;
         let gradients = if micro_batches > 1 { 4 } else { self.trained_wide() } * shape.trained;
         let undo = match self.iterations {
@@ -316,7 +327,6 @@ impl Setting<'_> {
             "optimizer",
             [
                 Held { what: "gradients", bytes: gradients },
-                Held { what: "keys and values of the rollout", bytes: left },
                 Held { what: "state, to go back to", bytes: undo },
                 Held { what: "what is updated at once, widened", bytes: a_number * shape.trained.min(UPDATED) },
             ],

@@ -202,10 +202,8 @@ fn stage_plan(
     let asked = |lengths: &Lengths, count: usize| -> Vec<(u64, u64)> {
         lengths.longest(count).iter().map(|row| (row.prompt, row.patches)).collect()
     };
-    let left = sampled.map_or(0, |drawn| setting.left(drawn, &asked(lengths, drawn.prompts)));
     let several = parts.len() > 1;
-    let largest =
-        parts.iter().copied().max_by_key(|part| setting.update(*part, several, left).bytes()).unwrap_or_default();
+    let largest = parts.iter().copied().max_by_key(|part| setting.update(*part, several).bytes()).unwrap_or_default();
     let beams = evaluation.stage_beams.unwrap_or(1);
     let drawn = Drawn { prompts: samples, group: beams, tokens: evaluation.max_completion_tokens };
     phases.push(setting.sampling("evaluation", drawn, &asked(held_out, samples)));
@@ -213,8 +211,8 @@ fn stage_plan(
         phases.extend(setting.handing_over());
         phases.push(setting.sampling("rollout", drawn, &asked(lengths, drawn.prompts)));
     }
-    phases.push(setting.update(largest, several, left));
-    phases.push(setting.optimizer(parts.len(), left));
+    phases.push(setting.update(largest, several));
+    phases.push(setting.optimizer(parts.len()));
     phases.push(setting.checkpoint(true));
     let rows = rows_a_step(&stage.objective) as f64;
     let epochs = (!counted.drawn[number]).then(|| stage.steps as f64 * rows / lengths.of.max(1) as f64);

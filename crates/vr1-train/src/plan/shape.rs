@@ -16,6 +16,10 @@ pub struct ModelShape {
     pub parameters: u64,
     /// Parameters that are trained.
     pub trained: u64,
+    /// Of these, those of the language model's layers.
+    pub trained_layers: u64,
+    /// Of these, those of the tower and of what brings its features to the language model.
+    pub trained_beside: u64,
     /// Of these, those in parameters of fewer than 4,096 numbers, whose moments are never narrow.
     pub trained_small: u64,
     /// What adapters add.
@@ -143,6 +147,8 @@ impl ModelShape {
         Ok(Self {
             parameters,
             trained: numbers(&|_, _| true),
+            trained_layers: numbers(&|name, _| name.starts_with("model.layers.")),
+            trained_beside: numbers(&|name, _| below(name)),
             trained_small: numbers(&|_, size| size < 4096),
             adapter,
             adapted,
