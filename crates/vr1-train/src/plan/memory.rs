@@ -349,3 +349,86 @@ fn room(tokens: u64, on_cpu: bool) -> u64 {
     let needed = tokens.saturating_sub(1) + look;
     needed.next_power_of_two().max(least).min(tokens + look).max(needed)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use vr1_vlm::ModelConfig;
+
+    use super::*;
+    use crate::LoraRecipe;
+
+    /// D 8, F 16, three layers, two heads of 4 over one of keys, 32 words.
+    fn config() -> ModelConfig {
+        let config = json!({
+            "model_type": "qwen2", "vocab_size": 32, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 3,
+            "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 64, "rms_norm_eps": 1e-6,
+            "tie_word_embeddings": true, "rope_theta": 10000.0, "hidden_act": "silu",
+        });
+        let json = config.as_object().cloned().unwrap_or_default();
+        ModelConfig::from_json(json, "config.json".as_ref()).expect("a config")
+    }
+
+    fn shape(lora: Option<&LoraRecipe>) -> ModelShape {
+        ModelShape::of(config(), &[], lora).expect("a model")
+    }
+
+    fn setting<'a>(shape: &'a ModelShape, optimizer: &'a OptimizerConfig) -> Setting<'a> {
+        Setting {
+            shape,
+            wide: 4,
+            optimizer,
+            recompute: Recompute::None,
+            reference: false,
+            iterations: 1,
+            on_cpu: true,
+            decoding: u64::MAX,
+        }
+    }
+
+    #[test]
+    fn a_small_model_has_the_numbers_that_one_counts_by_hand() {
+        let (shape, optimizer) = (shape(None), OptimizerConfig::default());
+        // The embedding; queries, keys and values with biases, what leads out, the MLP, two norms; the last norm.
+        let layer = (8 * 8 + 8) + 2 * (8 * 4 + 4) + 8 * 8 + 3 * 8 * 16 + 2 * 8;
+        assert_eq!(shape.parameters, 32 * 8 + 3 * layer + 8);
+        assert_eq!((shape.trained, shape.trained_layers, shape.trained_beside), (shape.parameters, 3 * layer, 0));
+        assert_eq!(shape.moments(Moments::F32), 8 * shape.parameters);
+        // No parameter has 4,096 numbers: none is narrow.
+        assert_eq!(shape.moments(Moments::Blockwise8bit), 8 * shape.parameters);
+        let setting = setting(&shape, &optimizer);
+        // Of a token: what goes into both norms and comes out of them, before and after their weights; queries, keys, values, what
+        // attention gives; gate, up and their product; a number a head and two of the norms.
+        let (attend, feed) = setting.layer();
+        assert_eq!(attend + feed, 4 * (6 * 8 + 2 * 8 + 8 + 3 * 16 + 2 + 2));
+        let batch = BatchSize { tokens: 10, trained: 6, patches: 0, of_one: 0, sequences: 2 };
+        let phase = setting.update(batch, false);
+        let held = |what: &str| phase.held.iter().filter(|held| held.what == what).map(|held| held.bytes).sum::<u64>();
+        assert_eq!(held("weights"), 4 * shape.parameters);
+        assert_eq!(held("moments"), 8 * shape.parameters);
+        // What is fullest here is the first layer on its way back, with the gradients of the others and of the output matrix.
+        assert_eq!(held("kept of layers"), 10 * (attend + feed));
+        assert_eq!(held("a layer on the way back"), 10 * 4 * (2 * 16 + 2 * 8));
+        assert_eq!(held("gradients"), 4 * (2 * layer + 32 * 8));
+    }
+
+    #[test]
+    fn an_adapter_is_all_that_learns_and_its_matrices_are_held_again() {
+        let lora: LoraRecipe = serde_json::from_value(json!({"rank": 2, "alpha": 4})).expect("a recipe");
+        let (shape, optimizer) = (shape(Some(&lora)), OptimizerConfig::default());
+        let sides = [(8, 8), (8, 4), (8, 4), (8, 8), (8, 16), (8, 16), (16, 8)];
+        assert_eq!(shape.adapter, 3 * sides.iter().map(|(inputs, outputs)| 2 * (inputs + outputs)).sum::<u64>());
+        assert_eq!(shape.adapted, 3 * sides.iter().map(|(inputs, outputs)| inputs * outputs).sum::<u64>());
+        assert_eq!(shape.trained, shape.adapter);
+        assert_eq!(shape.parameters, self::shape(None).parameters);
+        // Norms learn nothing, and keep nothing of their own but a number; adapters keep what comes of their ranks.
+        let (attend, feed) = setting(&shape, &optimizer).layer();
+        assert_eq!(attend + feed, 4 * (4 * 8 + 2 * 8 + 8 + 3 * 16 + 2 + 2 + 7 * 2));
+    }
+
+    #[test]
+    fn rows_have_room_in_a_few_sizes() {
+        assert_eq!([1, 64, 65, 100, 512].map(|tokens| room(tokens, true)), [2, 64, 66, 101, 512]);
+        assert_eq!([100, 256, 1024].map(|tokens| room(tokens, false)), [116, 272, 1040]);
+    }
+}
