@@ -95,7 +95,7 @@ fn every_fault_of_a_row_is_told_by_its_line() {
     assert_eq!(report["rows"], 15);
     // Seen: all but that which is not there, those of the rows that cannot be read, and the broken ones.
     assert_eq!(report["pictures"], 10);
-    assert_eq!(report["distinct_pictures"], 8);
+    assert_eq!(report["distinct_pictures"], 7);
 }
 
 #[test]
@@ -172,7 +172,7 @@ fn pictures_that_look_alike_are_told_where_they_are_decoded() {
 fn answers_that_the_programs_verifiers_cannot_read_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("reward.yaml");
-    fs::write(&program, "terms: { accuracy: 'number(answer, number(solution))' }\ntotal: accuracy\n").unwrap();
+    fs::write(&program, "terms: { accuracy: 'number(answer, solution)' }\ntotal: accuracy\n").unwrap();
     let program = program.to_str().unwrap().to_owned();
     let text = |question: &str, answer: &str| json!({"question": question, "answer": answer});
     let mut data: Vec<Value> = (0..30).map(|i| text(&format!("What is {i} + {i}?"), &(2 * i).to_string())).collect();
