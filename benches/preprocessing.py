@@ -155,4 +155,5 @@ def main():
             print(f"| `{family}` | {' | '.join(cells)} |", flush=True)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,10 +1,12 @@
 //! The program as a script sees it: JSON on stdout and nothing else there, a status of 0 only on success.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod audits;
 mod edges;
 mod evaluations;
 mod kills;
 mod pages;
+mod plans;
 mod runs;
 
 use std::fs;

@@ -15,6 +15,34 @@ const REPEATED: usize = 60;
 /// How many characters a fault's reason has at most, whatever it repeats.
 const REASON: usize = 600;
 
+/// What a row's reason says where a file that it names is not there, and where it has more or fewer media than places for them.
+pub(crate) const NO_FILE: &str = "no file";
+pub(crate) const PLACES: &str = "the prompt has places for";
+
+/// What is wrong with a row, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RowFault {
+    /// A file that it names is not there.
+    Missing,
+    /// It has places for more or fewer media than it shows.
+    Places,
+    /// Something else.
+    Malformed,
+}
+
+impl RowFault {
+    /// By the reason that a set gives for it.
+    #[must_use]
+    pub fn of(reason: &str) -> Self {
+        match () {
+            () if reason.contains(&format!(": {NO_FILE} ")) => Self::Missing,
+            () if reason.contains(PLACES) => Self::Places,
+            () => Self::Malformed,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     listed: Vec<String>,
@@ -37,11 +65,16 @@ impl Faults {
     }
 
     /// What was noted, as an error.
-    pub(crate) fn into_error(mut self) -> Error {
+    pub(crate) fn into_error(self) -> Error {
+        Error::Rows { faults: self.into_listed() }
+    }
+
+    /// What was noted.
+    pub(crate) fn into_listed(mut self) -> Vec<String> {
         if self.more > 0 {
             self.listed.push(format!("… and {} more", self.more));
         }
-        Error::Rows { faults: self.listed }
+        self.listed
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::faults::shortened;
+use crate::faults::{NO_FILE, shortened};
 use crate::local::{brief, not_local};
 use crate::spoken::present;
 use crate::{Fields, Media, Picture, Video, encoded};
@@ -92,7 +92,7 @@ fn stored(key: &str, mut fields: Fields, root: Root<'_>) -> Result<Picture, Stri
 
 fn file(key: &str, value: Value, root: Root<'_>) -> Result<Picture, String> {
     let (path, said) = path(key, value, root)?;
-    if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("{key}: no file {said}")) }
+    if path.is_file() { Ok(Picture::File(path)) } else { Err(format!("{key}: {NO_FILE} {said}")) }
 }
 
 /// A path below the folder, and as an error tells it.

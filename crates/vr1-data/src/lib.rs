@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod album;
+mod alike;
 mod answered;
 #[cfg(feature = "parquet")]
 mod arrow_value;
@@ -16,6 +18,7 @@ mod files;
 mod filter;
 mod folder;
 mod gif;
+mod glance;
 #[cfg(feature = "hub")]
 mod hub;
 mod jpeg;
@@ -44,11 +47,15 @@ mod tiff;
 mod unreadable;
 mod video;
 
+pub use album::Album;
+pub use alike::{PictureSketch, TextSketch};
 pub use columns::{Column, Columns};
 pub use dataset::Dataset;
 pub use easy_vqa::{EasyVqa, EasyVqaSplit};
 pub use error::{Error, Result};
+pub use faults::RowFault;
 pub use filter::Filter;
+pub use glance::Glance;
 #[cfg(feature = "hub")]
 pub use hub::{Hub, Network, Repository};
 pub use judged::{Judged, JudgedSet};

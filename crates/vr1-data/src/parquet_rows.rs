@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -92,6 +93,10 @@ impl ParquetRows {
         Ok(table)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.rows
     }
@@ -111,6 +116,34 @@ impl ParquetRows {
         row.and_then(parse).map_err(|reason| Error::Rows { faults: vec![self.fault(index, &reason)] })
     }
 
+    /// Goes through all rows in order, until it is told to stop. Where a row group cannot be read on, its next row says so, and the others are passed over.
+    pub(crate) fn visit(
+        &self,
+        to: &mut dyn FnMut(usize, String, Result<Row, String>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        for (group, &start) in self.starts.iter().enumerate() {
+            let count = self.metadata.metadata().row_group(group).num_rows() as usize;
+            let (mut next, mut flow) = (start, ControlFlow::Continue(()));
+            let scanned = self.scan(group, 0, count, None, &mut |index, row| {
+                next = index + 1;
+                flow = to(index, self.place(index), row);
+                if flow.is_break() { Err(()) } else { Ok(()) }
+            });
+            flow?;
+            if let Err(error) = scanned {
+                let reason = error.to_string();
+                let said = reason.strip_prefix(&self.fault(next, "")).unwrap_or(&reason);
+                to(next, self.place(next), Err(format!("{said}; the rest of the row group is passed over")))?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// File and row, as errors tell them.
+    fn place(&self, index: usize) -> String {
+        self.fault(index, "").trim_end_matches([':', ' ']).to_owned()
+    }
+
     /// Shows every row to the survey; what it chooses by is read of all of them, the whole rows while it checks.
     fn survey(&self, survey: &mut Survey<'_>) -> Result<()> {
         let chosen_by: Vec<String> = survey.chosen_by().map(str::to_owned).collect();
@@ -125,7 +158,10 @@ impl ParquetRows {
                 }
             } else {
                 self.scan(group, 0, count, Some(&chosen_by), &mut |index, row| {
-                    let chosen = row.and_then(|row| survey.choose(&self.name, index, &row));
+                    let chosen = match row {
+                        Ok(row) => survey.choose(&self.name, index, &row),
+                        Err(reason) => survey.unreadable().and_then(|kept| if kept { Ok(true) } else { Err(reason) }),
+                    };
                     kept.push(chosen.unwrap_or_else(|reason| {
                         faults.push((index, reason));
                         false
@@ -209,8 +245,7 @@ impl ParquetRows {
             Some(Value::Number(id)) => id.to_string(),
             _ => format!("{}:{}", self.name, index + 1),
         };
-        let at = self.fault(index, "");
-        Ok(Row { id, at: at.trim_end_matches([':', ' ']).to_owned(), fields })
+        Ok(Row { id, at: self.place(index), fields })
     }
 
     fn group(&self, index: usize) -> usize {

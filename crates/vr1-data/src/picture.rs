@@ -58,6 +58,14 @@ impl Picture {
     pub fn dimensions(&self) -> Result<(u32, u32)> {
         match self {
             Self::Pixels(pixels) => Ok(pixels.dimensions()),
+            Self::File(_) | Self::Encoded { .. } => self.glance().map(|seen| (seen.width, seen.height)),
+        }
+    }
+
+    /// The same by the header as the file's decoder reads it.
+    pub(crate) fn decoder_dimensions(&self) -> Result<(u32, u32)> {
+        match self {
+            Self::Pixels(pixels) => Ok(pixels.dimensions()),
             Self::File(path) => {
                 let file = File::open(path).map_err(|e| Error::io(path, e))?;
                 dimensions(path, BufReader::new(file))
@@ -158,7 +166,7 @@ fn orientation(path: &Path, decoder: &mut impl ImageDecoder, format: ImageFormat
 }
 
 /// The orientation in XMP, an attribute or an element.
-fn in_xmp(xmp: &[u8]) -> Option<u8> {
+pub(crate) fn in_xmp(xmp: &[u8]) -> Option<u8> {
     const KEY: &[u8] = b"tiff:Orientation";
     let number = |rest: &[u8]| {
         let rest = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
@@ -167,7 +175,7 @@ fn in_xmp(xmp: &[u8]) -> Option<u8> {
     xmp.windows(KEY.len()).enumerate().filter(|(_, key)| *key == KEY).find_map(|(at, _)| number(&xmp[at + KEY.len()..]))
 }
 
-fn swaps_sides(orientation: Orientation) -> bool {
+pub(crate) fn swaps_sides(orientation: Orientation) -> bool {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }

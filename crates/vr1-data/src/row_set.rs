@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::rows::{Row, Rows};
@@ -22,6 +23,33 @@ impl<T> RowSet<T> {
         let images = found.folder();
         let rows = Rows::open(&found, source.name(), |row| parse(row, &images).map(drop))?;
         Ok(Self { rows, images, parse })
+    }
+
+    /// Goes through the rows of a source in order, good and bad, and hands each over with its file and place, as `file:line`, and
+    /// what it is or what is wrong with it, until it is told to stop. No more than one row is held; nothing of it is checked before.
+    ///
+    /// # Errors
+    /// When a file is missing or holds no rows at all, a filter names no column, or nothing is left of the rows. What is wrong with
+    /// a file's end is handed over as a row is.
+    pub(crate) fn visited(
+        source: &RowSource,
+        parse: fn(Row, &Path) -> Result<T, String>,
+        mut to: impl FnMut(&str, Result<T, String>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let found = source.resolved()?;
+        let images = found.folder();
+        let (rows, noted) = Rows::all(&found, source.name())?;
+        if rows.visit(&mut |place, row| to(&place, row.and_then(|row| parse(row, &images)))).is_break() {
+            return Ok(());
+        }
+        for fault in noted {
+            // A fault is told as `file:line: reason`.
+            let (place, reason) = fault.split_once(": ").unwrap_or((&fault, ""));
+            if to(place, Err(reason.to_owned())).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// The name of the file, without its ending, or of the folder.

@@ -1,5 +1,8 @@
 //! The rows of one file or of several, each read when it is asked for.
 
+use std::ops::ControlFlow;
+use std::path::Path;
+
 use crate::folder::{self, Found, Kind};
 #[cfg(feature = "parquet")]
 use crate::parquet_rows::ParquetRows;
@@ -54,8 +57,22 @@ impl Rows {
         name: String,
         mut check: impl FnMut(Row) -> Result<(), String>,
     ) -> Result<Self> {
+        Ok(Self::gone_through(source, name, Survey::new(source, &mut check)?)?.0)
+    }
+
+    /// The same without a check of any row, and with those that cannot be read among them; what is wrong with files as wholes is
+    /// noted.
+    ///
+    /// # Errors
+    /// When a file is missing or holds no rows at all.
+    pub(crate) fn all(source: &RowSource, name: String) -> Result<(Self, Vec<String>)> {
+        let mut check = |_: Row| Ok(());
+        let survey = Survey::new(source, &mut check)?.choosing();
+        Self::gone_through(source, name, survey)
+    }
+
+    fn gone_through(source: &RowSource, name: String, mut survey: Survey<'_>) -> Result<(Self, Vec<String>)> {
         let found = folder::find(&source.path, source.files.as_deref())?;
-        let mut survey = Survey::new(source, &mut check)?;
         let (mut files, mut starts, mut total) = (vec![], vec![], 0);
         for Found { path, kind, take } in found {
             let name = path.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
@@ -74,10 +91,34 @@ impl Rows {
             total += table.len();
             files.push(table);
         }
+        let noted = survey.noted();
         let kept = survey.into_kept(source)?;
         let len = kept.len();
         let kept = (len < total).then_some(kept);
-        Ok(Self { name, files, starts, kept, columns: source.columns.clone(), len })
+        Ok((Self { name, files, starts, kept, columns: source.columns.clone(), len }, noted))
+    }
+
+    /// Goes through the rows in order, good and bad, each with its file and place, until it is told to stop.
+    pub(crate) fn visit(&self, to: &mut dyn FnMut(String, Result<Row, String>) -> ControlFlow<()>) -> ControlFlow<()> {
+        for (table, &start) in self.files.iter().zip(&self.starts) {
+            let mut each = |index: usize, place: String, row: Result<Row, String>| {
+                let number = (start + index) as u32;
+                match self.kept.as_ref().is_none_or(|kept| kept.binary_search(&number).is_ok()) {
+                    true => to(place, row.and_then(|row| row.renamed(&self.columns))),
+                    false => ControlFlow::Continue(()),
+                }
+            };
+            let read = match table {
+                Table::Text(rows) => rows.visit(&mut each),
+                #[cfg(feature = "parquet")]
+                Table::Parquet(rows) => Ok(rows.visit(&mut each)),
+            };
+            match read {
+                Ok(flow) => flow?,
+                Err(error) => to(table.path().display().to_string(), Err(error.to_string()))?,
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// The name of the file, without its ending, or of the folder.
@@ -109,6 +150,14 @@ impl Rows {
 }
 
 impl Table {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Text(rows) => rows.path(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(rows) => rows.path(),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Text(rows) => rows.len(),

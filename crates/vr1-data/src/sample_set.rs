@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde_json::Value;
@@ -56,6 +57,15 @@ impl SampleSet {
     /// is not there; bad rows are listed together, as `file:line: reason`.
     pub fn of(source: &RowSource) -> Result<Self> {
         Self::checked(source, parse)
+    }
+
+    /// Goes through the rows of a source in order, good and bad, and hands each over with its file and place, as `file:line`,
+    /// until it is told to stop. One row is held at a time.
+    ///
+    /// # Errors
+    /// When a file is missing or holds no rows at all, a filter names no column, or filters leave nothing.
+    pub fn visit(source: &RowSource, to: impl FnMut(&str, Result<Sample, String>) -> ControlFlow<()>) -> Result<()> {
+        Self::visited(source, parse, to)
     }
 }
 

@@ -1,5 +1,6 @@
 //! The images and videos of a row, and their places in its prompt.
 
+use crate::faults::PLACES;
 use crate::files::{IMAGE_MARKER, Root, VIDEO_MARKER, images, videos};
 use crate::spoken::{Kind, Piece, Spoken, present, stray};
 use crate::{Fields, Media, Said, SaidPart, Speaker};
@@ -80,7 +81,7 @@ fn make_places(prompt: &mut [Spoken], kind: Kind, count: usize) -> Result<(), St
         }
         _ => {
             let (name, marker) = if kind == Kind::Image { ("images", IMAGE_MARKER) } else { ("videos", VIDEO_MARKER) };
-            Err(format!("{name}: the row has {count}, the prompt has places for {places} ({marker})"))
+            Err(format!("{name}: the row has {count}, {PLACES} {places} ({marker})"))
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Survey<'a> {
     check: &'a mut dyn FnMut(Row) -> Result<(), String>,
     /// Bytes that may still be read to be checked.
     budget: u64,
+    /// Whether a row that cannot be read is kept, for whoever asks for it to be told.
+    keeps_unreadable: bool,
     /// Which of all rows are kept.
     kept: Vec<u32>,
     /// How many were kept before this file.
@@ -48,7 +50,13 @@ impl<'a> Survey<'a> {
         let columns = columns.into_iter().map(|column| (column, false)).collect();
         let choice = Choice { filters, split, columns, some_keys: None };
         let (columns, faults) = (&source.columns, Faults::default());
-        Ok(Self { choice, columns, check, budget: CHECKED_BYTES, kept: vec![], before: 0, seen: 0, faults })
+        let (budget, kept) = (CHECKED_BYTES, vec![]);
+        Ok(Self { choice, columns, check, budget, keeps_unreadable: false, kept, before: 0, seen: 0, faults })
+    }
+
+    /// The same, which checks nothing and keeps rows that cannot be read.
+    pub(crate) fn choosing(self) -> Self {
+        Self { budget: 0, keeps_unreadable: true, ..self }
     }
 
     /// Whether the next row is to be read.
@@ -81,10 +89,7 @@ impl<'a> Survey<'a> {
     pub(crate) fn row(&mut self, file: &str, index: usize, row: Result<Row, String>, size: u64) -> Result<(), String> {
         let row = match row {
             Ok(row) => row,
-            Err(reason) => {
-                self.number()?;
-                return Err(reason);
-            }
+            Err(reason) => return self.unreadable().and_then(|kept| if kept { Ok(()) } else { Err(reason) }),
         };
         if self.choose(file, index, &row)? && self.checks() {
             return self.check(row, size);
@@ -98,6 +103,13 @@ impl<'a> Survey<'a> {
         let keeps = self.choice.keeps(file, index, row);
         self.kept.extend(keeps.then_some(number));
         Ok(keeps)
+    }
+
+    /// Whether a row is kept that cannot be read.
+    pub(crate) fn unreadable(&mut self) -> Result<bool, String> {
+        let number = self.number()?;
+        self.kept.extend(self.keeps_unreadable.then_some(number));
+        Ok(self.keeps_unreadable)
     }
 
     /// What is wrong with a row of `size` bytes that is kept.
@@ -127,9 +139,14 @@ impl<'a> Survey<'a> {
         self.before = self.kept.len();
     }
 
+    /// What is wrong with files as wholes, where that does not stop whoever goes through their rows.
+    pub(crate) fn noted(&mut self) -> Vec<String> {
+        if self.keeps_unreadable { std::mem::take(&mut self.faults).into_listed() } else { vec![] }
+    }
+
     /// The rows that are kept, by number.
-    pub(crate) fn into_kept(self, source: &RowSource) -> Result<Vec<u32>> {
-        self.faults.into_result()?;
+    pub(crate) fn into_kept(mut self, source: &RowSource) -> Result<Vec<u32>> {
+        std::mem::take(&mut self.faults).into_result()?;
         let path = source.path.display();
         if self.seen == 0 {
             return Err(Error::Rows { faults: vec![format!("{path}: no rows")] });

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -102,6 +103,10 @@ impl TextRows {
         Ok(rows)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.spans.len()
     }
@@ -119,6 +124,35 @@ impl TextRows {
         let row = self.parse(index, &bytes).and_then(parse);
         let line = span.line as usize;
         row.map_err(|reason| Error::Rows { faults: vec![fault(&self.path, line, &self.named(index, &reason))] })
+    }
+
+    /// Goes through all rows in order, until it is told to stop.
+    ///
+    /// # Errors
+    /// When the file cannot be read any more.
+    pub(crate) fn visit(
+        &self,
+        to: &mut dyn FnMut(usize, String, Result<Row, String>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>> {
+        let io = |e| Error::io(&self.path, e);
+        let mut file = BufReader::new(File::open(&self.path).map_err(io)?);
+        let (mut at, mut bytes) = (0, vec![]);
+        for (index, span) in self.spans.iter().enumerate() {
+            file.seek_relative(span.offset as i64 - at as i64).map_err(io)?;
+            bytes.resize(span.length as usize, 0);
+            file.read_exact(&mut bytes).map_err(io)?;
+            at = span.offset + u64::from(span.length);
+            if to(index, self.place(index), self.parse(index, &bytes)).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// File and row, as errors tell them.
+    fn place(&self, index: usize) -> String {
+        let at = fault(&self.path, self.spans[index].line as usize, &self.named(index, ""));
+        at.trim_end_matches([':', ' ']).to_owned()
     }
 
     /// What is wrong with the whole file, if it is not the row alone.
@@ -156,8 +190,7 @@ impl TextRows {
             (_, Form::Lines) => format!("{}:{}", self.name, span.line),
             (_, Form::List) => format!("{}:{}", self.name, index + 1),
         };
-        let at = fault(&self.path, span.line as usize, &self.named(index, ""));
-        Ok(Row { id, at: at.trim_end_matches([':', ' ']).to_owned(), fields })
+        Ok(Row { id, at: self.place(index), fields })
     }
 }
 

@@ -106,6 +106,11 @@ impl Decoding {
         self.members.insert(id, Member { ticket, request, hidden: None, ended });
     }
 
+    /// Whether every request is done.
+    pub(crate) fn is_done(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// The bytes that prompts and rows may take.
     pub(crate) fn budget(&self) -> u64 {
         self.scheduler.budget()

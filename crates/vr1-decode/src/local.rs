@@ -92,13 +92,16 @@ impl LocalEngine {
                 let done = tch::no_grad(|| decoding.advance());
                 self.took[1] += decoding.take_seconds();
                 let done = done?;
+                // Nothing is held for nobody, while others work with the model.
+                if decoding.is_done() {
+                    self.decoding = None;
+                }
                 if !done.is_empty() {
                     return done
                         .into_iter()
                         .map(|(ticket, request, rows)| self.group(ticket, &request, rows))
                         .collect();
                 }
-                self.decoding = None;
             } else if let Some((ticket, request)) = self.queue.pop_front() {
                 let rows = vec![self.search(&request)?];
                 return Ok(vec![self.group(ticket, &request, rows)?]);

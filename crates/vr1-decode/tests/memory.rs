@@ -315,3 +315,14 @@ fn a_gpu_in_bf16_records_what_a_whole_pass_says() {
     }
     assert!(off > 0.0 && apart < 4.0 * off, "{} apart, {} off", apart.sqrt(), off.sqrt());
 }
+
+/// An engine that waits for the next step holds neither prompts nor rows of the last, while it is learnt from them.
+#[test]
+fn what_a_rollout_held_is_given_back_with_its_last_group() {
+    let tiny = tiny();
+    let mut engine = engine(&tiny, &model(), 1 << 40);
+    let (groups, bytes) = allocated(|| engine.generate(requests(&tiny, 6, &sampling())).unwrap()).unwrap();
+    let token = self::bytes(&*model()).0 as i64;
+    assert_eq!(groups.len(), 6);
+    assert!(bytes.peak > 100 * token && bytes.left < token, "{bytes:?}, a token's keys and values are {token}");
+}

@@ -56,11 +56,20 @@ impl Pixels {
         })
     }
 
-    pub(crate) fn resize(&self, image: &RgbImage, [height, width]: [u32; 2]) -> Result<RgbImage> {
+    /// The sides of a picture that is to be resized to them: neither none nor too many pixels.
+    pub(crate) fn admit([height, width]: [u32; 2]) -> Result<[u32; 2]> {
+        if height == 0 || width == 0 {
+            return Err(Error::EmptyImage { height, width });
+        }
         if u64::from(height) * u64::from(width) > MAX_AREA {
             let reason = format!("more than {MAX_AREA} pixels");
             return Err(Error::Resize { height, width, reason });
         }
+        Ok([height, width])
+    }
+
+    pub(crate) fn resize(&self, image: &RgbImage, sides: [u32; 2]) -> Result<RgbImage> {
+        let [height, width] = Self::admit(sides)?;
         match self.library {
             Library::Torchvision => resize(image, height, width, self.resample),
             Library::Pillow => resize_as_pillow(image, height, width, self.resample),

@@ -5,23 +5,23 @@ use crate::rendered::Rendered;
 use crate::{Error, Result, TokenType, Tokenizer};
 
 /// What is shown on its way to its places in a text, each kind in its order.
-pub(crate) struct Placing<'a> {
+pub(crate) struct Placing<'a, R = Run> {
     sample: &'a str,
     /// What marks the place of an image and of a video.
     markers: [&'static str; 2],
-    waiting: [VecDeque<Piece>; 2],
+    waiting: [VecDeque<Piece<R>>; 2],
     /// How many markers there were of each kind, and how many pieces.
     counts: [(usize, usize); 2],
-    placed: Vec<Run>,
+    placed: Vec<R>,
 }
 
 const KINDS: [TokenType; 2] = [TokenType::Image, TokenType::Video];
 
-impl<'a> Placing<'a> {
+impl<'a, R> Placing<'a, R> {
     pub(crate) fn new(
         sample: &'a str,
         tokenizer: &Tokenizer,
-        pieces: impl Iterator<Item = (TokenType, Piece)>,
+        pieces: impl Iterator<Item = (TokenType, Piece<R>)>,
     ) -> Result<Self> {
         let family = tokenizer.family();
         let tokens = [family.image, family.video];
@@ -56,7 +56,7 @@ impl<'a> Placing<'a> {
     }
 
     /// The runs in the order of their placeholders, where every piece found its place and every place its piece.
-    pub(crate) fn runs(self) -> Result<Vec<Run>> {
+    pub(crate) fn runs(self) -> Result<Vec<R>> {
         for (kind, (placeholders, given)) in KINDS.into_iter().zip(self.counts) {
             if placeholders != given {
                 return Err(Error::Placeholders { sample: self.sample.into(), kind, placeholders, given });

@@ -6,7 +6,7 @@ use vr1_data::{Said, Sample};
 
 use crate::family::{Begins, Patched};
 use crate::files::{Files, Kept};
-use crate::media::{Shown, Shows, pieces};
+use crate::media::{Piece, Shown, Shows, pieces};
 use crate::placing::Placing;
 use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
@@ -247,7 +247,7 @@ impl Processor {
     }
 
     /// A conversation as text, with its prefill.
-    fn render(&self, request: &PromptRequest<'_>) -> Result<Rendered> {
+    pub(crate) fn render(&self, request: &PromptRequest<'_>) -> Result<Rendered> {
         match request.layout {
             Layout::Chat => {
                 let mut rendered =
@@ -310,10 +310,20 @@ impl Processor {
 
     /// Processes what messages show, to be put in its places.
     pub(crate) fn placing<'a>(&'a self, sample: &'a str, messages: &[Message]) -> Result<Placing<'a>> {
+        self.placing_by(sample, messages, |shows, shown| pieces(shows, sample, shown))
+    }
+
+    /// The same of what `make` makes of what is shown.
+    pub(crate) fn placing_by<'a, R>(
+        &'a self,
+        sample: &'a str,
+        messages: &[Message],
+        make: impl FnOnce(&dyn Shows, &[Shown<'_>]) -> Result<Vec<Piece<R>>>,
+    ) -> Result<Placing<'a, R>> {
         let shown = Shown::of(messages);
         let made = match (&self.shows, shown.first()) {
             (_, None) => Vec::new(),
-            (Some(shows), _) => pieces(shows.as_ref(), sample, &shown)?,
+            (Some(shows), _) => make(shows.as_ref(), &shown)?,
             (None, Some(first)) => {
                 let count = shown.iter().filter(|shown| shown.kind() == first.kind()).count();
                 let reason = Error::NoImageProcessor { dir: self.origin.clone() }.to_string();

@@ -49,12 +49,16 @@ pub fn smart_resize(height: u32, width: u32, factor: u32, min_pixels: u64, max_p
     }
 }
 
-/// Refuses a picture without pixels, and one that is more than 200 times as long as wide.
+/// The same of a picture's.
 pub(crate) fn check_shape(image: &RgbImage) -> Result<()> {
     check_sides(image.height(), image.width())
 }
 
-fn check_sides(height: u32, width: u32) -> Result<()> {
+/// Refuses a height and width that no family's pictures may have: none, or one more than 200 times the other.
+///
+/// # Errors
+/// [`Error::EmptyImage`], [`Error::AspectRatio`].
+pub fn check_sides(height: u32, width: u32) -> Result<()> {
     if height == 0 || width == 0 {
         return Err(Error::EmptyImage { height, width });
     }

@@ -82,12 +82,12 @@ impl Processor {
 
     /// What is said from turn `first` on: the text, its tokens, and which of these are an answer's. What is before is
     /// rendered as a prompt that is open for an answer; with `first` 0 there is nothing before.
-    fn spoken(
+    pub(crate) fn spoken<R>(
         &self,
         sample: &str,
         messages: &[Message],
         first: usize,
-        placing: &mut Placing<'_>,
+        placing: &mut Placing<'_, R>,
     ) -> Result<(String, Vec<i64>, Vec<bool>)> {
         let template = self.template_of(messages)?;
         let whole = template.render(messages, Ending::Closed, self.tokenizer())?;
@@ -134,7 +134,7 @@ impl Processor {
     }
 
     /// Words and the token that ends them, once.
-    fn ended(&self, words: &str) -> Result<(String, Vec<i64>)> {
+    pub(crate) fn ended(&self, words: &str) -> Result<(String, Vec<i64>)> {
         let Some(&eos) = self.tokenizer().eos().first() else {
             return Err(Error::MissingToken {
                 origin: self.tokenizer().origin().into(),

@@ -91,6 +91,11 @@ fn compare(name: &str, more: impl Fn(&Prompt, &Value, &str)) {
             let request = PromptRequest { sample: &at, messages: &messages, layout, prefill: "" };
             let prompt = processor.prompt(&request).unwrap();
             assert_eq!(prompt.input_ids(), ids(&case["ids"]), "{at}: {}", prompt.text());
+            let counted = processor.count(&request, &|picture| picture.dimensions()).unwrap();
+            let patches: usize = prompt.patches().iter().map(|p| p.grid_thw.iter().product::<usize>()).sum();
+            assert_eq!((counted.total(), counted.patches), (prompt.len(), patches), "{at}: counted");
+            let text = prompt.token_types().iter().filter(|kind| **kind == TokenType::Text).count();
+            assert_eq!(counted.text, text, "{at}: counted");
             let runs = case["runs"].as_array().unwrap();
             assert_eq!(prompt.media().len(), runs.len(), "{at}");
             for ((patches, span), run) in prompt.patches().iter().zip(prompt.media()).zip(runs) {

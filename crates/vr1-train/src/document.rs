@@ -95,18 +95,21 @@ impl Document {
                 messages.push(Message::text(Role::Assistant, target));
                 Ok(processor.supervised(&sample.id, &messages, Mask::Assistant)?)
             }
-            Form::Turns(names) => {
-                let chosen = turns(sample, names)?;
-                let asked = Said::turns(sample, &chosen);
-                let mut messages = Vec::with_capacity(2 * chosen.len());
-                for (turn, said) in chosen.into_iter().zip(&asked) {
-                    messages.push(Message::said(said, sample));
-                    messages.push(Message::text(Role::Assistant, &sample.turns[turn].answer));
-                }
-                Ok(processor.supervised(&sample.id, &messages, Mask::Assistant)?)
-            }
+            Form::Turns(names) => Ok(processor.supervised(&sample.id, &staged(sample, names)?, Mask::Assistant)?),
         }
     }
+}
+
+/// The conversation of a sample's turns of these names, each with its answer.
+pub(crate) fn staged(sample: &Sample, names: &[String]) -> Result<Vec<Message>> {
+    let chosen = turns(sample, names)?;
+    let asked = Said::turns(sample, &chosen);
+    let mut messages = Vec::with_capacity(2 * chosen.len());
+    for (turn, said) in chosen.into_iter().zip(&asked) {
+        messages.push(Message::said(said, sample));
+        messages.push(Message::text(Role::Assistant, &sample.turns[turn].answer));
+    }
+    Ok(messages)
 }
 
 /// The sample's turns of these names, by number.

@@ -18,6 +18,7 @@ mod kto;
 mod lora;
 mod objective;
 mod pairs;
+mod plan;
 mod pool;
 mod prompting;
 mod recipe;
@@ -45,6 +46,10 @@ pub use import::{Fate, Finding, ImportOptions, Imported, System, import};
 pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
 pub use objective::{Collected, Objective};
+pub use plan::{
+    Adapts, Advice, AskedRow, AskedSource, BatchSize, Held, Length, Lengths, Machine, ModelShape, Phase, Plan, Rates,
+    RowCount, Seconds, Sides, StagePlan, TowerShape,
+};
 pub use recipe::{
     Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, NotFinite, NotFiniteConfig,
     ObjectiveConfig, PairLossConfig, PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig,

@@ -60,8 +60,16 @@ impl Model {
     /// # Errors
     /// If the config is impossible.
     pub fn shapes(config: ModelConfig) -> Result<Parameters> {
+        Ok(Self::shaped(config)?.parameters)
+    }
+
+    /// A model of such parameters, of which nothing can be asked but how it is made.
+    ///
+    /// # Errors
+    /// If the config is impossible.
+    pub fn shaped(config: ModelConfig) -> Result<Self> {
         let names = config.names();
-        Ok(Self::build(config, Loader::shapes(names), Kind::Float)?.parameters)
+        Self::build(config, Loader::shapes(names), Kind::Float)
     }
 
     /// This model with a LoRA adapter; only the adapter is trained from here on, and [`Model::save`] merges it.

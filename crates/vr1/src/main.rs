@@ -3,6 +3,7 @@
 //! What a machine reads goes to stdout; everything else goes to stderr, faults as `error: …` with every cause. The exit
 //! status is 0 only where the command did what it was asked, 75 where a run was stopped early and can be gone on with.
 
+mod audit;
 mod compare;
 mod eval;
 mod export;
@@ -10,6 +11,7 @@ mod generate;
 mod histogram;
 mod import;
 mod logprobs;
+mod plan;
 mod question;
 mod replay;
 mod report;
@@ -24,7 +26,6 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
-use vr1_vlm::Backbone;
 
 /// Pictures take and give back megabytes each; this one keeps them.
 #[global_allocator]
@@ -54,6 +55,10 @@ enum Command {
     Export(export::Export),
     /// Score recorded rollouts with a reward program, or check, format or list such programs.
     Score(score::Score),
+    /// Look at data before anything is learnt from it: tokens, faults, copies, leaks.
+    Audit(audit::Audit),
+    /// Say what a recipe would take, before any weights are loaded: memory by phase, tokens, time, and what to change where it does not fit.
+    Plan(plan::Plans),
     /// Write a run's report: one self-contained HTML page; or serve it.
     Report(report::Report),
     /// Put runs beside each other: scores, what differs in their recipes, and their curves.
@@ -74,6 +79,8 @@ impl Command {
             Self::Eval(eval) => eval.run(),
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),
+            Self::Audit(audit) => audit.run(),
+            Self::Plan(plan) => plan.run(),
             Self::Report(report) => report.run(),
             Self::Compare(compare) => compare.run(),
             Self::Replay(replay) => replay.run(),

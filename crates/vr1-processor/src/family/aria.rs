@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Begins, ENDS, Family, ROLES};
 use crate::anyres::{best, canvases, centred};
 use crate::files::Files;
-use crate::media::{Piece, Run, Shows};
+use crate::media::{Extent, Piece, Run, Shows};
 use crate::pixels::{HALVES, Pixels, cut, on_black};
 use crate::{Resample, Result, Tiles};
 
@@ -135,5 +135,15 @@ impl Shows for Cornered {
         let patches = Arc::new(self.pixels.patches(&tiles, self.patch, Tiles::Corners(corners)));
         let grid = [tiles.len(), 1, self.tokens];
         Ok(Piece { text: IMAGE.into(), runs: vec![Run { patches, grid, interval: None }] })
+    }
+
+    fn count_image(&self, sides: [u32; 2]) -> Result<Piece<Extent>> {
+        let tiles = match &self.splits {
+            Some(splits) => best(sides, splits)?.map(|side| side.div_ceil(self.side) as usize).iter().product(),
+            None => 1,
+        };
+        let along = self.side as usize / self.patch;
+        let extent = Extent { tokens: tiles * self.tokens, patches: tiles * along * along };
+        Ok(Piece { text: IMAGE.into(), runs: vec![extent] })
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Begins, ENDS, Family, ROLES};
 use crate::files::Files;
-use crate::media::{Piece, Run, Shows};
+use crate::media::{Extent, Piece, Run, Shows};
 use crate::pixels::{CLIP, HALVES, Library, Pixels, on_black, part, put_on};
 use crate::settings::Settings;
 use crate::{Error, Patches, Resample, Result, Tiles};
@@ -128,7 +128,15 @@ impl Squared {
 impl Resizing {
     /// The sides of the tile that a picture of these sides becomes.
     pub(super) fn sides(&self, sides: [u32; 2]) -> [u32; 2] {
+        let sides = if self.square.is_some() { [sides[0].max(sides[1]); 2] } else { sides };
         self.crop.unwrap_or(self.size.map_or(sides, |size| size.of(sides)))
+    }
+
+    /// The same, where the steps on the way admit it.
+    pub(super) fn admitted(&self, sides: [u32; 2]) -> Result<[u32; 2]> {
+        let squared = if self.square.is_some() { [sides[0].max(sides[1]); 2] } else { sides };
+        self.size.map(|size| Pixels::admit(size.of(squared))).transpose()?;
+        Ok(self.sides(sides))
     }
 
     /// Whether a picture of these sides is a tile already.
@@ -204,8 +212,8 @@ impl Features {
     }
 
     /// Lines and columns of patches in a tile, and how many tokens the tile becomes.
-    pub(super) fn of(&self, tile: &RgbImage) -> Result<([usize; 2], usize)> {
-        let (height, width) = (tile.height() as usize, tile.width() as usize);
+    pub(super) fn of(&self, tile: [u32; 2]) -> Result<([usize; 2], usize)> {
+        let [height, width] = tile.map(|side| side as usize);
         let grid = [height / self.patch, width / self.patch];
         match (grid[0] * grid[1]) as i64 + self.extra {
             tokens if tokens > 0 && grid[0] * grid[1] > 0 => Ok((grid, tokens as usize)),
@@ -222,8 +230,13 @@ pub(super) fn line(patches: Patches, tokens: usize) -> Run {
 impl Shows for Squared {
     fn image(&self, image: &RgbImage) -> Result<Piece> {
         let tile = self.resizing.tile(image, &self.pixels)?;
-        let (_, tokens) = self.features.of(&tile)?;
+        let (_, tokens) = self.features.of([tile.height(), tile.width()])?;
         let patches = self.pixels.patches(&[tile], self.features.patch, Tiles::Whole);
         Ok(Piece { text: IMAGE.into(), runs: vec![line(patches, tokens)] })
+    }
+
+    fn count_image(&self, sides: [u32; 2]) -> Result<Piece<Extent>> {
+        let ([high, wide], tokens) = self.features.of(self.resizing.admitted(sides)?)?;
+        Ok(Piece { text: IMAGE.into(), runs: vec![Extent { tokens, patches: high * wide }] })
     }
 }

@@ -6,7 +6,7 @@ use super::Family;
 use super::llava::{self, Features, IMAGE, Resizing, Size, line};
 use crate::anyres::{best, canvases, centred};
 use crate::files::Files;
-use crate::media::{Piece, Shows};
+use crate::media::{Extent, Piece, Shows};
 use crate::pixels::{CLIP, Pixels, cut};
 use crate::{Resample, Result, Tiles};
 
@@ -68,6 +68,26 @@ impl AnyRes {
     }
 }
 
+/// How a picture stands on its canvas.
+struct Arranged {
+    rows: usize,
+    columns: usize,
+    /// Lines and columns of patches that show it.
+    kept: [usize; 2],
+    tokens: usize,
+    patches: usize,
+}
+
+impl AnyRes {
+    fn arranged(&self, sides: [u32; 2], canvas: [u32; 2]) -> Result<Arranged> {
+        let ([high, wide], tokens) = self.features.of([self.side; 2])?;
+        let [rows, columns] = canvas.map(|length| (length / self.side) as usize);
+        let kept = kept(sides, [high * rows, wide * columns]);
+        let (tokens, patches) = (tokens + kept[0] * (kept[1] + 1), (1 + rows * columns) * high * wide);
+        Ok(Arranged { rows, columns, kept, tokens, patches })
+    }
+}
+
 impl Shows for AnyRes {
     fn image(&self, image: &RgbImage) -> Result<Piece> {
         let sides = [image.height(), image.width()];
@@ -77,13 +97,15 @@ impl Shows for AnyRes {
         for tile in tiles.iter_mut().filter(|tile| !self.resizing.leaves([tile.height(), tile.width()])) {
             *tile = self.resizing.tile(tile, &self.pixels)?;
         }
-        let ([high, wide], tokens) = self.features.of(&tiles[0])?;
-        let [rows, columns] = canvas.map(|length| (length / self.side) as usize);
-        let kept = kept(sides, [high * rows, wide * columns]);
-        let tokens = tokens + kept[0] * (kept[1] + 1);
+        let Arranged { rows, columns, kept, tokens, .. } = self.arranged(sides, canvas)?;
         let arrangement = Tiles::Overview { rows, columns, kept };
         let patches = self.pixels.patches(&tiles, self.features.patch, arrangement);
         Ok(Piece { text: IMAGE.into(), runs: vec![line(patches, tokens)] })
+    }
+
+    fn count_image(&self, sides: [u32; 2]) -> Result<Piece<Extent>> {
+        let Arranged { tokens, patches, .. } = self.arranged(sides, best(sides, &self.canvases)?)?;
+        Ok(Piece { text: IMAGE.into(), runs: vec![Extent { tokens, patches }] })
     }
 }
 

@@ -4,7 +4,7 @@ use image::RgbImage;
 
 use super::{Begins, ENDS, Family, ROLES};
 use crate::files::Files;
-use crate::media::{Piece, Run, Shows};
+use crate::media::{Extent, Piece, Run, Shows};
 use crate::pixels::{HALVES, Pixels, cut, on_black};
 use crate::settings::Settings;
 use crate::{Resample, Result, Tiles};
@@ -110,5 +110,13 @@ impl Shows for Tiled {
         let arrangement = Tiles::Canvas { rows: rows as usize, columns: columns as usize };
         let patches = Arc::new(self.pixels.patches(&tiles, self.patch, arrangement));
         Ok(Piece { text: IMAGE.into(), runs: vec![Run { patches, grid: [1, 1, 1], interval: None }] })
+    }
+
+    fn count_image(&self, sides: [u32; 2]) -> Result<Piece<Extent>> {
+        let [rows, columns] = self.canvas(sides);
+        Pixels::admit(fitted(sides, self.side, [rows * self.side, columns * self.side]))?;
+        let along = self.side as usize / self.patch;
+        let patches = rows as usize * columns as usize * along * along;
+        Ok(Piece { text: IMAGE.into(), runs: vec![Extent { tokens: 1, patches }] })
     }
 }

@@ -5,7 +5,7 @@ use image::RgbImage;
 
 use super::{Begins, ENDS, Family, ROLES};
 use crate::files::Files;
-use crate::media::{Frames, Piece, Run, Shows};
+use crate::media::{Extent, Frames, Piece, Run, Shows, Taken};
 use crate::{FrameSampling, ImageProcessor, Patches, Result, VideoProcessor};
 
 pub(super) const QWEN2_VL: Family = Family {
@@ -97,10 +97,20 @@ pub(super) fn run(patches: Patches, merge: usize, interval: f32) -> Run {
     Run { patches: Arc::new(patches), grid: [t, h / merge, w / merge], interval: Some(interval) }
 }
 
+/// Tokens of `merge` × `merge` patches each.
+pub(super) fn extent(tokens: usize, merge: usize) -> Extent {
+    Extent { tokens, patches: tokens * merge * merge }
+}
+
 impl Shows for Patched {
     fn image(&self, image: &RgbImage) -> Result<Piece> {
         let run = run(self.images.process(image)?, self.images.merge_size, 1.0);
         Ok(Piece { text: IMAGE.into(), runs: vec![run] })
+    }
+
+    fn count_image(&self, [height, width]: [u32; 2]) -> Result<Piece<Extent>> {
+        let tokens = self.images.tokens(height, width)?;
+        Ok(Piece { text: IMAGE.into(), runs: vec![extent(tokens, self.images.merge_size)] })
     }
 
     fn frame_indices(&self, total: usize, fps: Option<f64>) -> Result<Vec<usize>> {
@@ -109,10 +119,15 @@ impl Shows for Patched {
 
     fn video(&self, frames: &Frames<'_>) -> Result<Piece> {
         let patches = self.patches_of(frames)?;
-        let seconds = self.videos.seconds_per_grid(frames.indices.len(), frames.total, frames.fps);
+        let seconds = self.videos.seconds_per_grid(frames.taken.indices.len(), frames.taken.total, frames.taken.fps);
         // In f32, as transformers multiplies them.
         let interval = self.tokens_per_second.map_or(1.0, |tokens| tokens as f32 * seconds as f32);
         Ok(Piece { text: VIDEO.into(), runs: vec![run(patches, self.videos.frames.merge_size, interval)] })
+    }
+
+    fn count_video(&self, taken: &Taken, [height, width]: [u32; 2]) -> Result<Piece<Extent>> {
+        let tokens = self.videos.tokens(taken.indices.len(), height, width)?;
+        Ok(Piece { text: VIDEO.into(), runs: vec![extent(tokens, self.videos.frames.merge_size)] })
     }
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {

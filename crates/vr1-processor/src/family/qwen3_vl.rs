@@ -4,10 +4,10 @@ use image::RgbImage;
 use ndarray::{Axis, Slice};
 
 use super::Family;
-use super::qwen2_vl::{self, Patched, VIDEO, run};
+use super::qwen2_vl::{self, Patched, VIDEO, extent, run};
 use crate::files::Files;
 use crate::frame_sampling::DEFAULT_FPS;
-use crate::media::{Frames, Piece, Shows};
+use crate::media::{Extent, Frames, Piece, Shows, Taken};
 use crate::{FrameSampling, ImageProcessor, Patches, Result, Tiles, VideoProcessor};
 
 pub(super) const FAMILY: Family = Family {
@@ -27,9 +27,28 @@ impl Timed {
     }
 }
 
+impl Timed {
+    /// The text of a clip of so many temporal patches, the time before each.
+    fn text(&self, taken: &Taken, times: usize) -> String {
+        let deep = self.0.videos.frames.temporal_patch_size;
+        let second = |place: usize| {
+            let index = taken.indices.get(place).or(taken.indices.last()).copied().unwrap_or_default();
+            index as f64 / taken.fps.unwrap_or(DEFAULT_FPS)
+        };
+        // The middle between the first and the last frame of a patch.
+        let middle = |time: usize| (second(time * deep) + second(time * deep + deep - 1)) / 2.0;
+        let said = |time| format!("<{:.1} seconds><|vision_start|>{VIDEO}<|vision_end|>", middle(time));
+        (0..times).map(said).collect()
+    }
+}
+
 impl Shows for Timed {
     fn image(&self, image: &RgbImage) -> Result<Piece> {
         self.0.image(image)
+    }
+
+    fn count_image(&self, sides: [u32; 2]) -> Result<Piece<Extent>> {
+        self.0.count_image(sides)
     }
 
     fn frame_indices(&self, total: usize, fps: Option<f64>) -> Result<Vec<usize>> {
@@ -37,24 +56,24 @@ impl Shows for Timed {
     }
 
     fn video(&self, frames: &Frames<'_>) -> Result<Piece> {
-        let settings = &self.0.videos.frames;
-        let (deep, merge) = (settings.temporal_patch_size, settings.merge_size);
+        let merge = self.0.videos.frames.merge_size;
         let patches = self.0.patches_of(frames)?;
         let [times, h, w] = patches.grid_thw;
-        let second = |place: usize| {
-            let index = frames.indices.get(place).or(frames.indices.last()).copied().unwrap_or_default();
-            index as f64 / frames.fps.unwrap_or(DEFAULT_FPS)
-        };
-        let mut piece = Piece { text: String::new(), runs: Vec::with_capacity(times) };
+        let mut piece = Piece { text: self.text(&frames.taken, times), runs: Vec::with_capacity(times) };
         for time in 0..times {
-            // The middle between the first and the last frame of a patch.
-            let at = (second(time * deep) + second(time * deep + deep - 1)) / 2.0;
-            piece.text.push_str(&format!("<{at:.1} seconds><|vision_start|>{VIDEO}<|vision_end|>"));
             let rows = time * h * w..(time + 1) * h * w;
             let pixel_values = patches.pixel_values.slice_axis(Axis(0), Slice::from(rows)).to_owned();
             piece.runs.push(run(Patches { pixel_values, grid_thw: [1, h, w], tiles: Tiles::Whole }, merge, 1.0));
         }
         Ok(piece)
+    }
+
+    fn count_video(&self, taken: &Taken, [height, width]: [u32; 2]) -> Result<Piece<Extent>> {
+        let (videos, count) = (&self.0.videos, taken.indices.len());
+        let times = count.div_ceil(videos.frames.temporal_patch_size);
+        let tokens = videos.tokens(count, height, width)? / times.max(1);
+        let runs = vec![extent(tokens, videos.frames.merge_size); times];
+        Ok(Piece { text: self.text(taken, times), runs })
     }
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {

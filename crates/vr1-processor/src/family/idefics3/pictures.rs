@@ -5,7 +5,7 @@ use image::RgbImage;
 use super::videos::Filmed;
 use super::{AROUND, IMAGE, WHOLE};
 use crate::files::Files;
-use crate::media::{Frames, Piece, Run, Shows};
+use crate::media::{Extent, Frames, Piece, Run, Shows, Taken};
 use crate::pixels::{HALVES, Library, Pixels, cut};
 use crate::settings::Settings;
 use crate::{Error, FrameSampling, Resample, Result, Tiles};
@@ -138,13 +138,7 @@ impl Split {
         if !self.splits {
             return Ok((vec![self.pixels.resize(&resized, [side; 2])?], [0, 0]));
         }
-        let (height, width) = (resized.height(), resized.width());
-        let whole = |length: u32| length.div_ceil(side) * side;
-        let aspect = f64::from(width) / f64::from(height);
-        let sides = match width >= height {
-            true => [whole((f64::from(whole(width)) / aspect) as u32), whole(width)],
-            false => [whole(height), whole((f64::from(whole(height)) * aspect) as u32)],
-        };
+        let sides = self.fitted([resized.height(), resized.width()]);
         let fitted = self.pixels.resize(&resized, sides)?;
         if sides == [side; 2] {
             return Ok((vec![fitted], [0, 0]));
@@ -153,12 +147,54 @@ impl Split {
         tiles.push(self.pixels.resize(&fitted, [side; 2])?);
         Ok((tiles, sides.map(|length| length / side)))
     }
+
+    /// The sides, whole tiles, of a picture that is to be cut.
+    fn fitted(&self, [height, width]: [u32; 2]) -> [u32; 2] {
+        let whole = |length: u32| length.div_ceil(self.tile.side) * self.tile.side;
+        let aspect = f64::from(width) / f64::from(height);
+        match width >= height {
+            true => [whole((f64::from(whole(width)) / aspect) as u32), whole(width)],
+            false => [whole(height), whole((f64::from(whole(height)) * aspect) as u32)],
+        }
+    }
+
+    /// How many rows and columns of tiles there are before the last.
+    fn layout(&self, sides: [u32; 2]) -> Result<[u32; 2]> {
+        let side = self.tile.side;
+        let resized = self.size.map_or(Ok(sides), |size| Pixels::admit(size.of(sides)))?;
+        if !self.splits {
+            return Ok([0, 0]);
+        }
+        let fitted = Pixels::admit(self.fitted(resized))?;
+        Ok(if fitted == [side; 2] { [0, 0] } else { fitted.map(|length| length / side) })
+    }
+
+    /// What stands for a picture in so many rows and columns of tiles, and in one more.
+    fn text([rows, columns]: [u32; 2]) -> String {
+        let mut text = String::new();
+        for row in 1..=rows {
+            for column in 1..=columns {
+                text.push_str(&format!("{AROUND}<row_{row}_col_{column}>{IMAGE}"));
+            }
+            text.push('\n');
+        }
+        if rows > 0 {
+            text.push('\n');
+        }
+        text + &Tile::text()
+    }
 }
 
 impl Tile {
     /// What stands for a picture in one tile.
     pub(super) fn text() -> String {
         format!("{AROUND}{WHOLE}{IMAGE}{AROUND}")
+    }
+
+    /// How large it is.
+    pub(super) fn extent(&self) -> Extent {
+        let along = self.side as usize / self.patch;
+        Extent { tokens: self.tokens, patches: along * along }
     }
 
     /// A tile's own tokens.
@@ -170,19 +206,15 @@ impl Tile {
 
 impl Shows for Split {
     fn image(&self, image: &RgbImage) -> Result<Piece> {
-        let (tiles, [rows, columns]) = self.tiles(image)?;
-        let mut text = String::new();
-        for row in 1..=rows {
-            for column in 1..=columns {
-                text.push_str(&format!("{AROUND}<row_{row}_col_{column}>{IMAGE}"));
-            }
-            text.push('\n');
-        }
-        if rows > 0 {
-            text.push('\n');
-        }
-        text.push_str(&Tile::text());
-        Ok(Piece { text, runs: tiles.iter().map(|tile| self.tile.run(tile, &self.pixels)).collect() })
+        let (tiles, layout) = self.tiles(image)?;
+        let runs = tiles.iter().map(|tile| self.tile.run(tile, &self.pixels)).collect();
+        Ok(Piece { text: Self::text(layout), runs })
+    }
+
+    fn count_image(&self, sides: [u32; 2]) -> Result<Piece<Extent>> {
+        let layout = self.layout(sides)?;
+        let tiles = 1 + layout.iter().product::<u32>() as usize;
+        Ok(Piece { text: Self::text(layout), runs: vec![self.tile.extent(); tiles] })
     }
 
     fn frame_indices(&self, total: usize, fps: Option<f64>) -> Result<Vec<usize>> {
@@ -191,6 +223,10 @@ impl Shows for Split {
 
     fn video(&self, frames: &Frames<'_>) -> Result<Piece> {
         self.videos.as_ref().ok_or(Error::NoVideos)?.piece(frames)
+    }
+
+    fn count_video(&self, taken: &Taken, _sides: [u32; 2]) -> Result<Piece<Extent>> {
+        self.videos.as_ref().ok_or(Error::NoVideos)?.count(taken)
     }
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {

@@ -4,7 +4,7 @@ use super::pictures::{Longest, Tile};
 use super::sentence::{duration, in_words};
 use crate::files::Files;
 use crate::frame_sampling::DEFAULT_FPS;
-use crate::media::{Frames, Piece};
+use crate::media::{Extent, Frames, Piece, Taken};
 use crate::pixels::{HALVES, Library, Pixels};
 use crate::settings::{self, Settings};
 use crate::{Error, FrameSampling, Resample, Result};
@@ -110,33 +110,39 @@ impl Filmed {
         Ok(if first >= end { evenly(0, last, wanted) } else { evenly(first, end, wanted) })
     }
 
-    pub(super) fn piece(&self, frames: &Frames<'_>) -> Result<Piece> {
-        let fps = frames.fps.unwrap_or(DEFAULT_FPS);
+    /// What stands for frames, the time before each.
+    fn text(taken: &Taken) -> String {
+        let fps = taken.fps.unwrap_or(DEFAULT_FPS);
         let seconds = |index: usize| index as f64 / fps;
-        let long = match frames.fps {
-            Some(fps) => frames.total as f64 / fps,
-            None => seconds(frames.indices.last().copied().unwrap_or_default()),
+        let long = match taken.fps {
+            Some(fps) => taken.total as f64 / fps,
+            None => seconds(taken.indices.last().copied().unwrap_or_default()),
         };
-        let count = in_words(frames.pixels.len());
+        let count = in_words(taken.indices.len());
         let whole = duration(long as u64);
         let mut text =
             format!("You are provided the following series of {count} frames from a {whole} [H:MM:SS] video.\n");
-        let mut runs = Vec::with_capacity(frames.pixels.len());
-        for (frame, index) in frames.pixels.iter().zip(&frames.indices) {
+        for index in &taken.indices {
             let at = seconds(*index);
-            text.push_str(&format!(
-                "\nFrame from {:02}:{:02}:{}",
-                (at / 60.0) as u64,
-                (at % 60.0) as u64,
-                Tile::text()
-            ));
+            let (minutes, seconds) = ((at / 60.0) as u64, (at % 60.0) as u64);
+            text.push_str(&format!("\nFrame from {minutes:02}:{seconds:02}:{}", Tile::text()));
+        }
+        text + "\n\n"
+    }
+
+    pub(super) fn count(&self, taken: &Taken) -> Result<Piece<Extent>> {
+        Ok(Piece { text: Self::text(taken), runs: vec![self.tile.extent(); taken.indices.len()] })
+    }
+
+    pub(super) fn piece(&self, frames: &Frames<'_>) -> Result<Piece> {
+        let mut runs = Vec::with_capacity(frames.pixels.len());
+        for frame in &frames.pixels {
             let sides = [frame.height(), frame.width()];
             let resized = self.size.map(|size| self.pixels.resize(frame, size.of(sides))).transpose()?;
             let tile = self.pixels.resize(resized.as_ref().unwrap_or(frame), [self.tile.side; 2])?;
             runs.push(self.tile.run(&tile, &self.pixels));
         }
-        text.push_str("\n\n");
-        Ok(Piece { text, runs })
+        Ok(Piece { text: Self::text(&frames.taken), runs })
     }
 }
 

@@ -1,0 +1,161 @@
+//! What is planned beside what is taken: bytes of tensors, which are the same on every machine.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use tch::{Device, Kind};
+use vr1_run::Show;
+use vr1_torch::allocated;
+use vr1_train::{Machine, Plan, Recipe, RunOptions, Trainer};
+
+const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/assets/tiny");
+
+fn base(folder: &Path) -> Value {
+    let picture = folder.join("picture.png");
+    image::RgbImage::from_fn(168, 140, |x, y| image::Rgb([x as u8, y as u8, 90])).save(&picture).unwrap();
+    let row = |i: usize| json!({"image": picture, "question": format!("How many cubes, {i}?"), "answer": "There are three. ".repeat(6)});
+    let rows: Vec<String> = (0..8).map(|i| row(i).to_string()).collect();
+    fs::write(folder.join("rows.jsonl"), rows.join("\n")).unwrap();
+    let source = json!({"kind": "rows", "path": folder.join("rows.jsonl")});
+    json!({
+        "system": "planned", "model": TINY, "steps": 4,
+        "objective": {
+            "kind": "sft", "documents_per_step": 6, "documents": [{"source": source, "text": "{{ question }}", "target": "{{ solution }}"}],
+        },
+        "prompt": {"text": "{{ question }}"},
+        "reward": {"terms": {"accuracy": "exact(answer, solution)"}, "total": "accuracy"},
+        "evaluation": {"sets": {"test": source}, "samples": 2, "max_completion_tokens": 4},
+        "optimizer": {"learning_rate": 1e-5},
+    })
+}
+
+fn grpo(folder: &Path) -> Value {
+    let mut recipe = base(folder);
+    recipe["objective"] = json!({
+        "kind": "grpo", "train": recipe["evaluation"]["sets"]["test"], "prompts_per_step": 2, "group_size": 8,
+        "sampling": {"max_completion_tokens": 48}, "loss": {"beta": 0.0},
+    });
+    recipe
+}
+
+fn load(folder: &Path, recipe: &Value) -> Recipe {
+    let path: PathBuf = folder.join("recipe.yaml");
+    fs::write(&path, recipe.to_string()).unwrap();
+    Recipe::load(&path, &[]).unwrap()
+}
+
+fn with(mut recipe: Value, settings: &Value) -> Value {
+    recipe.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+    recipe
+}
+
+/// Bytes of the plan's fullest phase of a step, and of what two steps take.
+fn planned_and_taken(folder: &Path, recipe: &Value, name: &str) -> (f64, f64) {
+    let recipe = load(folder, recipe);
+    let plan = Plan::new(&recipe, &Machine::cpu(Kind::Float)).unwrap();
+    let phases = plan.stages[0].phases.iter().filter(|phase| phase.name != "evaluation");
+    let planned = phases.map(|phase| phase.bytes()).max().unwrap();
+    let options = RunOptions { show: Show::Quiet, ..RunOptions::new(folder.join(name)) };
+    let (trainer, loading) = allocated(|| Trainer::new(recipe, options)).unwrap();
+    let mut trainer = trainer.unwrap();
+    let (mut held, mut taken) = (loading.left, loading.peak);
+    for _ in 0..2 {
+        let (stepped, bytes) = allocated(|| trainer.step()).unwrap();
+        stepped.unwrap();
+        taken = taken.max(held + bytes.peak);
+        held += bytes.left;
+    }
+    (planned as f64, taken as f64)
+}
+
+#[test]
+fn a_run_takes_what_was_planned_within_a_tenth() {
+    let folder = tempfile::tempdir().unwrap();
+    let ways = [
+        json!({}),
+        json!({"recompute": "layers"}),
+        json!({"lora": {"rank": 4, "alpha": 8}}),
+        json!({"freeze": ["tower", "merger"]}),
+        json!({"tokens_per_micro_batch": 150}),
+        json!({"optimizer": {"learning_rate": 1e-5, "moments": "blockwise_8bit"}}),
+    ];
+    for (number, settings) in ways.iter().enumerate() {
+        let recipe = with(base(folder.path()), settings);
+        let (planned, taken) = planned_and_taken(folder.path(), &recipe, &number.to_string());
+        let off = planned / taken - 1.0;
+        assert!(off.abs() <= 0.1, "{settings}: {planned} planned, {taken} taken, off by {off:.3}");
+    }
+}
+
+#[test]
+fn sampling_never_takes_more_than_was_planned_for_completions_of_full_length() {
+    let folder = tempfile::tempdir().unwrap();
+    for (number, beta) in [0.0, 0.04].into_iter().enumerate() {
+        let mut recipe = grpo(folder.path());
+        recipe["objective"]["loss"]["beta"] = beta.into();
+        let (planned, taken) = planned_and_taken(folder.path(), &recipe, &number.to_string());
+        assert!(taken <= 1.1 * planned, "β {beta}: {planned} planned, {taken} taken");
+        assert!(taken >= 0.4 * planned, "β {beta}: {planned} planned, {taken} taken");
+    }
+}
+
+fn peak(folder: &Path, recipe: &Value, machine: &Machine) -> u64 {
+    Plan::new(&load(folder, recipe), machine).unwrap().peak()
+}
+
+#[test]
+fn each_setting_takes_more_or_less_as_it_is_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None };
+    for machine in [Machine::cpu(Kind::Float), card] {
+        let of = |recipe: &Value| peak(at, recipe, &machine);
+        let whole = grpo(at);
+        let now = of(&whole);
+        for settings in [
+            json!({"recompute": "layers"}),
+            json!({"recompute": "attention"}),
+            json!({"lora": {"rank": 4, "alpha": 8}}),
+            json!({"freeze": ["tower"]}),
+            json!({"tokens_per_micro_batch": 120}),
+            json!({"optimizer": {"moments": "blockwise_8bit"}}),
+        ] {
+            let less = of(&with(whole.clone(), &settings));
+            assert!(less < now, "{settings}: {less} of {now}");
+        }
+        for (key, value) in [("group_size", 16), ("prompts_per_step", 4)] {
+            let mut more = whole.clone();
+            more["objective"][key] = value.into();
+            assert!(of(&more) > now, "{key}");
+        }
+        let mut longer = whole.clone();
+        longer["objective"]["sampling"]["max_completion_tokens"] = 96.into();
+        assert!(of(&longer) > now);
+        let mut compared = whole.clone();
+        compared["objective"]["loss"]["beta"] = 0.04.into();
+        assert!(of(&compared) > now);
+    }
+}
+
+#[test]
+fn what_is_offloaded_lies_on_the_host_and_nowhere_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None };
+    let plan = |offload: bool, machine: &Machine| {
+        let recipe = with(grpo(folder.path()), &json!({"optimizer": {"offload": offload}}));
+        Plan::new(&load(folder.path(), &recipe), machine).unwrap()
+    };
+    let (kept, moved) = (plan(false, &card), plan(true, &card));
+    let model = &kept.stages[0].model;
+    for (kept, moved) in kept.stages[0].phases.iter().zip(&moved.stages[0].phases) {
+        assert_eq!((kept.on_host, moved.on_host), (0, 12 * model.trained), "masters and two moments");
+        let held = |phase: &vr1_train::Phase, what: &str| phase.held.iter().any(|held| held.what == what);
+        assert!(held(kept, "f32 masters") && held(kept, "moments"));
+        assert!(!held(moved, "f32 masters") && !held(moved, "moments"));
+    }
+    // Where the host is the device, nothing is moved.
+    let cpu = Machine::cpu(Kind::Float);
+    assert_eq!(plan(true, &cpu).peak(), plan(false, &cpu).peak());
+}
