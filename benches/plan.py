@@ -82,7 +82,8 @@ def main():
                 predicted, measured = said["plan"]["peak"], said["peak"]
                 off = predicted / measured - 1
                 phases = {phase["name"]: phase["bytes"] for phase in said["plan"]["stages"][0]["phases"]}
-                evaluation, evaluated = phases["evaluation"], said["evaluation"]
+                # An evaluation begins with handing the weights over.
+                evaluation, evaluated = max(phases["evaluation"], phases.get("handing over", 0)), said["evaluation"]
                 apart = evaluation / evaluated - 1
                 worst = max(worst, abs(off), abs(apart))
                 cells = [size, name, f"{predicted / 1e6:.1f} MB", f"{measured / 1e6:.1f} MB", f"{off:+.1%}", f"{said['rss'] / 1e6:.0f} MB"]

@@ -18,9 +18,12 @@ pub struct Advice {
     pub fits: bool,
 }
 
+/// What is changed, as a recipe has it, and how.
+type Change = (String, Box<dyn Fn(&mut Recipe)>);
+
 /// The changes that are tried, those first that change what is learnt least.
-fn changes(recipe: &Recipe, machine: &Machine, longest: u64) -> Vec<(String, Box<dyn Fn(&mut Recipe)>)> {
-    let mut changes: Vec<(String, Box<dyn Fn(&mut Recipe)>)> = Vec::new();
+fn changes(recipe: &Recipe, machine: &Machine, longest: u64) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
     let mut add = |name: String, change: Box<dyn Fn(&mut Recipe)>| changes.push((name, change));
     if recipe.recompute != Recompute::Layers {
         add("recompute: layers".into(), Box::new(|recipe| recipe.recompute = Recompute::Layers));

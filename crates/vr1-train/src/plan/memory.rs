@@ -7,13 +7,11 @@ use serde::Serialize;
 use vr1_learn::{Moments, OptimizerConfig};
 use vr1_nn::Recompute;
 
-use super::batch::{BatchSize, Drawn};
+use super::batch::BatchSize;
 use super::shape::{ModelShape, TowerShape};
 
 /// Tokens whose logits are held at once.
 const HEAD_CHUNK: u64 = 1024;
-/// Tokens of prompts that a model runs over at once while it samples.
-const PREFILL: u64 = 4096;
 /// Numbers of parameters that an optimizer updates at once.
 const UPDATED: u64 = 1 << 24;
 
@@ -98,75 +96,11 @@ impl Setting<'_> {
         (held, 0)
     }
 
-    fn phase(&self, name: &'static str, more: impl IntoIterator<Item = Held>) -> Phase {
+    pub(super) fn phase(&self, name: &'static str, more: impl IntoIterator<Item = Held>) -> Phase {
         let (mut held, on_host) = self.resident();
         held.extend(more);
         held.retain(|held| held.bytes > 0);
         Phase { name, held, on_host }
-    }
-
-    /// New weights are made ready to sample from while the old are still there.
-    pub(crate) fn handing_over(&self) -> Option<Phase> {
-        let bytes = self.wide * self.shape.adapted;
-        (bytes > 0).then(|| self.phase("handing over", [Held { what: "merged weights, anew", bytes }]))
-    }
-
-    /// Completions of prompts of such lengths are sampled.
-    pub(crate) fn sampling(&self, name: &'static str, drawn: Drawn, prompts: &[(u64, u64)]) -> Phase {
-        let shape = self.shape;
-        let token = self.wide * shape.key_value * shape.layers;
-        let row = token * room(drawn.tokens as u64, self.on_cpu) + 4 * shape.vocabulary;
-        let rows = (drawn.prompts * drawn.group) as u64;
-        let all_prompts: u64 = prompts.iter().map(|(prompt, _)| prompt * token).sum();
-        // What does not fit waits.
-        let longest = prompts.iter().map(|(prompt, _)| *prompt).max().unwrap_or(0) * token;
-        let whole = all_prompts + rows * row;
-        let (prefix, slots) = match whole <= self.decoding {
-            true => (all_prompts, rows * token * room(drawn.tokens as u64, self.on_cpu)),
-            false => {
-                let fit =
-                    (self.decoding.saturating_sub(longest) / (row.max(1) + 28 * shape.vocabulary)).max(1).min(rows);
-                (longest, fit * token * room(drawn.tokens as u64, self.on_cpu))
-            }
-        };
-        let seated = slots / (token * room(drawn.tokens as u64, self.on_cpu)).max(1);
-        let (tokens, patches) =
-            (prompts.iter().map(|p| p.0).sum::<u64>().min(PREFILL), prompts.iter().map(|p| p.1).sum::<u64>());
-        // Pictures are encoded, then their prompts are run over, then rows.
-        let of_one = prompts.iter().map(|p| p.1).max().unwrap_or(0);
-        let [running, seeing] = self.pass(tokens, patches, of_one);
-        let drawing = 4 * 4 * shape.vocabulary * seated;
-        let held = [
-            vec![Held { what: "pictures on their way through", bytes: seeing }],
-            vec![
-                Held { what: "keys and values of prompts", bytes: prefix },
-                Held { what: "prompts on their way through", bytes: running },
-            ],
-            vec![
-                Held { what: "keys and values of prompts", bytes: prefix },
-                Held { what: "keys and values of completions", bytes: slots },
-                Held { what: "logits and what is drawn from", bytes: drawing },
-            ],
-        ];
-        let sum = |held: &[Held]| held.iter().map(|held| held.bytes).sum::<u64>();
-        let held = held.into_iter().max_by_key(|held| sum(held)).unwrap_or_default();
-        self.phase(name, held)
-    }
-
-    /// What a pass without gradients holds on the way, at most: of tokens, and of patches before that; `of_one` are the most of a prompt.
-    fn pass(&self, tokens: u64, patches: u64, of_one: u64) -> [u64; 2] {
-        let shape = self.shape;
-        let language = tokens * self.wide * (5 * shape.hidden + 3 * shape.inner);
-        let tower = shape.tower.as_ref().map_or(0, |tower| {
-            let TowerShape { width, inner, gates, pixels, .. } = *tower;
-            // A CPU lays queries, keys, values and what comes of them out anew, a picture's at a time.
-            let seen = 10 * width * patches + if self.on_cpu { 4 * width * of_one } else { 0 };
-            let fed = (2 * width + (1 + gates) * inner) * patches;
-            // Pixels of several pictures are put together first.
-            let together = if patches > of_one { pixels * patches } else { 0 };
-            self.wide * (pixels * patches + seen.max(fed).max(together))
-        });
-        [language, tower]
     }
 
     /// Bytes that the two halves of a layer keep of a token for the backward pass.
@@ -243,8 +177,9 @@ impl Setting<'_> {
         (batch.patches * (kept + merger), batch.patches * again)
     }
 
-    /// Gradients are made of a micro-batch, the only one of a step or one of several.
-    pub(crate) fn update(&self, batch: BatchSize, several: bool) -> Phase {
+    /// Gradients are made of one of so many micro-batches.
+    pub(crate) fn update(&self, batch: BatchSize, micro_batches: usize) -> Phase {
+        let several = micro_batches > 1;
         let (shape, wide) = (self.shape, self.wide);
         let (layers, layer_again) = self.layers(batch);
         let (tower, tower_again) = self.tower(batch);
@@ -334,20 +269,15 @@ impl Setting<'_> {
     }
 
     /// The model is written.
-    pub(crate) fn checkpoint(&self, reference: bool) -> Phase {
+    pub(crate) fn checkpoint(&self) -> Phase {
         let largest = 4 * self.shape.vocabulary * self.shape.hidden;
-        self.phase(
-            "checkpoint",
-            [Held { what: "what is written, on the way", bytes: if reference { largest } else { 0 } }],
-        )
+        self.phase("checkpoint", [Held { what: "what is written, on the way", bytes: largest }])
     }
-}
 
-/// Room for tokens of a row, which grows in a few sizes.
-fn room(tokens: u64, on_cpu: bool) -> u64 {
-    let (least, look) = if on_cpu { (64, 1) } else { (256, 16) };
-    let needed = tokens.saturating_sub(1) + look;
-    needed.next_power_of_two().max(least).min(tokens + look).max(needed)
+    /// Bytes of what is held all the time.
+    pub(crate) fn always(&self) -> u64 {
+        self.resident().0.iter().map(|held| held.bytes).sum()
+    }
 }
 
 #[cfg(test)]
@@ -402,7 +332,7 @@ mod tests {
         let (attend, feed) = setting.layer();
         assert_eq!(attend + feed, 4 * (6 * 8 + 2 * 8 + 8 + 3 * 16 + 2 + 2));
         let batch = BatchSize { tokens: 10, trained: 6, patches: 0, of_one: 0, sequences: 2 };
-        let phase = setting.update(batch, false);
+        let phase = setting.update(batch, 1);
         let held = |what: &str| phase.held.iter().filter(|held| held.what == what).map(|held| held.bytes).sum::<u64>();
         assert_eq!(held("weights"), 4 * shape.parameters);
         assert_eq!(held("moments"), 8 * shape.parameters);
@@ -428,7 +358,10 @@ mod tests {
 
     #[test]
     fn rows_have_room_in_a_few_sizes() {
-        assert_eq!([1, 64, 65, 100, 512].map(|tokens| room(tokens, true)), [2, 64, 66, 101, 512]);
-        assert_eq!([100, 256, 1024].map(|tokens| room(tokens, false)), [116, 272, 1040]);
+        let (shape, optimizer) = (shape(None), OptimizerConfig::default());
+        let cpu = setting(&shape, &optimizer);
+        let card = Setting { on_cpu: false, ..cpu.clone() };
+        assert_eq!([1, 64, 65, 100, 512].map(|tokens| cpu.room(tokens)), [2, 64, 66, 101, 512]);
+        assert_eq!([100, 256, 1024].map(|tokens| card.room(tokens)), [116, 272, 1040]);
     }
 }

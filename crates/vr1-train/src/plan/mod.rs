@@ -6,6 +6,7 @@ mod batch;
 mod lengths;
 mod memory;
 mod rates;
+mod sampling;
 mod shape;
 mod told;
 
@@ -190,7 +191,7 @@ fn stage_plan(
         decoding: u64::MAX,
     };
     // As the engine takes it: a part of what is free beside the model.
-    let resident = setting.checkpoint(false).bytes();
+    let resident = setting.always();
     let free = machine.memory.map_or(u64::MAX, |memory| memory.saturating_sub(resident));
     setting.decoding = recipe.rollout.memory_bytes().unwrap_or(if on_cpu { free / 2 } else { free / 4 * 3 });
     let evaluation = stage.evaluation.as_ref().unwrap_or(&recipe.evaluation);
@@ -202,8 +203,8 @@ fn stage_plan(
     let asked = |lengths: &Lengths, count: usize| -> Vec<(u64, u64)> {
         lengths.longest(count).iter().map(|row| (row.prompt, row.patches)).collect()
     };
-    let several = parts.len() > 1;
-    let largest = parts.iter().copied().max_by_key(|part| setting.update(*part, several).bytes()).unwrap_or_default();
+    let largest =
+        parts.iter().copied().max_by_key(|part| setting.update(*part, parts.len()).bytes()).unwrap_or_default();
     let beams = evaluation.stage_beams.unwrap_or(1);
     let drawn = Drawn { prompts: samples, group: beams, tokens: evaluation.max_completion_tokens };
     phases.push(setting.sampling("evaluation", drawn, &asked(held_out, samples)));
@@ -211,9 +212,9 @@ fn stage_plan(
         phases.extend(setting.handing_over());
         phases.push(setting.sampling("rollout", drawn, &asked(lengths, drawn.prompts)));
     }
-    phases.push(setting.update(largest, several));
+    phases.push(setting.update(largest, parts.len()));
     phases.push(setting.optimizer(parts.len()));
-    phases.push(setting.checkpoint(true));
+    phases.push(setting.checkpoint());
     let rows = rows_a_step(&stage.objective) as f64;
     let epochs = (!counted.drawn[number]).then(|| stage.steps as f64 * rows / lengths.of.max(1) as f64);
     let seconds = machine.rates.as_ref().map(|rates| rates.step(&setting, lengths, rows, sampled));
