@@ -69,7 +69,7 @@ impl Ground {
         let rows = fs::read_to_string(self.path(out).join("metrics.jsonl")).unwrap();
         let timeless = |line: &str| {
             let mut row: Value = serde_json::from_str(line).unwrap();
-            row.as_object_mut().unwrap().retain(|name, _| !name.contains("second"));
+            row.as_object_mut().unwrap().retain(|name, _| !name.contains("second") && name != "memory_gb");
             row
         };
         let summary = fs::read(self.path(out).join("summary.json")).unwrap();
@@ -99,7 +99,7 @@ impl Ground {
         }
         let timeless = |text: &str| {
             let mut row: Value = serde_json::from_str(text).unwrap();
-            row.as_object_mut().unwrap().retain(|name, _| !name.contains("second"));
+            row.as_object_mut().unwrap().retain(|name, _| !name.contains("second") && name != "memory_gb");
             row.to_string()
         };
         let rows = fs::read_to_string(run.join("metrics.jsonl")).unwrap();

@@ -136,6 +136,12 @@ impl Learner {
         self.optimizer.fingerprint()
     }
 
+    /// The most bytes that were taken at a time where the model is: of a GPU by its tensors, of the CPU by the process. Nothing where nobody
+    /// says so.
+    pub fn peak_memory(&self) -> Option<u64> {
+        vr1_torch::device_memory(self.model.device()).map(|memory| memory.peak)
+    }
+
     /// Counts versions on from `version`: what a learner of an earlier stage had made.
     pub fn continue_from(&mut self, version: Version) {
         self.version = version;

@@ -50,7 +50,7 @@ fn options(out: PathBuf, kind: Kind) -> RunOptions {
 fn outcome(out: &Path) -> (Vec<String>, BTreeMap<String, Tensor>) {
     let mut rows = read_metrics(&out.join("metrics.jsonl")).unwrap();
     for row in &mut rows {
-        row.values.retain(|name, _| !name.contains("second"));
+        row.values.retain(|name, _| !name.contains("second") && name != "memory_gb");
     }
     let rows = rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect();
     let weights = Tensor::read_safetensors(out.join("checkpoints/step-4/model.safetensors")).unwrap();

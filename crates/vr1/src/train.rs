@@ -5,7 +5,7 @@ use anyhow::Result;
 use clap::Args;
 use vr1::RunArgs;
 use vr1_run::Dashboard;
-use vr1_train::Derivation;
+use vr1_train::{Derivation, Machine, Plan, Recipe};
 
 use crate::say;
 
@@ -30,7 +30,9 @@ pub(crate) struct Train {
 impl Train {
     pub(crate) fn run(self) -> Result<ExitCode> {
         if self.dry_run {
-            say(Derivation::of(&self.run.recipe(&self.recipe)?, &vr1::registry()?)?);
+            let recipe = self.run.recipe(&self.recipe)?;
+            say(Derivation::of(&recipe, &vr1::registry()?)?);
+            self.say_memory(&recipe)?;
             return Ok(ExitCode::SUCCESS);
         }
         let name = self.recipe.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
@@ -42,9 +44,26 @@ impl Train {
             say(format_args!("dashboard: {}", dashboard.url()));
             dashboard.serve(trainer.folder())
         };
+        if !self.run.quiet {
+            self.say_memory(trainer.recipe())?;
+        }
         let _serving = dashboard.map(serve).transpose()?;
         let ended = vr1::run(trainer, self.run.smoke)?;
         say(&ended.told);
         Ok(ended.exit_code())
+    }
+
+    /// Says how much memory the recipe is planned to take, where that can be planned.
+    fn say_memory(&self, recipe: &Recipe) -> Result<()> {
+        let (device, kind) = (vr1_torch::device(&self.run.device)?, vr1::kind(&self.run.dtype)?);
+        let memory = vr1_torch::device_memory(device).map(|memory| memory.free + memory.used);
+        if let Ok(plan) = Plan::new(recipe, &Machine { device, kind, memory, rates: None }) {
+            let peak = plan.peak() as f64 / 1e9;
+            let enough = if plan.fits() == Some(false) { "more than there is; " } else { "" };
+            say(format_args!(
+                "  memory: about {peak:.2} GB of tensors at the fullest, {enough}`vr1 plan` has the parts"
+            ));
+        }
+        Ok(())
     }
 }

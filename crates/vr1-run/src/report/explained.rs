@@ -45,6 +45,7 @@ pub(crate) const CARDS: &[Card] = &[
     card("phases", "Speed", "Seconds of a step, by phase", "seconds"),
     card("speed", "Speed", "Tokens per second", "tokens/s"),
     card("size", "Speed", "Size of a step", ""),
+    card("memory", "Speed", "Most memory so far", "GB"),
     card("other", "Other", "Other metrics", ""),
 ];
 
@@ -103,6 +104,7 @@ pub(crate) const EXPLAINED: &[Explained] = &[
     says("logps/rejected", "logps", "mean log-probability of a whole rejected answer"),
     says("sampler_kl", "sampler_kl", "mean over tokens of exp(d) - 1 - d, where d is the trainer's log-probability less the sampler's: near 0 where the two agree"),
     says("sampler_gap", "sampler_gap", "largest difference of a token's log-probability between sampler and trainer"),
+    says("memory_gb", "memory", "the most memory that was taken at a time so far: of a GPU by tensors, on the CPU by the whole process"),
     says("groups_of_equals", "idle", "share of the groups whose rewards are all equal: they teach nothing"),
     says("idle", "idle", "1 in a step that had nothing to learn from and left the weights alone"),
     says("skipped", "idle", "1 in a step that was passed over because a number was not finite"),

@@ -406,6 +406,9 @@ impl Trainer {
         if self.stages.len() > 1 {
             metrics.set("stage", self.stage as f64 + 1.0);
         }
+        if let Some(bytes) = self.run.learner.peak_memory() {
+            metrics.set("memory_gb", bytes as f64 / 1e9);
+        }
         Ok((metrics, rollouts, warnings))
     }
 

@@ -19,7 +19,7 @@ pub struct Replay {
     pub from_step: u64,
     /// Completions whose records were learnt from again; none where the objective samples nothing.
     pub completions: usize,
-    /// Numbers that were compared: the step's metrics but for its times, and what is recorded of its completions.
+    /// Numbers that were compared: the step's metrics but for time and memory, and what is recorded of its completions.
     pub compared: usize,
     /// Those that are not the same to the last bit.
     pub differences: Vec<Difference>,
@@ -155,7 +155,7 @@ impl Comparison {
     }
 
     fn metrics(&mut self, recorded: &StepMetrics, now: &StepMetrics) {
-        for (name, value) in now.values.iter().filter(|(name, _)| !is_of_time(name)) {
+        for (name, value) in now.values.iter().filter(|(name, _)| !is_of_the_machine(name)) {
             self.number(|| name.clone(), recorded.get(name).unwrap_or(f64::NAN), *value);
         }
     }
@@ -177,7 +177,7 @@ impl Comparison {
     }
 }
 
-/// Whether a metric says how long something took.
-fn is_of_time(name: &str) -> bool {
-    name.starts_with("seconds") || name == "tokens_per_second"
+/// Whether a metric says how long something took, or how much room.
+fn is_of_the_machine(name: &str) -> bool {
+    name.starts_with("seconds") || ["tokens_per_second", "memory_gb"].contains(&name)
 }

@@ -123,7 +123,7 @@ fn distance(a: &BTreeMap<String, Tensor>, b: &BTreeMap<String, Tensor>) -> f64 {
 /// A run's numbers without its times, a line a step.
 fn rows(out: &Path) -> Vec<String> {
     let mut rows = read_metrics(&out.join("metrics.jsonl")).unwrap();
-    rows.iter_mut().for_each(|row| row.values.retain(|name, _| !name.contains("second")));
+    rows.iter_mut().for_each(|row| row.values.retain(|name, _| !name.contains("second") && name != "memory_gb"));
     rows.iter().map(|row| serde_json::to_string(row).unwrap()).collect()
 }
 
