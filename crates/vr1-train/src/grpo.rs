@@ -272,7 +272,7 @@ struct Round {
     groups: Vec<Group>,
     rewarded: Rewarded,
     /// What others were asked in its place, with those that were replaced.
-    replaced: Vec<Round>,
+    replaced: Vec<Self>,
 }
 
 impl Round {
