@@ -3,7 +3,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use vr1_nn::{Derived, Recompute, Routing};
+use vr1_nn::{Recompute, Routing};
 use vr1_rollout::{Group, Sequence, Version};
 use vr1_torch::{GradientSums, guarded};
 use vr1_vlm::{Backbone, Batch, Features, Snapshot};
@@ -69,15 +69,15 @@ pub struct Update {
 
 /// Turns sequences into weights.
 pub struct Learner {
-    model: Rc<dyn Backbone>,
-    config: LearnerConfig,
+    pub(crate) model: Rc<dyn Backbone>,
+    pub(crate) config: LearnerConfig,
     optimizer: Optimizer,
-    compared: Compared,
+    pub(crate) compared: Compared,
     /// Ids that are never sampled.
-    unreachable: Tensor,
+    pub(crate) unreachable: Tensor,
     version: Version,
     /// Where the time since the last update went.
-    times: Times,
+    pub(crate) times: Times,
     /// The step that broke off half way.
     torn: Option<u64>,
 }
@@ -152,45 +152,6 @@ impl Learner {
         self.optimizer.learning_rate(at.done, at.of)
     }
 
-    /// Keeps the model as it is now as the reference: the model without its adapter where it has one, else a copy of what
-    /// is trained. Losses that compare need it; nobody else pays for it.
-    ///
-    /// # Errors
-    /// If there is no room.
-    pub fn keep_reference(&mut self) -> Result<()> {
-        self.compared.set(guarded(|| self.config.reference.begin(self.model.as_ref()))??, false);
-        Ok(())
-    }
-
-    /// Compares with the model as it is now, its adapter included, from here on: a new round.
-    ///
-    /// # Errors
-    /// If there is no room.
-    pub fn renew_reference(&mut self) -> Result<()> {
-        self.compared.set(guarded(|| self.model.derive(Derived::Copy))??, true);
-        Ok(())
-    }
-
-    /// The reference where it is neither the model that the learner began with nor none: what a checkpoint must hold.
-    pub fn moved_reference(&self) -> Option<&Rc<dyn Backbone>> {
-        self.compared.moved()
-    }
-
-    /// Takes up a reference that had moved.
-    pub fn set_moved_reference(&mut self, reference: Rc<dyn Backbone>) {
-        self.compared.set(reference, true);
-    }
-
-    /// Compares with `reference` from here on.
-    pub fn set_reference(&mut self, reference: Rc<dyn Backbone>) {
-        self.compared.set(reference, false);
-    }
-
-    /// The reference, where one is kept.
-    pub fn reference(&self) -> Option<&Rc<dyn Backbone>> {
-        self.compared.reference()
-    }
-
     /// Learns from `groups`, whose sequences are as good as `signals` say: all of it or nothing.
     ///
     /// Micro-batches are scored and their gradients summed in f32; the optimizer steps once an iteration. Sampled
@@ -247,25 +208,7 @@ impl Learner {
         }
     }
 
-    /// The reference's log-probabilities of the trained tokens of `groups`, a list for each sequence in order.
-    ///
-    /// # Errors
-    /// If no reference is kept, or a sequence does not fit the model.
-    pub fn reference_logprobs(&mut self, groups: &[Group], needs: &Needs) -> Result<Vec<SequenceLogprobs>> {
-        check(self.model.as_ref(), groups)?;
-        let mut encoded = self.nothing_encoded();
-        let mut all = Vec::new();
-        for pieces in cut(groups, self.config.tokens_per_micro_batch, needs.coupling) {
-            let batch = Batch::new(&pieces)?;
-            let (compared, unreachable) = (&mut self.compared, &self.unreachable);
-            all.extend(
-                self.times.of("reference", || compared.logprobs(&pieces, &batch, &mut encoded, unreachable, needs))?,
-            );
-        }
-        Ok(all)
-    }
-
-    fn nothing_encoded(&self) -> Encoded {
+    pub(crate) fn nothing_encoded(&self) -> Encoded {
         Encoded::new(self.model.as_ref(), self.compared.reference().map(Rc::as_ref), self.config.recompute)
     }
 

@@ -13,6 +13,7 @@ mod loss;
 mod optimizer;
 mod part;
 mod reference;
+mod references;
 mod routed;
 mod schedule;
 mod score;

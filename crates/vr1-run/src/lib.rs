@@ -10,6 +10,7 @@ mod interrupt;
 mod metrics;
 mod plot;
 mod progress;
+mod records;
 mod report;
 mod rollouts;
 mod run;

@@ -2,7 +2,6 @@
 //! renamed, so that a kill at any moment leaves the one before it or the new one, never half of either.
 
 use std::{
-    collections::BTreeSet,
     error::Error,
     fs::{self, File, OpenOptions, TryLockError},
     io::{ErrorKind, Write},
@@ -15,7 +14,7 @@ use crate::{
     checksums::{seal, verify},
     disk::{encode, entries, make, remove, rename, steps_in, sync, write_aside},
     metrics::{StepMetrics, Summary, read_metrics},
-    rollouts::{steps_of_rows, write_rows},
+    rollouts::steps_of_rows,
     run_error::RunError,
 };
 
@@ -36,7 +35,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct RunFolder {
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
     metrics: File,
     /// Locked for as long as the folder is held; the system unlocks it whatever way the process ends.
     lock: File,
@@ -101,7 +100,7 @@ impl RunFolder {
 
     /// Checks that the folder that is held is still the one of that name: what is written into one that was removed, or into another that
     /// has taken its place, is lost or worse.
-    fn check_there(&self) -> Result<(), RunError> {
+    pub(crate) fn check_there(&self) -> Result<(), RunError> {
         let (path, lock) = (self.dir.join(LOCK), &self.lock);
         let same = |found: fs::Metadata| Ok(identity(&found) == identity(&lock.metadata()?));
         match fs::metadata(&path).and_then(same) {
@@ -144,48 +143,6 @@ impl RunFolder {
         let mut line = serde_json::to_vec(metrics).map_err(encode(&path))?;
         line.push(b'\n');
         self.metrics.write_all(&line).map_err(RunError::io("write", path))
-    }
-
-    /// Writes `rollouts/step-N.jsonl.zst`, one line a rollout.
-    ///
-    /// # Errors
-    /// A rollout has no JSON form, or the file cannot be written.
-    pub fn write_rollouts(
-        &self,
-        step: u64,
-        rollouts: impl IntoIterator<Item = impl Serialize>,
-    ) -> Result<PathBuf, RunError> {
-        self.check_there()?;
-        write_rows(&self.dir.join(ROLLOUTS), step, rollouts)
-    }
-
-    /// Writes `evaluations/step-N.jsonl.zst`, one line an answer to a held-out sample.
-    ///
-    /// # Errors
-    /// As [`write_rollouts`](Self::write_rollouts).
-    pub fn write_answers(
-        &self,
-        step: u64,
-        answers: impl IntoIterator<Item = impl Serialize>,
-    ) -> Result<PathBuf, RunError> {
-        self.check_there()?;
-        write_rows(&self.dir.join(ANSWERS), step, answers)
-    }
-
-    /// Where the file `name` of what samples show stands, `rollouts/media/NAME`.
-    #[must_use]
-    pub fn shown(&self, name: &str) -> PathBuf {
-        self.dir.join(ROLLOUTS).join(SHOWN).join(name)
-    }
-
-    /// Writes `rollouts/media/NAME`: something that samples show, once for all of them.
-    ///
-    /// # Errors
-    /// The file cannot be written.
-    pub fn write_shown(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
-        self.check_there()?;
-        make(&self.dir.join(ROLLOUTS).join(SHOWN))?;
-        write_aside(&self.shown(name), bytes)
     }
 
     /// Writes `summary.json`.
@@ -337,24 +294,6 @@ impl RunFolder {
         Ok(())
     }
 
-    /// What is lacking of the records of the first `steps` steps: rows of `metrics.jsonl`, and files of rollouts of steps that sampled.
-    ///
-    /// # Errors
-    /// The metrics or the folder cannot be read.
-    pub fn lacking(&self, steps: u64) -> Result<Vec<String>, RunError> {
-        let rows = read_metrics(&self.dir.join(METRICS))?;
-        let known: BTreeSet<u64> = rows.iter().map(|row| row.step).collect();
-        let sampled = rows.iter().filter(|row| row.step <= steps && row.get("completion_length").is_some());
-        let files = steps_of_rows(&self.dir.join(ROLLOUTS))?;
-        let gone = sampled.map(|row| row.step).filter(|step| files.iter().all(|(found, _)| found != step));
-        let lists = [
-            (format!("{METRICS}: no rows of"), (1..=steps).filter(|step| !known.contains(step)).collect::<Vec<_>>()),
-            (format!("{ROLLOUTS}: no file of"), gone.collect()),
-        ];
-        let told = lists.into_iter().filter(|(_, steps)| !steps.is_empty());
-        Ok(told.map(|(what, steps)| format!("{what} {}", spans(&steps))).collect())
-    }
-
     /// Forgets metrics, rollouts and answers after `step`: a run resumed from a checkpoint takes those steps again.
     ///
     /// # Errors
@@ -412,18 +351,6 @@ fn identity(_: &fs::Metadata) -> (u64, u64) {
     (0, 0)
 }
 
-/// Rising steps as words: `steps 1 to 3, 7`.
-fn spans(steps: &[u64]) -> String {
-    let span = |run: &[u64]| match run {
-        [only] => only.to_string(),
-        [first, .., last] => format!("{first} to {last}"),
-        [] => String::new(),
-    };
-    let word = if steps.len() == 1 { "step" } else { "steps" };
-    let runs: Vec<String> = steps.chunk_by(|a, b| a + 1 == *b).map(span).collect();
-    format!("{word} {}", runs.join(", "))
-}
-
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
     let text = match fs::read(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -442,7 +369,7 @@ pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const BEGUN: &str = "begun.json";
 pub(crate) const SUMMARY: &str = "summary.json";
 pub(crate) const ROLLOUTS: &str = "rollouts";
-const ANSWERS: &str = "evaluations";
-const SHOWN: &str = "media";
+pub(crate) const ANSWERS: &str = "evaluations";
+pub(crate) const SHOWN: &str = "media";
 const CHECKPOINTS: &str = "checkpoints";
 const LOCK: &str = ".lock";

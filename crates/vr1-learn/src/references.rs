@@ -1,0 +1,72 @@
+//! What a learner compares with.
+
+use std::rc::Rc;
+
+use vr1_nn::Derived;
+use vr1_rollout::Group;
+use vr1_torch::guarded;
+use vr1_vlm::{Backbone, Batch};
+
+use crate::cut::cut;
+use crate::learner::Learner;
+use crate::score::check;
+use crate::{Needs, Result, SequenceLogprobs};
+
+impl Learner {
+    /// Keeps the model as it is now as the reference: the model without its adapter where it has one, else a copy of what
+    /// is trained. Losses that compare need it; nobody else pays for it.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn keep_reference(&mut self) -> Result<()> {
+        self.compared.set(guarded(|| self.config.reference.begin(self.model.as_ref()))??, false);
+        Ok(())
+    }
+
+    /// Compares with the model as it is now, its adapter included, from here on: a new round.
+    ///
+    /// # Errors
+    /// If there is no room.
+    pub fn renew_reference(&mut self) -> Result<()> {
+        self.compared.set(guarded(|| self.model.derive(Derived::Copy))??, true);
+        Ok(())
+    }
+
+    /// The reference where it is neither the model that the learner began with nor none: what a checkpoint must hold.
+    pub fn moved_reference(&self) -> Option<&Rc<dyn Backbone>> {
+        self.compared.moved()
+    }
+
+    /// Takes up a reference that had moved.
+    pub fn set_moved_reference(&mut self, reference: Rc<dyn Backbone>) {
+        self.compared.set(reference, true);
+    }
+
+    /// Compares with `reference` from here on.
+    pub fn set_reference(&mut self, reference: Rc<dyn Backbone>) {
+        self.compared.set(reference, false);
+    }
+
+    /// The reference, where one is kept.
+    pub fn reference(&self) -> Option<&Rc<dyn Backbone>> {
+        self.compared.reference()
+    }
+
+    /// The reference's log-probabilities of the trained tokens of `groups`, a list for each sequence in order.
+    ///
+    /// # Errors
+    /// If no reference is kept, or a sequence does not fit the model.
+    pub fn reference_logprobs(&mut self, groups: &[Group], needs: &Needs) -> Result<Vec<SequenceLogprobs>> {
+        check(self.model.as_ref(), groups)?;
+        let mut encoded = self.nothing_encoded();
+        let mut all = Vec::new();
+        for pieces in cut(groups, self.config.tokens_per_micro_batch, needs.coupling) {
+            let batch = Batch::new(&pieces)?;
+            let (compared, unreachable) = (&mut self.compared, &self.unreachable);
+            all.extend(
+                self.times.of("reference", || compared.logprobs(&pieces, &batch, &mut encoded, unreachable, needs))?,
+            );
+        }
+        Ok(all)
+    }
+}
