@@ -276,7 +276,7 @@ fn data_or_a_model_that_changed_under_a_run_is_named_and_taken_only_when_that_is
 fn a_folder_that_is_removed_under_a_run_is_told_at_once_and_not_made_again() {
     let ground = Ground::new();
     let mut run = ground.command("run", &[]).spawn().unwrap();
-    while !ground.path("run/config.yaml").exists() && run.try_wait().unwrap().is_none() {
+    while !ground.path("run/rollouts/step-1.jsonl.zst").exists() && run.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(5));
     }
     fs::rename(ground.path("run"), ground.path("elsewhere")).unwrap();

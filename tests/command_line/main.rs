@@ -4,6 +4,7 @@
 mod audits;
 mod edges;
 mod evaluations;
+mod failing;
 mod kills;
 mod pages;
 mod plans;

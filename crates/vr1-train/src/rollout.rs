@@ -168,15 +168,13 @@ pub(crate) fn trained(rollouts: &mut [Rollout], groups: &[Group], lists: Vec<Seq
     }
 }
 
-/// Keeps a small picture of all that is shown.
+/// Keeps a small picture of all that is shown; what several show, once.
 pub(crate) fn draw(rollouts: &mut [Rollout], gallery: Gallery<'_>) -> Result<()> {
-    let mut groups: Vec<&mut [Rollout]> = rollouts.chunk_by_mut(|a, b| a.group == b.group).collect();
-    groups.par_iter_mut().try_for_each(|group| {
-        let Some((first, others)) = group.split_first_mut() else { return Ok(()) };
-        gallery.keep(&mut first.media, &first.shown)?;
-        others.iter_mut().for_each(|other| other.media.clone_from(&first.media));
-        Ok(())
-    })
+    let all = rollouts.iter().flat_map(|rollout| rollout.media.iter().zip(&rollout.shown));
+    let distinct: HashMap<&str, &Media> = all.map(|(shown, media)| (shown.blake3.as_str(), media)).collect();
+    distinct.into_par_iter().try_for_each(|(hash, media)| gallery.keep(hash, media))?;
+    rollouts.iter_mut().for_each(|rollout| gallery.name(&mut rollout.media, &rollout.shown));
+    Ok(())
 }
 
 /// Numbers in JSON, which has no NaN and no infinities: `null` stands for them.

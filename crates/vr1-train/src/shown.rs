@@ -45,22 +45,35 @@ impl Gallery<'_> {
     /// What is shown, with small pictures of it.
     pub(crate) fn shown(self, media: &[Media]) -> Result<Vec<Shown>> {
         let mut all = Shown::all(media)?;
-        self.keep(&mut all, media)?;
+        all.iter().zip(media).try_for_each(|(shown, media)| self.keep(&shown.blake3, media))?;
+        self.name(&mut all, media);
         Ok(all)
     }
 
-    /// Keeps a small picture of each thing that has none yet.
-    pub(crate) fn keep(self, all: &mut [Shown], media: &[Media]) -> Result<()> {
-        for (shown, media) in all.iter_mut().zip(media) {
-            let Some(picture) = media.picture().filter(|_| self.side > 0) else { continue };
-            let name = format!("{}.jpg", shown.blake3);
-            if !self.folder.shown(&name).exists() {
-                self.folder.write_shown(&name, &picture.thumbnail(self.side)?)?;
+    /// Keeps a small picture of what has this hash, where there is none yet. Nobody else may do so at the same time.
+    pub(crate) fn keep(self, hash: &str, media: &Media) -> Result<()> {
+        let (name, picture) = (file(hash), media.picture().filter(|_| self.side > 0));
+        match picture {
+            Some(picture) if !self.folder.shown(&name).exists() => {
+                Ok(self.folder.write_shown(&name, &picture.thumbnail(self.side)?)?)
             }
-            shown.thumbnail = Some(format!("media/{name}"));
+            _ => Ok(()),
         }
-        Ok(())
     }
+
+    /// Says where the small pictures are.
+    pub(crate) fn name(self, all: &mut [Shown], media: &[Media]) {
+        for (shown, media) in all.iter_mut().zip(media) {
+            if self.side > 0 && media.picture().is_some() {
+                shown.thumbnail = Some(format!("media/{}", file(&shown.blake3)));
+            }
+        }
+    }
+}
+
+/// The name of a small picture's file.
+fn file(hash: &str) -> String {
+    format!("{hash}.jpg")
 }
 
 impl Shown {

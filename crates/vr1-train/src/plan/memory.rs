@@ -336,10 +336,12 @@ mod tests {
         let held = |what: &str| phase.held.iter().filter(|held| held.what == what).map(|held| held.bytes).sum::<u64>();
         assert_eq!(held("weights"), 4 * shape.parameters);
         assert_eq!(held("moments"), 8 * shape.parameters);
-        // What is fullest here is the first layer on its way back, with the gradients of the others and of the output matrix.
-        assert_eq!(held("kept of layers"), 10 * (attend + feed));
+        // What is fullest here is the last layer on its way back, with what all three keep and the gradient of the output matrix: 17,824
+        // bytes, and the first on its way back, with the gradients of the others, 12,768.
+        assert_eq!(held("kept of layers"), 3 * 10 * (attend + feed));
         assert_eq!(held("a layer on the way back"), 10 * 4 * (2 * 16 + 2 * 8));
-        assert_eq!(held("gradients"), 4 * (2 * layer + 32 * 8));
+        assert_eq!(held("gradient of the output matrix"), 4 * 32 * 8);
+        assert_eq!(held("gradients"), 0);
     }
 
     #[test]

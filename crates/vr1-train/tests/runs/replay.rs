@@ -97,3 +97,25 @@ fn what_is_not_what_was_recorded_is_named() {
     let error = replayed(&out, 3).unwrap_err().to_string();
     assert!(error.contains("step 3 is not recorded; the last is 2"), "{error}");
 }
+
+#[test]
+fn what_several_prompts_show_is_kept_once() {
+    let dir = folder();
+    picture(dir.path(), "same.png", [200, 40, 40]);
+    let row = |i: usize| {
+        let said = serde_json::json!([{"from": "human", "value": format!("<image>What is {i}?")}, {"from": "gpt", "value": "red"}]);
+        serde_json::json!({"id": format!("{i}"), "image": "same.png", "conversations": said}).to_string() + "\n"
+    };
+    std::fs::write(dir.path().join("train.jsonl"), (0..16).map(row).collect::<String>()).unwrap();
+    let recipe = read(dir.path(), &grpo(2, "").replace("prompts_per_step: 4", "prompts_per_step: 16"), &[]).unwrap();
+    let out = dir.path().join("run");
+    steps(&mut trainer(&recipe, &out), 2);
+    let kept: Vec<_> =
+        std::fs::read_dir(out.join("rollouts/media")).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let rows: Vec<serde_json::Value> =
+        rows_of(&out, 2).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 32);
+    let name = format!("media/{}", kept[0].to_string_lossy());
+    assert!(rows.iter().all(|row| row["media"][0]["thumbnail"] == name.as_str()), "{:?}", rows[0]["media"]);
+}

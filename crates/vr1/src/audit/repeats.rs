@@ -52,10 +52,10 @@ impl Repeats {
             match self.album.number(picture, seen) {
                 Ok(number) => {
                     pictures.push(number);
-                    if let (Some(sketch), true) = (sketch, self.album.len() > before) {
-                        if let Some(first) = self.looks_like(row, number, *sketch) {
-                            find(Kind::LookAlike, format!("a picture looks like that of {}", self.place(first)));
-                        }
+                    if let (Some(sketch), true) = (sketch, self.album.len() > before)
+                        && let Some(first) = self.looks_like(row, number, *sketch)
+                    {
+                        find(Kind::LookAlike, format!("a picture looks like that of {}", self.place(first)));
                     }
                 }
                 Err(error) => find(Kind::Broken, error.to_string()),
