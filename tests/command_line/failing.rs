@@ -47,8 +47,9 @@ fn a_rate_that_no_model_survives_ends_the_run_with_its_place_and_saves_nothing_o
 
 #[test]
 fn a_run_that_learns_nothing_is_told_and_ends_as_its_recipe_says() {
-    let ground =
-        of("reward: { terms: { accuracy: '0 * length(completion)' }, total: accuracy }\nstop_after_idle_steps: 2\n");
+    let ground = of(
+        "reward: { terms: { accuracy: 'if length(completion) > 100000 then 1 else 0' }, total: accuracy }\nstop_after_idle_steps: 2\n",
+    );
     let (code, said) = ground.train("run", &[]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("step 2: 2 steps in a row taught nothing"), "{said}");
@@ -125,8 +126,9 @@ fn a_judge_that_is_busy_or_fails_now_and_then_costs_a_run_nothing() {
 
 #[test]
 fn a_judge_that_refuses_is_told_by_step_sample_and_term_where_the_recipe_stops_for_it() {
-    let (url, _) = judge(|number| Some(if number < 8 { ("200 OK", YES) } else { ("400 Bad", "") }));
     let ground = of(&format!("{JUDGED}save_every_steps: 1\n"));
+    let two = ground.path("run/rollouts/step-2.jsonl.zst");
+    let (url, _) = judge(move |_| Some(if two.exists() { ("400 Bad", "") } else { ("200 OK", YES) }));
     let recipe = fs::read_to_string(ground.path("recipe.yaml")).unwrap();
     fs::write(ground.path("recipe.yaml"), recipe.replace("  group_size: 2\n", "  group_size: 2\n  on_error: stop\n"))
         .unwrap();
@@ -139,8 +141,9 @@ fn a_judge_that_refuses_is_told_by_step_sample_and_term_where_the_recipe_stops_f
 
 #[test]
 fn a_judge_that_never_answers_is_given_up_by_the_watchdog_with_the_state_saved() {
-    let (url, _) = judge(|number| (number < 8).then_some(("200 OK", if number % 2 == 0 { YES } else { NO })));
     let ground = of(&format!("{JUDGED}watchdog_minutes: 0.03\n"));
+    let two = ground.path("run/rollouts/step-2.jsonl.zst");
+    let (url, _) = judge(move |number| (!two.exists()).then_some(("200 OK", if number % 2 == 0 { YES } else { NO })));
     let (code, said) = judged(&ground, &url);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("its rewards made no progress for 0.0 minutes (`watchdog_minutes`)"), "{said}");

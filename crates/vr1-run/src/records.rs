@@ -23,7 +23,7 @@ impl RunFolder {
         rollouts: impl IntoIterator<Item = impl Serialize>,
     ) -> Result<PathBuf, RunError> {
         self.check_there()?;
-        write_rows(&self.dir.join(ROLLOUTS), step, rollouts)
+        write_rows(&self.dir.join(ROLLOUTS), step, rollouts).map_err(|error| self.or_gone(error))
     }
 
     /// Writes `evaluations/step-N.jsonl.zst`, one line an answer to a held-out sample.
@@ -36,7 +36,7 @@ impl RunFolder {
         answers: impl IntoIterator<Item = impl Serialize>,
     ) -> Result<PathBuf, RunError> {
         self.check_there()?;
-        write_rows(&self.dir.join(ANSWERS), step, answers)
+        write_rows(&self.dir.join(ANSWERS), step, answers).map_err(|error| self.or_gone(error))
     }
 
     /// Where the file `name` of what samples show stands, `rollouts/media/NAME`.
@@ -52,7 +52,7 @@ impl RunFolder {
     pub fn write_shown(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         self.check_there()?;
         make(&self.dir.join(ROLLOUTS).join(SHOWN))?;
-        write_aside(&self.shown(name), bytes)
+        write_aside(&self.shown(name), bytes).map_err(|error| self.or_gone(error))
     }
 
     /// What is lacking of the records of the first `steps` steps: rows of `metrics.jsonl`, and files of rollouts of steps that sampled.

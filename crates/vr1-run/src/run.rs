@@ -111,6 +111,11 @@ impl RunFolder {
         }
     }
 
+    /// The reason why something was not written: that the folder is gone, where it is.
+    pub(crate) fn or_gone(&self, error: RunError) -> RunError {
+        self.check_there().err().unwrap_or(error)
+    }
+
     /// The folder.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -189,7 +194,7 @@ impl RunFolder {
         self.check_there()?;
         let path = self.dir.join(name);
         let text = serde_json::to_vec_pretty(value).map_err(encode(&path))?;
-        write_aside(&path, &text)
+        write_aside(&path, &text).map_err(|error| self.or_gone(error))
     }
 
     /// Makes `checkpoints/step-N`: `write` fills a folder aside, which gets the [`checksums`](verify) of all its files, is
@@ -204,6 +209,14 @@ impl RunFolder {
         write: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, RunError> {
         self.check_there()?;
+        self.write_checkpoint(step, write).map_err(|error| self.or_gone(error))
+    }
+
+    fn write_checkpoint<E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        step: u64,
+        write: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, RunError> {
         let all = self.dir.join(CHECKPOINTS);
         let path = all.join(format!("step-{step}"));
         let (aside, old) = (all.join(format!(".step-{step}.tmp")), all.join(format!(".step-{step}.old")));
