@@ -21,8 +21,12 @@ pub(crate) fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
     rename(&aside, path)
 }
 
+/// Makes a folder within one that is there: what was removed meanwhile is not made again.
 pub(crate) fn make(dir: &Path) -> Result<(), RunError> {
-    fs::create_dir_all(dir).map_err(RunError::io("create the folder", dir))
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(RunError::io("create the folder", dir)),
+    }
 }
 
 /// The `step-N` entries of a folder that may not be there, by step.

@@ -51,8 +51,9 @@ impl RunFolder {
     /// The file cannot be written.
     pub fn write_shown(&self, name: &str, bytes: &[u8]) -> Result<(), RunError> {
         self.check_there()?;
-        make(&self.dir.join(ROLLOUTS).join(SHOWN))?;
-        write_aside(&self.shown(name), bytes).map_err(|error| self.or_gone(error))
+        let rollouts = self.dir.join(ROLLOUTS);
+        let made = make(&rollouts).and_then(|()| make(&rollouts.join(SHOWN)));
+        made.and_then(|()| write_aside(&self.shown(name), bytes)).map_err(|error| self.or_gone(error))
     }
 
     /// What is lacking of the records of the first `steps` steps: rows of `metrics.jsonl`, and files of rollouts of steps that sampled.
