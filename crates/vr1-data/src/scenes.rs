@@ -4,6 +4,8 @@ mod chance;
 mod close_up;
 mod counting;
 mod draw;
+mod film;
+mod motion;
 mod object;
 mod posed;
 mod referring;
@@ -14,7 +16,7 @@ mod staged;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::check_index;
-use crate::{Dataset, Error, Media, Picture, Result, Sample};
+use crate::{Dataset, Error, Result, Sample};
 use scene::{Canvas, Style};
 
 /// What a synthetic scene is asked about, each after a dataset that a reproduced system trains on.
@@ -35,6 +37,8 @@ pub enum Task {
     Caption,
     /// The whole names of few objects, at their size in a scene of 112 pixels however small the image is: from 48 x 48.
     CloseUp,
+    /// Which way a thing moves, or which of two comes first: a video of 16 frames (Open-R1-Video).
+    Motion,
 }
 
 /// Which scenes: the streams of random numbers of two splits never meet.
@@ -63,7 +67,7 @@ pub struct Scenes {
     pub split: Split,
     /// Another seed gives other scenes.
     pub seed: u64,
-    /// Width and height of the images in pixels.
+    /// Width and height of the images and frames in pixels.
     #[serde(default = "default_size")]
     pub size: u32,
     /// The number of samples.
@@ -89,6 +93,7 @@ impl Task {
             Self::Attributes => "attributes",
             Self::Caption => "caption",
             Self::CloseUp => "close_up",
+            Self::Motion => "motion",
         }
     }
 }
@@ -140,14 +145,15 @@ impl Dataset for Scenes {
             Task::Attributes => attributes::pose(&mut rng, canvas),
             Task::Caption => caption::pose(&mut rng, canvas),
             Task::CloseUp => close_up::pose(&mut rng, canvas),
+            Task::Motion => motion::pose(&mut rng, canvas),
         };
         Ok(Sample {
             id: format!("{}-{}-{}-{index}", self.task.name(), self.split.name(), self.seed),
-            media: vec![Media::Image(Picture::from(posed.scene.draw(&mut rng)))],
             question: posed.question.clone(),
             solution: posed.solution.clone(),
             fields: posed.fields(),
             turns: posed.turns,
+            media: posed.shown.media(&mut rng),
             ..Sample::default()
         })
     }

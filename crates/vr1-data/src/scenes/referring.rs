@@ -1,11 +1,12 @@
 //! The box of the object that a sentence describes: after RefCOCO, as VLM-R1 asks for it.
 
 use rand::RngExt;
+use serde_json::json;
 
 use super::Split;
 use super::chance::{Stream, between, chance, pick, shuffle};
 use super::object::{Look, Object, Size};
-use super::posed::Posed;
+use super::posed::{Posed, Shown};
 use super::scene::{Canvas, Scene, place_at};
 
 /// VLM-R1's question, to which the description is added.
@@ -50,8 +51,8 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         guess: box_text(guessed),
         guess_thought: format!("It looks like {} is {guessed_place}.", the_name(target)),
         turns: vec![],
-        target: Some(bounds),
-        scene,
+        more: vec![("box", json!(bounds))],
+        shown: Shown::Scene(scene),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod answers;
 mod pictures;
+mod videos;
 
 use std::collections::{BTreeMap, BTreeSet};
 
