@@ -1,17 +1,23 @@
 mod attributes;
 mod caption;
 mod chance;
+mod chart;
 mod close_up;
 mod counting;
+mod detection;
 mod draw;
+mod figure;
 mod film;
+mod geometry;
 mod motion;
 mod object;
 mod posed;
 mod referring;
 mod scene;
+mod sheet;
 mod spatial;
 mod staged;
+mod sums;
 
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +45,14 @@ pub enum Task {
     CloseUp,
     /// Which way a thing moves, or which of two comes first: a video of 16 frames (Open-R1-Video).
     Motion,
+    /// A length or an area of a figure on squared paper (GeoQA).
+    Geometry,
+    /// The boxes of everything that goes by one of several names (open-vocabulary detection, VLM-R1).
+    Detection,
+    /// A bar chart to be read.
+    Chart,
+    /// The sum or difference of two small numbers, without a picture.
+    Sums,
 }
 
 /// Which scenes: the streams of random numbers of two splits never meet.
@@ -94,6 +108,10 @@ impl Task {
             Self::Caption => "caption",
             Self::CloseUp => "close_up",
             Self::Motion => "motion",
+            Self::Geometry => "geometry",
+            Self::Detection => "detection",
+            Self::Chart => "chart",
+            Self::Sums => "sums",
         }
     }
 }
@@ -146,6 +164,10 @@ impl Dataset for Scenes {
             Task::Caption => caption::pose(&mut rng, canvas),
             Task::CloseUp => close_up::pose(&mut rng, canvas),
             Task::Motion => motion::pose(&mut rng, canvas),
+            Task::Geometry => geometry::pose(&mut rng, canvas),
+            Task::Detection => detection::pose(&mut rng, canvas),
+            Task::Chart => chart::pose(&mut rng, canvas),
+            Task::Sums => sums::pose(&mut rng, self.split),
         };
         Ok(Sample {
             id: format!("{}-{}-{}-{index}", self.task.name(), self.split.name(), self.seed),
