@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! cargo run --release --example pretrain_tiny            # half an hour on 2 cores
+//! cargo run --release --example pretrain_tiny -- --recipe examples/pretrain_tiny_more.yaml --to examples/assets/tiny_more
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use serde_json::json;
 use vr1::RunArgs;
 use vr1_processor::{ChatTemplate, ImageProcessor, Processor, Tokenizer};
 use vr1_run::{before_after_table, summary_rows};
-use vr1_train::{ObjectiveConfig, Recipe, Trainer, words};
+use vr1_train::{ObjectiveConfig, Recipe, RunOptions, Trainer, words};
 use vr1_vlm::{Backbone, Model, ModelConfig};
 
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/pretrain_tiny.yaml");
@@ -49,10 +50,13 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let recipe = args.run.recipe(&args.recipe)?;
     let options = args.run.options("pretrain_tiny")?;
-    let processor = processor(&recipe)?;
-    let config = ModelConfig::from_json(config(processor.tokenizer()), Path::new("config.json"))?;
-    let model = Model::random(config, recipe.seed, options.device, options.kind)?;
-    balance_the_residual_stream(&model);
+    let (model, processor) = match recipe.model.as_str() {
+        "random" => from_nothing(&recipe, &options)?,
+        known => {
+            let dir = Path::new(known);
+            (Model::load(dir, options.device, options.kind)?, Processor::from_dir(dir)?)
+        }
+    };
     eprintln!("{} parameters, {} ids", model.parameters().count(), processor.tokenizer().vocab_size());
 
     let checkpoint = options.out.join(format!("checkpoints/step-{}", recipe.all_steps()));
@@ -63,6 +67,14 @@ fn main() -> Result<()> {
     std::fs::create_dir_all(&args.to).with_context(|| args.to.display().to_string())?;
     trained.save(&args.to, tch::Kind::BFloat16)?;
     Ok(processor.save(&args.to)?)
+}
+
+fn from_nothing(recipe: &Recipe, options: &RunOptions) -> Result<(Model, Processor)> {
+    let processor = processor(recipe)?;
+    let config = ModelConfig::from_json(config(processor.tokenizer()), Path::new("config.json"))?;
+    let model = Model::random(config, recipe.seed, options.device, options.kind)?;
+    balance_the_residual_stream(&model);
+    Ok((model, processor))
 }
 
 /// Words begin loud and layers quiet: embeddings five times their usual size, and what a layer adds to the residual

@@ -9,7 +9,7 @@ use crate::checkout::Checkout;
 use crate::{process, setup};
 
 /// The examples that reproduce a system; each has a `--smoke` that asserts a number within a minute.
-const EXAMPLES: [&str; 10] = [
+const EXAMPLES: [&str; 11] = [
     "visualthinker_sat",
     "vlm_r1_rec",
     "r1v_counting",
@@ -18,6 +18,7 @@ const EXAMPLES: [&str; 10] = [
     "vlm_r1_ovd",
     "r1v_geoqa",
     "open_r1_multimodal",
+    "r1_vision",
     "r1_onevision",
     "open_r1_video",
 ];
