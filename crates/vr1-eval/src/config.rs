@@ -1,8 +1,13 @@
+use std::fs;
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use vr1_processor::Layout;
 use vr1_rollout::{Sampling, Search};
 
 use crate::extraction::Extraction;
+use crate::{Error, Result};
 
 /// What the numbers of a box count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +20,23 @@ pub enum BoxUnits {
     Original,
     /// Thousandths of its width and height: Qwen2-VL, Qwen3-VL, InternVL.
     Thousandths,
+}
+
+impl BoxUnits {
+    /// What the family of a checkpoint directory writes boxes in, by the `model_type` of its `config.json`.
+    ///
+    /// # Errors
+    /// If that file cannot be read.
+    pub fn of_checkpoint(dir: &Path) -> Result<Self> {
+        let path = dir.join("config.json");
+        let text = fs::read(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        let config: Value = serde_json::from_slice(&text)
+            .map_err(|error| Error::row(format!("{}: not JSON: {error}", path.display())))?;
+        Ok(match config["model_type"].as_str() {
+            Some("qwen2_vl" | "qwen3_vl" | "qwen3_vl_moe" | "internvl" | "internvl_chat") => Self::Thousandths,
+            _ => Self::Seen,
+        })
+    }
 }
 
 /// Whether a question is asked at once, or in the turns of its stages.

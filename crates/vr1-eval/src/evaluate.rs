@@ -1,3 +1,4 @@
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ impl std::fmt::Debug for Answering<'_> {
 }
 
 /// Asks the questions of a benchmark, and says how well they were answered. `told` hears after each batch how many of how
-/// many are answered.
+/// many are answered, and may stop it there: then there is no summary.
 ///
 /// With a folder `out`, every answer is a line of its `samples.jsonl` as soon as it is there. An evaluation that was interrupted
 /// goes on where it was; one that is whole is marked again without asking the model, so that answers can be read by another
@@ -53,8 +54,8 @@ pub fn evaluate(
     who: &mut Answering<'_>,
     config: &EvalConfig,
     out: Option<&Path>,
-    told: &mut dyn FnMut(usize, usize),
-) -> Result<Summary> {
+    told: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
+) -> Result<Option<Summary>> {
     let (benchmark, items) = (questions.benchmark(), questions.items());
     let judging = benchmark.0.judging;
     if judging == Judging::Steps && who.judge.is_none() && who.reward.is_none() {
@@ -89,7 +90,9 @@ pub fn evaluate(
         let answered: Vec<(Record, Mark)> = answered.into_iter().map(&marked).collect();
         folder.as_mut().map_or(Ok(()), |folder| folder.append(answered.iter().map(|(record, _)| record)))?;
         kept.extend(answered);
-        told(before + kept.len(), chosen.len());
+        if told(before + kept.len(), chosen.len()).is_break() && before + kept.len() < chosen.len() {
+            return Ok(None);
+        }
     }
     // Those that were there are marked as it is asked for now.
     kept.extend(chosen.iter().filter_map(|index| records[*index].take()).map(&marked));
@@ -101,7 +104,7 @@ pub fn evaluate(
     summary.completion_length =
         kept.iter().map(|(record, _)| record.tokens).sum::<usize>() as f64 / kept.len().max(1) as f64;
     folder.map_or(Ok(()), |folder| folder.finish(kept.iter().map(|(record, _)| record), &summary))?;
-    Ok(summary)
+    Ok(Some(summary))
 }
 
 /// Which questions are asked: all, or so many of them by a fixed seed, in their order.

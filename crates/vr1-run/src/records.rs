@@ -39,6 +39,12 @@ impl RunFolder {
         write_rows(&self.dir.join(ANSWERS), step, answers).map_err(|error| self.or_gone(error))
     }
 
+    /// Where the answers to a benchmark after `step` stand, `evaluations/step-N/NAME`.
+    #[must_use]
+    pub fn benchmark(&self, step: u64, name: &str) -> PathBuf {
+        self.dir.join(ANSWERS).join(format!("step-{step}")).join(name)
+    }
+
     /// Where the file `name` of what samples show stands, `rollouts/media/NAME`.
     #[must_use]
     pub fn shown(&self, name: &str) -> PathBuf {

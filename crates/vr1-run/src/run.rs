@@ -320,14 +320,10 @@ impl RunFolder {
         }
         write_aside(&path, &text)?;
         self.metrics = OpenOptions::new().append(true).open(&path).map_err(RunError::io("write", &path))?;
-        for folder in [ROLLOUTS, ANSWERS] {
-            for (later, path) in steps_of_rows(&self.dir.join(folder))? {
-                if later > step {
-                    remove(&path)?;
-                }
-            }
-        }
-        Ok(())
+        let written = [steps_of_rows(&self.dir.join(ROLLOUTS))?, steps_of_rows(&self.dir.join(ANSWERS))?].concat();
+        let benchmarks = steps_in(&self.dir.join(ANSWERS), "")?;
+        let later = written.into_iter().chain(benchmarks).filter(|(later, _)| *later > step);
+        later.into_iter().try_for_each(|(_, path)| remove(&path))
     }
 
     /// Puts in order what a kill left behind: aside files go, a checkpoint caught between two names gets its own back,

@@ -13,6 +13,7 @@ use vr1_run::Interrupt;
 use super::dpo::preference_metrics;
 use super::pairs::Pairs;
 use super::prompting::Prompting;
+use crate::benchmarks::OpenBenchmark;
 use crate::recipe::{EvaluationConfig, PromptConfig};
 use crate::shown::{Gallery, Shown};
 use crate::{Error, Result, Run};
@@ -30,10 +31,11 @@ pub(crate) struct Evaluation {
     prompts: BTreeMap<String, Prompting>,
     sets: Vec<(String, Arc<dyn Dataset>)>,
     preferences: Vec<(String, Pairs)>,
+    benchmarks: Vec<OpenBenchmark>,
 }
 
 impl Evaluation {
-    pub(crate) fn open(config: &EvaluationConfig, prompt: &PromptConfig, seed: u64) -> Result<Self> {
+    pub(crate) fn open(config: &EvaluationConfig, prompt: &PromptConfig, (seed, model): (u64, &str)) -> Result<Self> {
         let mut sets = Vec::new();
         for (name, source) in &config.sets {
             if config.samples == 0 && source.is_endless() {
@@ -48,7 +50,10 @@ impl Evaluation {
         let preferences = pairs.into_iter().filter_map(|(name, pairs)| Some((name, pairs?))).collect();
         let other = |(name, prompt): (&String, &PromptConfig)| Ok((name.clone(), Prompting::new(prompt)?));
         let prompts = config.prompts.iter().map(other).collect::<Result<_>>()?;
-        Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, prompts, sets, preferences })
+        let benchmark = |(name, config): (&String, _)| OpenBenchmark::open(name, config, model);
+        let benchmarks = config.benchmarks.iter().map(benchmark).collect::<Result<_>>()?;
+        let (config, prompting) = (config.clone(), Prompting::new(prompt)?);
+        Ok(Self { config, prompting, prompts, sets, preferences, benchmarks })
     }
 
     /// Evaluates on `samples` as the set `name`.
@@ -73,7 +78,8 @@ impl Evaluation {
             .iter()
             .flat_map(|(set, _)| preference_metrics(&[]).into_keys().map(move |name| format!("{set}/{name}")));
         let first = self.sets.first().map(|_| "accuracy".to_owned());
-        Ok(first.into_iter().chain(of_sets).chain(of_pairs).collect())
+        let of_benchmarks = self.benchmarks.iter().map(OpenBenchmark::score);
+        Ok(first.into_iter().chain(of_sets).chain(of_pairs).chain(of_benchmarks).collect())
     }
 
     /// Scores of all sets as numbers by name: `in_domain/accuracy`, `in_domain/format`, `in_domain/completion_length`…;
@@ -84,7 +90,7 @@ impl Evaluation {
         run: &mut Run,
         reward: &Program,
         interrupt: &Interrupt,
-        gallery: Gallery<'_>,
+        (gallery, step): (Gallery<'_>, u64),
     ) -> Result<Option<Evaluated>> {
         let (mut values, mut warnings, mut said) = (BTreeMap::new(), Vec::new(), Vec::new());
         for (number, (name, samples)) in self.sets.iter().enumerate() {
@@ -136,6 +142,12 @@ impl Evaluation {
             }
             values.extend(preference_metrics(&lists).into_iter().map(|(key, value)| (format!("{name}/{key}"), value)));
         }
+        for benchmark in &self.benchmarks {
+            let folder = gallery.folder.benchmark(step, &benchmark.name);
+            let Some((scores, missing)) = benchmark.run(run, interrupt, &folder)? else { return Ok(None) };
+            values.extend(scores);
+            warnings.extend(missing);
+        }
         Ok(Some(Evaluated { scores: values, warnings, answers: said }))
     }
 
@@ -143,7 +155,8 @@ impl Evaluation {
     pub(crate) fn samples(&self) -> u64 {
         let lengths = self.sets.iter().map(|(_, samples)| samples.len());
         let all = lengths.chain(self.preferences.iter().map(|(_, pairs)| pairs.len()));
-        all.map(|length| self.count(length) as u64).sum()
+        let asked = self.benchmarks.iter().map(|benchmark| benchmark.len() as u64);
+        all.map(|length| self.count(length) as u64).chain(asked).sum()
     }
 
     fn count(&self, len: usize) -> usize {

@@ -2,6 +2,7 @@
 
 mod ahead;
 mod ask;
+mod benchmarks;
 mod beta;
 mod complete;
 mod course;
@@ -35,6 +36,7 @@ mod threads;
 mod trainer;
 mod watch;
 
+pub use benchmarks::BenchmarkConfig;
 pub use beta::{KlControl, KlPer};
 pub use derivation::{Derivation, Rate, Spread, StageDerivation, Supply};
 pub use document::DocumentConfig;

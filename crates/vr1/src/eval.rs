@@ -1,4 +1,5 @@
 use std::io::IsTerminal;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -119,7 +120,7 @@ impl Eval {
         config.sampling = GenerationConfig::from_dir(&dir)?.over(config.sampling);
         config.sampling.validate()?;
         let described = ModelConfig::from_dir(&dir)?;
-        config.boxes = self.boxes.map_or_else(|| units(&dir), |boxes| Ok(boxes.into()))?;
+        config.boxes = self.boxes.map_or_else(|| BoxUnits::of_checkpoint(&dir), |boxes| Ok(boxes.into()))?;
         let mut processor = Processor::from_dir(&dir)?;
         if let Some(count) = self.num_frames {
             processor = processor.with_frame_sampling(FrameSampling::Count(count));
@@ -144,8 +145,10 @@ impl Eval {
             if shown {
                 say(format_args!("{done} of {all} answered"));
             }
+            ControlFlow::Continue(())
         };
-        let summary = evaluate(&questions, &mut who, &config, self.out.as_deref(), &mut told)?;
+        let summary = evaluate(&questions, &mut who, &config, self.out.as_deref(), &mut told)?
+            .context("an evaluation that nothing stops comes to its end")?;
         if self.json { print_json(&summary) } else { tell(&summary) }
     }
 
@@ -211,17 +214,6 @@ impl From<Boxes> for BoxUnits {
             Boxes::Thousandths => Self::Thousandths,
         }
     }
-}
-
-/// What a checkpoint's family writes boxes in.
-fn units(dir: &std::path::Path) -> Result<BoxUnits> {
-    let path = dir.join("config.json");
-    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let config: serde_json::Value = serde_json::from_str(&text).with_context(|| path.display().to_string())?;
-    Ok(match config["model_type"].as_str() {
-        Some("qwen2_vl" | "qwen3_vl" | "qwen3_vl_moe" | "internvl" | "internvl_chat") => BoxUnits::Thousandths,
-        _ => BoxUnits::Seen,
-    })
 }
 
 /// Says the summary to the person who waits.

@@ -1,6 +1,7 @@
 use std::cell::RefCell;
 
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 use vr1_eval::{Ask, Asking, EvalConfig, Extraction, Turns};
 
 use crate::{config, fixture, marked};
@@ -160,7 +161,9 @@ fn a_benchmark_that_only_a_judge_can_score_asks_for_one() {
     let mut engine = vr1_rollout::Scripted::new(processor.tokenizer().clone(), |_, _| panic!("nobody is asked"));
     let mut who =
         vr1_eval::Answering { engine: &mut engine, processor: &processor, model: "script", judge: None, reward: None };
-    let error =
-        vr1_eval::evaluate(&questions, &mut who, &config(Extraction::Robust), None, &mut |_, _| {}).unwrap_err();
+    let error = vr1_eval::evaluate(&questions, &mut who, &config(Extraction::Robust), None, &mut |_, _| {
+        ControlFlow::Continue(())
+    })
+    .unwrap_err();
     assert_eq!(error.to_string(), "vrc-bench is scored by a language model, and no judge is given");
 }

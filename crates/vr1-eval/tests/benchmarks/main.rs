@@ -9,6 +9,7 @@ mod options;
 mod refusals;
 mod taken_up;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -55,7 +56,9 @@ pub(crate) fn marked(
     let mut engine = Scripted::new(processor.tokenizer().clone(), answer);
     let mut who = Answering { engine: &mut engine, processor: &processor, model: "script", judge, reward: None };
     let out = tempfile::tempdir().unwrap();
-    let summary = evaluate(&questions, &mut who, config, Some(out.path()), &mut |_, _| {}).unwrap();
+    let summary = evaluate(&questions, &mut who, config, Some(out.path()), &mut |_, _| ControlFlow::Continue(()))
+        .unwrap()
+        .unwrap();
     let lines = std::fs::read_to_string(out.path().join("samples.jsonl")).unwrap();
     let records = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let written: Summary = serde_json::from_slice(&std::fs::read(out.path().join("summary.json")).unwrap()).unwrap();

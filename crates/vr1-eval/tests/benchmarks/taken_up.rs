@@ -1,6 +1,7 @@
 //! An evaluation that was interrupted, and one that is read again.
 
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -30,13 +31,34 @@ fn ask(
     };
     let mut engine = Scripted::new(processor.tokenizer().clone(), answer);
     let mut who = Answering { engine: &mut engine, processor: &processor, model: "script", judge: None, reward };
-    let summary = evaluate(&questions(), &mut who, config, out, &mut |_, _| {}).map_err(|error| error.to_string());
+    let summary = evaluate(&questions(), &mut who, config, out, &mut |_, _| ControlFlow::Continue(()));
+    let summary = summary.map(|whole| whole.expect("nothing stops it")).map_err(|error| error.to_string());
     drop(engine);
     (summary, asked.get())
 }
 
 fn by_two() -> EvalConfig {
     EvalConfig { batch: 2, ..config(Extraction::Robust) }
+}
+
+#[test]
+fn an_evaluation_that_is_stopped_goes_on_and_is_the_same() {
+    let (out, processor) = (tempfile::tempdir().unwrap(), Processor::from_dir(Path::new(TINY)).unwrap());
+    let answers = expected("superclevr")["completions"].clone();
+    let said = |request: &Request, _: usize| Some(answers[request.prompt.sample()].as_str().unwrap().to_owned());
+    let mut engine = Scripted::new(processor.tokenizer().clone(), said);
+    let mut who = Answering { engine: &mut engine, processor: &processor, model: "script", judge: None, reward: None };
+    let mut heard = Vec::new();
+    let mut stop = |done: usize, all: usize| {
+        heard.push((done, all));
+        ControlFlow::Break(())
+    };
+    let stopped = evaluate(&questions(), &mut who, &by_two(), Some(out.path()), &mut stop).unwrap();
+    assert_eq!((stopped, heard), (None, vec![(2, 6)]));
+    assert!(!out.path().join("summary.json").exists());
+    let ((rest, asked), (whole, _)) =
+        (ask(Some(out.path()), &by_two(), usize::MAX, None), ask(None, &by_two(), usize::MAX, None));
+    assert_eq!((rest.unwrap(), asked), (whole.unwrap(), 4));
 }
 
 #[test]

@@ -133,6 +133,9 @@ fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
         for (name, source) in &evaluation.sets {
             source.check().or_else(|reason| fault(&format!("evaluation.sets.{name}"), reason))?;
         }
+        for (name, benchmark) in &evaluation.benchmarks {
+            benchmark.check().or_else(|reason| fault(&format!("evaluation.benchmarks.{name}"), reason))?;
+        }
         let sampled = |pairs: &PairSource| matches!(pairs, PairSource::Sampled { .. });
         if let Some((name, _)) = evaluation.preferences.iter().find(|(_, pairs)| sampled(pairs)) {
             let reason = "held-out pairs are rows or written, not sampled";

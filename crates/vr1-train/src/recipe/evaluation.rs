@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{PairSource, PromptConfig};
-use crate::Source;
+use crate::{BenchmarkConfig, Source};
 
 /// Held-out samples and how they are scored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct EvaluationConfig {
     /// Sets that are asked by another prompt than the recipe's, and that prompt.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub prompts: BTreeMap<String, PromptConfig>,
+    /// Published benchmarks by the names that their scores get.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub benchmarks: BTreeMap<String, BenchmarkConfig>,
     /// How many samples of each set are used, from its start; 0 uses all.
     #[serde(default = "two_hundred")]
     pub samples: usize,

@@ -155,5 +155,7 @@ fn of_objective(objective: &mut ObjectiveConfig) -> Vec<&mut PathBuf> {
 
 fn of_evaluation(evaluation: &mut EvaluationConfig) -> Vec<&mut PathBuf> {
     let sets = evaluation.sets.values_mut().flat_map(of_source);
-    sets.chain(evaluation.preferences.values_mut().flat_map(of_pairs)).collect()
+    let benchmarks = evaluation.benchmarks.values_mut();
+    let benchmarks = benchmarks.flat_map(|benchmark| std::iter::once(&mut benchmark.path).chain(&mut benchmark.images));
+    sets.chain(evaluation.preferences.values_mut().flat_map(of_pairs)).chain(benchmarks).collect()
 }

@@ -268,7 +268,9 @@ impl Trainer {
     /// If a prompt cannot be made or the engine fails.
     pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
         let gallery = Gallery { folder: &self.folder, side: self.recipe.log_pictures };
-        let Some(evaluated) = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, gallery)? else {
+        let Some(evaluated) =
+            self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, (gallery, self.done))?
+        else {
             return Ok(None);
         };
         self.warn(&evaluated.warnings);

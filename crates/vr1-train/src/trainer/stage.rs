@@ -36,7 +36,7 @@ fn asked<'a>(config: &'a StageConfig, recipe: &'a Recipe) -> (&'a PromptConfig, 
 
 pub(super) fn evaluation(config: &StageConfig, recipe: &Recipe) -> Result<Evaluation> {
     let (prompt, evaluation) = asked(config, recipe);
-    Evaluation::open(evaluation, prompt, recipe.seed)
+    Evaluation::open(evaluation, prompt, (recipe.seed, &recipe.model))
 }
 
 pub(super) fn setting<'a>(config: &'a StageConfig, recipe: &'a Recipe, reward: &Arc<Program>) -> Setting<'a> {

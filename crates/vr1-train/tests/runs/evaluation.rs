@@ -148,10 +148,10 @@ fn a_set_may_be_asked_by_a_prompt_of_its_own() {
     let own = "evaluation.prompts={ brief: { layout: raw, text: 'In a word: {{ question }}' } }";
     let recipe = read(dir.path(), SFT, &[sets, own]).unwrap();
     let mut run = trainer(&recipe, &dir.path().join("run"));
-    let (asked, tokenizer) = (Arc::new(Mutex::new(Vec::new())), run.processor().tokenizer().clone());
+    let asked = Arc::new(Mutex::new(Vec::new()));
     let heard = asked.clone();
-    let engine = vr1_rollout::Scripted::new(tokenizer.clone(), move |request, _| {
-        heard.lock().unwrap().push(tokenizer.decode(request.prompt.ids(), vr1_processor::Specials::Keep).unwrap());
+    let engine = vr1_rollout::Scripted::new(run.processor().tokenizer().clone(), move |request, _| {
+        heard.lock().unwrap().push(request.prompt.text().to_owned());
         Some("red".to_owned())
     });
     run.set_engine(Box::new(engine)).unwrap();

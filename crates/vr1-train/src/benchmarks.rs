@@ -1,0 +1,132 @@
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vr1_eval::{Answering, Benchmark, BoxUnits, EvalConfig, Extraction, Questions, evaluate};
+use vr1_processor::Layout;
+use vr1_rollout::Sampling;
+use vr1_run::Interrupt;
+
+use crate::{Error, Result, Run};
+
+/// A published benchmark that a run is evaluated on, asked and read as `vr1 eval` does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BenchmarkConfig {
+    /// Which of those that `vr1 eval --list` names.
+    pub name: String,
+    /// The folder that it is published as, or one of its files.
+    pub path: PathBuf,
+    /// The folder that paths of pictures are relative to; where the benchmark has them, if none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<PathBuf>,
+    /// How many questions are asked, drawn by a fixed seed; 0 asks all.
+    #[serde(default)]
+    pub samples: usize,
+    /// How answers are found.
+    #[serde(default)]
+    pub extraction: Extraction,
+    /// Words instead of the benchmark's, with `{question}` in them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<String>,
+    /// By the chat template, or as it is.
+    #[serde(default)]
+    pub layout: Layout,
+    /// The longest answer, in tokens; the benchmark's own where none is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_completion_tokens: Option<usize>,
+    /// What boxes are written in; what the checkpoint's family does where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<BoxUnits>,
+}
+
+impl BenchmarkConfig {
+    /// Why it cannot be asked, if it cannot.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        Benchmark::named(&self.name).map_err(|error| format!("`name`: {error}"))?;
+        match &self.prompt {
+            Some(prompt) if !prompt.contains("{question}") => {
+                Err("`prompt`: {question} does not stand in it".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A benchmark with its questions open.
+pub(crate) struct OpenBenchmark {
+    pub(crate) name: String,
+    questions: Questions,
+    config: EvalConfig,
+}
+
+impl OpenBenchmark {
+    /// Opens it for the checkpoint `model`.
+    pub(crate) fn open(name: &str, config: &BenchmarkConfig, model: &str) -> Result<Self> {
+        let benchmark = Benchmark::named(&config.name)?;
+        let boxes = || {
+            // A model that was handed over has no directory.
+            let dir = vr1_vlm::resolve(model).ok();
+            dir.map_or(Ok(BoxUnits::default()), |dir| BoxUnits::of_checkpoint(&dir))
+        };
+        let tokens = config.max_completion_tokens.unwrap_or_else(|| benchmark.max_completion_tokens());
+        let asked = EvalConfig {
+            extraction: config.extraction,
+            prompt: config.prompt.clone(),
+            layout: config.layout,
+            boxes: config.boxes.map_or_else(boxes, Ok)?,
+            samples: config.samples,
+            sampling: Sampling::greedy(tokens),
+            ..EvalConfig::default()
+        };
+        let questions = benchmark.open(&config.path, config.images.as_deref())?;
+        Ok(Self { name: name.to_owned(), questions, config: asked })
+    }
+
+    /// The score that is known to come of it.
+    pub(crate) fn score(&self) -> String {
+        format!("{}/{}", self.name, self.questions.benchmark().headline())
+    }
+
+    /// How many questions are asked.
+    pub(crate) fn len(&self) -> usize {
+        let all = self.questions.len();
+        if self.config.samples == 0 { all } else { self.config.samples.min(all) }
+    }
+
+    /// Its metrics by `NAME/METRIC`, and what the person who waits should know. Answers and summary go into `folder`, where an evaluation
+    /// that was stopped goes on. Nothing where it was asked to stop.
+    pub(crate) fn run(
+        &self,
+        run: &mut Run,
+        interrupt: &Interrupt,
+        folder: &Path,
+    ) -> Result<Option<(BTreeMap<String, f64>, Option<String>)>> {
+        let room = run.learner.model().max_tokens().checked_sub(self.config.sampling.max_completion_tokens);
+        let Some(room) = room.filter(|room| *room > 0) else {
+            let tokens = run.learner.model().max_tokens();
+            return Err(Error::Recipe(format!(
+                "evaluation.benchmarks.{}.max_completion_tokens: the model takes {tokens} in all",
+                self.name
+            )));
+        };
+        let config = EvalConfig { max_prompt_tokens: Some(room), ..self.config.clone() };
+        let (processor, watch) = (run.processor.clone(), run.watch().clone());
+        let mut told = |_, _| {
+            watch.hears("evaluating");
+            if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let mut who =
+            Answering { engine: run.engine()?, processor: &processor, model: "the run's", judge: None, reward: None };
+        let Some(summary) = evaluate(&self.questions, &mut who, &config, Some(folder), &mut told)? else {
+            return Ok(None);
+        };
+        let scores = summary.metrics.iter().map(|(name, estimate)| (format!("{}/{name}", self.name), estimate.value));
+        let missing = summary.why_missing.as_ref().map(|why| {
+            let (missing, count) = (summary.missing, summary.count);
+            format!("`{}`: {missing} of {count} answers have no verdict and count for nothing; {why}", self.name)
+        });
+        Ok(Some((scores.collect(), missing)))
+    }
+}
