@@ -18,6 +18,7 @@ mod pairs;
 mod policy;
 mod rates;
 mod refused;
+mod rendered;
 mod replay;
 mod scripted;
 mod stages;
