@@ -51,6 +51,22 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// A file of a typeface that nothing can be written with.
+    #[error("{}: {reason}", path.display())]
+    Font {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A text that cannot be drawn.
+    #[error("{what}: cannot be drawn, {reason}")]
+    Text {
+        /// Whose text it is, or how it begins.
+        what: String,
+        /// Which character it is, and what is wrong.
+        reason: String,
+    },
     /// A file of rows has faults; all of them, up to a few, are listed one a line as `file:line: reason`.
     #[error("{}", .faults.join("\n"))]
     Rows {

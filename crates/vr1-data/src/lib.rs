@@ -23,6 +23,8 @@ mod glance;
 mod hub;
 mod jpeg;
 mod judged;
+#[cfg(feature = "lettering")]
+mod lettering;
 mod listing;
 mod local;
 mod mixture;
@@ -31,6 +33,8 @@ mod parquet_rows;
 mod picture;
 mod portion;
 mod preference;
+#[cfg(feature = "lettering")]
+mod rendered;
 mod row_set;
 mod row_source;
 mod rows;
@@ -40,10 +44,16 @@ mod sample_set;
 mod scenes;
 mod shown;
 mod spoken;
+#[cfg(feature = "lettering")]
+mod spread;
 mod survey;
 mod take;
 mod text_rows;
 mod tiff;
+#[cfg(feature = "lettering")]
+mod typefaces;
+#[cfg(feature = "lettering")]
+mod typesetter;
 mod unreadable;
 mod video;
 
@@ -59,15 +69,23 @@ pub use glance::Glance;
 #[cfg(feature = "hub")]
 pub use hub::{Hub, Network, Repository};
 pub use judged::{Judged, JudgedSet};
+#[cfg(feature = "lettering")]
+pub use lettering::Lettering;
 pub use mixture::{Mixture, Part};
 pub use picture::{MAX_PIXELS, Picture};
 pub use portion::{Portion, Side};
 pub use preference::{Preference, PreferenceSet};
+#[cfg(feature = "lettering")]
+pub use rendered::Rendered;
 pub use row_set::RowSet;
 pub use row_source::RowSource;
 pub use said::{Said, SaidPart, Speaker};
 pub use sample::{Fields, Media, Place, Sample, Turn};
 pub use sample_set::SampleSet;
 pub use scenes::{Scenes, Split, Task};
+#[cfg(feature = "lettering")]
+pub use spread::Spread;
 pub use take::{Amount, Take};
+#[cfg(feature = "lettering")]
+pub use typesetter::Typesetter;
 pub use video::{Clip, MAX_VIDEO_PIXELS, Video};

@@ -100,9 +100,9 @@ fn short(path: &Path) -> Result<Vec<String>> {
     let recipe = Recipe::load(path, &[])?;
     let mut settings = vec!["evaluation.samples=16".to_owned()];
     if let Some(ObjectiveConfig::Grpo(grpo)) = &recipe.objective
-        && let Some(Source::Scenes { .. }) = grpo.train
+        && let Some(key) = grpo.train.as_ref().and_then(|train| scenes_at(train, "objective.train"))
     {
-        settings.push(format!("objective.train.samples={}", grpo.prompts_per_step));
+        settings.push(format!("{key}.samples={}", grpo.prompts_per_step));
         settings.extend(["steps=24", "optimizer.schedule=constant"].map(str::to_owned));
     } else if recipe.stages.is_empty() {
         settings.push("steps=16".to_owned());
@@ -112,6 +112,15 @@ fn short(path: &Path) -> Result<Vec<String>> {
         settings.extend(config.evaluation.is_some().then(|| format!("stages.{stage}.evaluation.samples=16")));
     }
     Ok(settings)
+}
+
+/// The key of the drawn scenes that a source at `key` is, or draws the questions of.
+fn scenes_at(source: &Source, key: &str) -> Option<String> {
+    match source {
+        Source::Scenes { .. } => Some(key.to_owned()),
+        Source::Rendered { of, .. } => scenes_at(of, &format!("{key}.of")),
+        Source::Rows(_) | Source::EasyVqa { .. } => None,
+    }
 }
 
 /// Every verifier of `vr1-reward`, and `judge` where `VR1_JUDGE_URL` and `VR1_JUDGE_MODEL` name a model behind an

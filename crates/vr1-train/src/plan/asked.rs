@@ -203,7 +203,7 @@ impl AskedSource {
     /// Whether the rows are drawn, and stand in no file.
     #[must_use]
     pub fn is_drawn(&self) -> bool {
-        matches!(&self.rows, Rows::Other { source: Source::Scenes { .. }, .. })
+        matches!(&self.rows, Rows::Other { source, .. } if matches!(source.innermost(), Source::Scenes { .. }))
     }
 
     /// Goes through the rows in order, good and bad, each with its file and place, until it is told to stop. Of drawn ones, which have

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use vr1_data::{EasyVqaSplit, RowSource};
@@ -54,7 +54,7 @@ impl Recipe {
         }
     }
 
-    /// Every file and folder of samples that the recipe names.
+    /// Every file and folder of samples that the recipe names, and the typefaces that these are drawn with.
     fn files(&mut self) -> Vec<&mut PathBuf> {
         let mut paths = Vec::new();
         paths.extend(of_evaluation(&mut self.evaluation));
@@ -70,7 +70,8 @@ impl Recipe {
 
     /// Trains and evaluates on real data instead: a folder of easy-VQA with its own splits, or a file of rows with a
     /// held-out file `test` of the same ending beside it. Every document of an SFT recipe is made from it, so rows must hold
-    /// what the documents ask for: staged conversations where these have `turns`.
+    /// what the documents ask for: staged conversations where these have `turns`. Where the recipe draws questions, it draws
+    /// these: of several GRPO sources as the first says, and its sets that are drawn stay beside `test`.
     ///
     /// # Errors
     /// If the folder or the file is not there, or a stage learns from pairs or judged answers, which have files of their
@@ -92,11 +93,17 @@ impl Recipe {
         };
         for objective in self.objective.iter_mut().chain(self.stages.iter_mut().map(|stage| &mut stage.objective)) {
             match objective {
-                ObjectiveConfig::Grpo(grpo) => (grpo.train, grpo.sources) = (Some(train.clone()), Vec::new()),
-                ObjectiveConfig::Sft(sft) => sft.documents.iter_mut().for_each(|d| d.source = train.clone()),
+                ObjectiveConfig::Grpo(grpo) => {
+                    let first = grpo.train.iter().chain(grpo.sources.iter().map(|source| &source.source)).next();
+                    let train = first.map_or_else(|| train.clone(), |first| first.with_samples_of(&train));
+                    (grpo.train, grpo.sources) = (Some(train), Vec::new());
+                }
+                ObjectiveConfig::Sft(sft) => {
+                    sft.documents.iter_mut().for_each(|d| d.source = d.source.with_samples_of(&train));
+                }
                 ObjectiveConfig::Dpo(dpo) => match &mut dpo.pairs {
                     PairSource::Sampled { train: samples, .. } | PairSource::Written { source: samples, .. } => {
-                        *samples = train.clone();
+                        *samples = samples.with_samples_of(&train);
                     }
                     PairSource::Rows(_) => return Err(own_files("pairs")),
                 },
@@ -105,7 +112,9 @@ impl Recipe {
         }
         let stages = self.stages.iter_mut().filter_map(|stage| stage.evaluation.as_mut());
         for evaluation in std::iter::once(&mut self.evaluation).chain(stages) {
-            evaluation.sets = BTreeMap::from([("test".to_owned(), test.clone())]);
+            evaluation.sets.retain(|_, set| matches!(set, Source::Rendered { .. }));
+            evaluation.sets.values_mut().for_each(|set| *set = set.with_samples_of(&test));
+            evaluation.sets.entry("test".to_owned()).or_insert_with(|| test.clone());
         }
         Ok(())
     }
@@ -131,6 +140,7 @@ fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
         Source::Rows(rows) => of_rows(rows),
         Source::EasyVqa { path, .. } => vec![path],
         Source::Scenes { .. } => vec![],
+        Source::Rendered { of, lettering, .. } => of_source(of).into_iter().chain(&mut lettering.fonts).collect(),
     }
 }
 

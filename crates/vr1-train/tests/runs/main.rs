@@ -19,6 +19,7 @@ mod pairs;
 mod policy;
 mod rates;
 mod refused;
+mod rendered;
 mod replay;
 mod scripted;
 mod stages;
