@@ -230,7 +230,7 @@ impl ImageProcessor {
         }
     }
 
-    fn validate(&self, file: &str) -> Result<()> {
+    pub(crate) fn validate(&self, file: &str) -> Result<()> {
         let wrong = |key: &str, reason: String| Err(Error::Setting { file: file.into(), key: key.into(), reason });
         for (key, value) in [
             ("patch_size", self.patch_size),

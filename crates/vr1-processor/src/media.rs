@@ -7,7 +7,9 @@ use rayon::prelude::*;
 use vr1_data::{Picture, Video};
 
 use crate::resize::{check_shape, check_sides};
-use crate::{Error, FrameSampling, ImageProcessor, Message, Part, Patches, Result, TokenType, VideoProcessor};
+use crate::{
+    Error, FrameSampling, ImageProcessor, MediaSettings, Message, Part, Patches, Result, TokenType, VideoProcessor,
+};
 
 /// Something that a message shows.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +107,11 @@ pub(crate) trait Shows: Debug + Send + Sync {
     /// The same, taking other frames; `None` where no videos are taken.
     fn taking(&self, _sampling: FrameSampling) -> Option<Arc<dyn Shows>> {
         None
+    }
+
+    /// The same with other bounds; an error where the family has none.
+    fn sized(&self, settings: &MediaSettings) -> Result<Arc<dyn Shows>> {
+        Err(settings.unknown())
     }
 
     /// The settings, where whole pictures and videos are cut into patches.

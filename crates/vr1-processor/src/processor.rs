@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::{FrameSampling, ImageProcessor, VideoProcessor};
+use crate::{FrameSampling, ImageProcessor, MediaSettings, VideoProcessor};
 use vr1_data::{Said, Sample};
 
 use crate::family::{Begins, Patched};
@@ -111,6 +111,19 @@ impl Processor {
             self.shows = Some(taking);
         }
         self
+    }
+
+    /// The same processor with other bounds of what is shown than the checkpoint's settings say; a checkpoint that it
+    /// writes has them in its own settings.
+    ///
+    /// # Errors
+    /// When bounds contradict each other, or the checkpoint shows nothing or is of a family that has none.
+    pub fn with_media(mut self, settings: &MediaSettings) -> Result<Self> {
+        if !settings.is_unsaid() {
+            let shows = self.shows.as_ref().ok_or_else(|| Error::NoImageProcessor { dir: self.origin.clone() })?;
+            self.shows = Some(shows.sized(settings)?);
+        }
+        Ok(self)
     }
 
     /// Writes tokenizer, chat template, image and video settings, so that transformers' `AutoProcessor` loads them beside a

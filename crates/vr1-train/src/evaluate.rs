@@ -7,7 +7,7 @@ use vr1_data::{Dataset, Sample};
 use vr1_eval::{Answer, Score, Scored, Tally};
 use vr1_learn::logprobs;
 use vr1_reward::{Outcome, Program};
-use vr1_rollout::{Group, Request, SampleKey, Sampling, Search, answer_in_stages};
+use vr1_rollout::{Group, Request, SampleKey, Search, answer_in_stages};
 use vr1_run::Interrupt;
 
 use super::dpo::preference_metrics;
@@ -164,7 +164,7 @@ impl Evaluation {
     }
 
     fn answers<'a>(&self, set: &str, batch: &'a [(SampleKey, Sample)], run: &mut Run) -> Result<Vec<Answer<'a>>> {
-        let sampling = Sampling::greedy(self.config.max_completion_tokens);
+        let sampling = self.config.sampling();
         let limit = run.learner.model().max_tokens().saturating_sub(self.config.max_completion_tokens);
         let samples: Vec<&Sample> = batch.iter().map(|(_, sample)| sample).collect();
         let prompts = self.prompts.get(set).unwrap_or(&self.prompting).prompts(&samples, &run.processor, limit)?;
@@ -181,7 +181,7 @@ impl Evaluation {
         run: &mut Run,
         beams: usize,
     ) -> Result<Vec<Answer<'a>>> {
-        let sampling = Sampling::greedy(self.config.max_completion_tokens);
+        let sampling = self.config.sampling();
         let search = Search::Beam { beams, length_penalty: 1.0 };
         let (mut answers, processor) = (Vec::with_capacity(batch.len()), run.processor.clone());
         let engine = run.engine()?;

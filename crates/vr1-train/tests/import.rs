@@ -283,7 +283,9 @@ fn vlm_r1s_adapters_and_methods_are_taken() {
     assert_eq!(recipe["reward"]["terms"]["accuracy"], "all_match(answer ?? completion, solution)");
     assert_eq!(recipe["evaluation"]["sets"]["held_out_0"]["split"]["side"], "test");
     assert!(imported.placeholders.contains(&"reward.terms.repetition".to_owned()));
-    assert!(matches!(fate(&imported, "max_pixels"), Fate::NotSupported(_)));
+    assert_eq!(to(&imported, "max_pixels"), "media.max_pixels");
+    // Of which one is said, and the other is the system's own.
+    assert_eq!(recipe["media"], json!({ "min_pixels": 3136, "max_pixels": 401408 }));
 }
 
 #[test]
@@ -304,13 +306,8 @@ fn easy_r1s_updates_are_steps() {
     assert_eq!(objective["advantages"]["epsilon"], 1e-6);
     assert_eq!(recipe["optimizer"]["schedule"], "constant");
     assert_eq!(recipe["optimizer"]["groups"], json!([{ "match": ["*"], "weight_decay": 0.01 }]));
-    // A default of theirs that there is no key for.
-    assert!(
-        imported
-            .findings
-            .iter()
-            .any(|f| f.key == "data.max_pixels" && !f.said && matches!(f.fate, Fate::NotSupported(_)))
-    );
+    // The latter is a default of theirs, and no key of the file.
+    assert_eq!(recipe["media"], json!({ "min_pixels": 262144, "max_pixels": 4194304 }));
     assert_eq!(recipe["freeze"], json!(["tower", "merger"]));
     assert_eq!(
         recipe["prompt"]["text"],

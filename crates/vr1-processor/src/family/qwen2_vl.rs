@@ -6,7 +6,7 @@ use image::RgbImage;
 use super::{Begins, ENDS, Family, ROLES};
 use crate::files::Files;
 use crate::media::{Extent, Frames, Piece, Run, Shows, Taken};
-use crate::{FrameSampling, ImageProcessor, Patches, Result, VideoProcessor};
+use crate::{FrameSampling, ImageProcessor, MediaSettings, Patches, Result, VideoProcessor};
 
 pub(super) const QWEN2_VL: Family = Family {
     model_types: &["qwen2_vl"],
@@ -84,6 +84,12 @@ impl Patched {
         Self { videos: VideoProcessor { sampling, ..self.videos.clone() }, ..self.clone() }
     }
 
+    /// The same with other bounds.
+    pub(super) fn bounded(&self, settings: &MediaSettings) -> Result<Self> {
+        let (images, videos) = (settings.images(&self.images)?, settings.videos(&self.videos)?);
+        Ok(Self { images, videos, ..self.clone() })
+    }
+
     /// The frames in patches.
     pub(super) fn patches_of(&self, frames: &Frames<'_>) -> Result<Patches> {
         let frames: Vec<&RgbImage> = frames.pixels.iter().map(Cow::as_ref).collect();
@@ -132,6 +138,10 @@ impl Shows for Patched {
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {
         Some(Arc::new(self.sampled(sampling)))
+    }
+
+    fn sized(&self, settings: &MediaSettings) -> Result<Arc<dyn Shows>> {
+        Ok(Arc::new(self.bounded(settings)?))
     }
 
     fn patches(&self) -> Option<(&ImageProcessor, &VideoProcessor)> {

@@ -8,7 +8,7 @@ use super::qwen2_vl::{self, Patched, VIDEO, extent, run};
 use crate::files::Files;
 use crate::frame_sampling::DEFAULT_FPS;
 use crate::media::{Extent, Frames, Piece, Shows, Taken};
-use crate::{FrameSampling, ImageProcessor, Patches, Result, Tiles, VideoProcessor};
+use crate::{FrameSampling, ImageProcessor, MediaSettings, Patches, Result, Tiles, VideoProcessor};
 
 pub(super) const FAMILY: Family = Family {
     model_types: &["qwen3_vl", "qwen3_vl_moe"],
@@ -78,6 +78,10 @@ impl Shows for Timed {
 
     fn taking(&self, sampling: FrameSampling) -> Option<Arc<dyn Shows>> {
         Some(Arc::new(Self(self.0.sampled(sampling))))
+    }
+
+    fn sized(&self, settings: &MediaSettings) -> Result<Arc<dyn Shows>> {
+        Ok(Arc::new(Self(self.0.bounded(settings)?)))
     }
 
     fn patches(&self) -> Option<(&ImageProcessor, &VideoProcessor)> {

@@ -15,10 +15,11 @@ struct Entry {
 }
 
 /// The order of the keys at a recipe's top.
-const TOP: [&str; 17] = [
+const TOP: [&str; 18] = [
     "system",
     "differences",
     "model",
+    "media",
     "seed",
     "steps",
     "objective",

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::easy_r1_loss::{advantages, divergence, loss, rewards, sampling};
-use super::easy_r1_rest::{REST, SIZES};
+use super::easy_r1_rest::REST;
 use super::prompts::rows;
 use super::sheet::{Read, Sheet};
 use super::steps::steps;
@@ -130,11 +130,13 @@ fn data(sheet: &mut Sheet<'_>) -> Read<()> {
     }
     sheet.taken("data.image_dir", "images");
     for (key, pixels) in [("data.min_pixels", 262_144_u64), ("data.max_pixels", 4_194_304)] {
-        let _ = sheet.or(key, pixels);
-        match sheet.said.values.get(key) {
-            Some(Value::Null) => sheet.same(key),
-            _ => sheet.not_supported(key, SIZES),
+        if sheet.said.values.get(key) == Some(&Value::Null) {
+            sheet.same(key);
+            continue;
         }
+        let (pixels, to) = (sheet.count(key, pixels)?, key.replace("data.", "media."));
+        sheet.draft.set(&to, pixels);
+        sheet.taken_but(key, &to, "a picture is resized once, by the checkpoint's processor; there it is twice");
     }
     prompt(sheet)
 }

@@ -9,8 +9,6 @@ const OFFLOADED: &str =
     "weights stay on the device; `optimizer.offload` keeps masters and moments in the host's memory";
 const KERNELS: &str = "kernels are its own";
 const LOGGED: &str = "every step has its line in metrics.jsonl and its event for TensorBoard";
-pub(super) const SIZES: &str =
-    "pictures are sized by the checkpoint's own settings: change them in its preprocessor_config.json";
 
 pub(super) const REST: &[(&str, Rest)] = &[
     ("config", Rest::Idle("it was read")),

@@ -68,6 +68,8 @@ fn begin(sheet: &mut Sheet<'_>, system: &str) -> Read<u64> {
     sheet.taken("run_name", "system");
     model(sheet, None)?;
     trainer(sheet, &Defaults { learning_rate: 1e-6, gradient_checkpointing: false })?;
+    sheet.carry_count("min_pixels", 3136, "media.min_pixels")?;
+    sheet.carry_count("max_pixels", 12_845_056, "media.max_pixels")?;
     sheet.draft.set("objective.kind", "grpo");
     let group = sheet.carry_count("num_generations", 8, "objective.group_size")?.max(1);
     let completions = batch(sheet, "objective.prompts_per_step")?;
@@ -234,7 +236,6 @@ fn accuracy(method: &str) -> Vec<(String, Value)> {
 }
 
 const UNREAD: &str = "its own trainer never reads it";
-const SIZES: &str = "pictures are sized by the checkpoint's own settings: change them in its preprocessor_config.json";
 
 const REST: &[(&str, Rest)] = &[
     ("dataset_name", Rest::Idle(UNREAD)),
@@ -262,7 +263,5 @@ const REST: &[(&str, Rest)] = &[
     ("arrow_cache_dir", Rest::Idle(UNREAD)),
     ("max_prompt_length", Rest::Idle(UNREAD)),
     ("cache_implementation", Rest::Idle("keys and values are its own")),
-    ("max_pixels", Rest::Off("12845056", SIZES)),
-    ("min_pixels", Rest::Off("3136", SIZES)),
-    ("max_anyres_num", Rest::Off("12", SIZES)),
+    ("max_anyres_num", Rest::Off("12", "its family, InternVL, is not known")),
 ];

@@ -141,7 +141,7 @@ impl Plan {
 impl Counted {
     fn of(recipe: &Recipe) -> Result<Self> {
         let dir = vr1_vlm::resolve(&recipe.model)?;
-        let processor = Processor::from_dir(&dir)?;
+        let processor = Processor::from_dir(&dir)?.with_media(&recipe.media)?;
         let (mut lengths, mut drawn) = (Vec::new(), Vec::new());
         let mut of_evaluation: Vec<(Vec<String>, Lengths)> = Vec::new();
         for stage in recipe.all_stages() {

@@ -125,6 +125,7 @@ fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
     }
     if let Some(evaluation) = &stage.evaluation {
         count("evaluation.max_completion_tokens", evaluation.max_completion_tokens, TOKENS)?;
+        valid("evaluation", evaluation.sampling().validate())?;
         count("evaluation.samples", evaluation.samples.max(1), MANY)?;
         count("evaluation.stage_beams", evaluation.stage_beams.unwrap_or(1), ABREAST)?;
         if let Some(name) = evaluation.prompts.keys().find(|name| !evaluation.sets.contains_key(*name)) {

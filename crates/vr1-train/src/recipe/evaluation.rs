@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use vr1_rollout::Sampling;
+
 use super::{PairSource, PromptConfig};
 use crate::{BenchmarkConfig, Source};
 
@@ -28,6 +30,12 @@ pub struct EvaluationConfig {
     pub threshold: f64,
     /// The longest answer, in tokens.
     pub max_completion_tokens: usize,
+    /// Divides the logits of answers; 0 takes the likeliest token, and with beams the best of them.
+    #[serde(default)]
+    pub temperature: f64,
+    /// The fewest likeliest tokens whose probabilities reach this sum are drawn from; 1 is no limit.
+    #[serde(default = "one")]
+    pub top_p: f64,
     /// Steps between evaluations during training; 0 has none.
     #[serde(default)]
     pub every_steps: u64,
@@ -47,6 +55,18 @@ fn accuracy() -> String {
     "accuracy".to_owned()
 }
 
+fn one() -> f64 {
+    1.0
+}
+
 fn half() -> f64 {
     0.5
+}
+
+impl EvaluationConfig {
+    /// How answers are found.
+    pub(crate) fn sampling(&self) -> Sampling {
+        let (temperature, top_p) = (self.temperature, self.top_p);
+        Sampling { temperature, top_p, ..Sampling::greedy(self.max_completion_tokens) }
+    }
 }

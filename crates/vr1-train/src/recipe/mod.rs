@@ -23,7 +23,7 @@ pub use stage::StageConfig;
 pub use stop::{Better, StopConfig};
 use vr1_learn::{OptimizerConfig, ReferenceConfig};
 use vr1_nn::Recompute;
-use vr1_processor::Layout;
+use vr1_processor::{Layout, MediaSettings};
 use vr1_reward::ProgramSource;
 use vr1_run::Document as Yaml;
 
@@ -40,6 +40,9 @@ pub struct Recipe {
     pub differences: Vec<String>,
     /// A directory (relative to the recipe's own, or to where the program runs) or a Hub id.
     pub model: String,
+    /// How large pictures and videos are shown, where that is another than the model's own settings say.
+    #[serde(default, skip_serializing_if = "MediaSettings::is_unsaid")]
+    pub media: MediaSettings,
     /// Everything random follows from it.
     #[serde(default = "forty_two")]
     pub seed: u64,

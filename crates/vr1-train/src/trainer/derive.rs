@@ -22,7 +22,7 @@ impl Derivation {
     /// If the model's processor, the data or the reward cannot be had, or the recipe is none.
     pub fn of(recipe: &Recipe, registry: &Registry) -> Result<Self> {
         recipe.check().map_err(|(key, reason)| Error::Recipe(format!("`{key}` {reason}")))?;
-        let processor = Processor::from_dir(&vr1_vlm::resolve(&recipe.model)?)?;
+        let processor = Processor::from_dir(&vr1_vlm::resolve(&recipe.model)?)?.with_media(&recipe.media)?;
         let reward = Arc::new(Program::compile(recipe.reward.clone(), registry)?.tested()?);
         let stages = recipe.all_stages();
         let opened = stages.iter().map(|config| Ok((objective(config, recipe, &reward)?, evaluation(config, recipe)?)));

@@ -98,7 +98,7 @@ impl Trainer {
             Some(Reference::Moved) => Some(saved(&dir.join(REFERENCE), &recipe, options)?),
             Some(Reference::Start) => Some(start(&recipe, options)?),
         };
-        let processor = Processor::from_dir(dir)?;
+        let processor = Processor::from_dir(dir)?.with_media(&recipe.media)?;
         let (stage, before_stage, written) = (state.stage, state.before_stage, begun.clone());
         let beginning = Beginning { model, processor, stage, before_stage, begun };
         // The row of a step whose evaluation is to come is written with it.
@@ -171,5 +171,5 @@ fn start(recipe: &Recipe, options: &RunOptions) -> Result<Rc<dyn Backbone>> {
 /// The model that the recipe names, and its processor.
 pub(super) fn named(recipe: &Recipe, options: &RunOptions) -> Result<(Model, Processor)> {
     let dir = vr1_vlm::resolve(&recipe.model)?;
-    Ok((Model::load(&dir, options.device, options.kind)?, Processor::from_dir(&dir)?))
+    Ok((Model::load(&dir, options.device, options.kind)?, Processor::from_dir(&dir)?.with_media(&recipe.media)?))
 }

@@ -165,3 +165,28 @@ fn a_set_may_be_asked_by_a_prompt_of_its_own() {
     let error = read(dir.path(), SFT, &[nobody]).unwrap_err().to_string();
     assert!(error.contains("evaluation.prompts") && error.contains("nobody"), "{error}");
 }
+
+/// Answers of the model itself to the held-out questions.
+fn answers(settings: &[&str]) -> Vec<String> {
+    let dir = folder();
+    let settings = [&["evaluation.samples=4", "evaluation.max_completion_tokens=12"], settings].concat();
+    let out = dir.path().join("run");
+    let mut run = trainer(&read(dir.path(), SFT, &settings).unwrap(), &out);
+    run.evaluate().unwrap().unwrap();
+    let lines = vr1_run::lines(&out.join("evaluations/step-0.jsonl.zst")).unwrap();
+    let said = |line: Vec<u8>| serde_json::from_slice::<serde_json::Value>(&line).unwrap()["completion"].to_string();
+    lines.map(|line| said(line.unwrap())).collect()
+}
+
+#[test]
+fn held_out_answers_are_greedy_unless_a_temperature_is_said() {
+    let greedy = answers(&[]);
+    assert_eq!(answers(&["evaluation.temperature=0", "evaluation.top_p=0.9"]), greedy);
+    let drawn = answers(&["evaluation.temperature=1.5"]);
+    assert_ne!(drawn, greedy);
+    // By the run's seed, the same again; and of next to no probability only the likeliest is left.
+    assert_eq!(answers(&["evaluation.temperature=1.5"]), drawn);
+    assert_eq!(answers(&["evaluation.temperature=1.5", "evaluation.top_p=0.000001"]), greedy);
+    let refused = read(folder().path(), SFT, &["evaluation.temperature=-1"]).unwrap_err().to_string();
+    assert!(refused.contains("evaluation") && refused.contains("temperature"), "{refused}");
+}
