@@ -6,12 +6,13 @@
 //! `cargo run --release --example insight_v -- --seed 1 --set stages.1.steps=48`
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::{fs, rc::Rc, time::Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde_json::json;
-use vr1::RunArgs;
+use vr1::{RunArgs, SystemArgs};
 use vr1_agent::{Asked, Engines, ReasonThenSummarise};
 use vr1_data::{Media, Sample};
 use vr1_decode::LocalEngine;
@@ -28,14 +29,17 @@ const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
 #[derive(Parser)]
 #[command(about = "Insight-V: a reasoner, a summariser, and DPO in rounds; `--set` is of the reasoner's recipe")]
-struct Args {
+struct Example {
     #[command(flatten)]
-    run: RunArgs,
+    args: SystemArgs,
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     vr1::spin_briefly();
-    let (args, begun) = (Args::parse().run, Instant::now());
+    let (SystemArgs { run: args, .. }, begun) = match Example::parse().args {
+        args if args.sweep => return args.sweep("insight_v"),
+        args => (args, Instant::now()),
+    };
     let out = args.options("insight_v")?.out;
     let of = |name: &str, set: &[String]| RunArgs { out: Some(out.join(name)), set: set.to_vec(), ..args.clone() };
 
@@ -60,7 +64,7 @@ fn main() -> Result<()> {
     summary["seconds"] = begun.elapsed().as_secs_f64().into();
     fs::write(out.join("summary.json"), serde_json::to_vec_pretty(&summary)?)?;
     println!("{summary:#}");
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Trains by a recipe: what it says, and the models after each stage and each round.

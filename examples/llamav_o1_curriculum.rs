@@ -8,28 +8,8 @@
 //! cargo run --release --example llamav_o1_curriculum -- --set evaluation.stage_beams=1
 //! ```
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
-use vr1::RunArgs;
-
-const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/llamav_o1_curriculum.yaml");
-
-#[derive(Parser)]
-#[command(about = "LlamaV-o1: curriculum and four-turn answers")]
-struct Args {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-fn main() -> Result<ExitCode> {
-    vr1::spin_briefly();
-    let args = Args::parse().run;
-    // The recipe names model, data, prompt, reward, objective and optimizer; the trainer joins what they name.
-    let trainer = args.trainer(Path::new(RECIPE), "llamav_o1_curriculum")?;
-    let ended = vr1::run(trainer, args.smoke)?;
-    print!("{}", ended.told);
-    Ok(ended.exit_code())
+fn main() -> anyhow::Result<ExitCode> {
+    vr1::system("llamav_o1_curriculum")
 }

@@ -9,28 +9,8 @@
 //! cargo run --release --example visualthinker_sat -- --model Qwen/Qwen2-VL-2B --data SAT.jsonl --device cuda --dtype bf16
 //! ```
 
-use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
-use vr1::RunArgs;
-
-const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/visualthinker_sat.yaml");
-
-#[derive(Parser)]
-#[command(about = "VisualThinker-R1-Zero on spatial questions")]
-struct Args {
-    #[command(flatten)]
-    run: RunArgs,
-}
-
-fn main() -> Result<ExitCode> {
-    vr1::spin_briefly();
-    let args = Args::parse().run;
-    // The recipe names model, data, prompt, reward, objective and optimizer; the trainer joins what they name.
-    let trainer = args.trainer(Path::new(RECIPE), "visualthinker_sat")?;
-    let ended = vr1::run(trainer, args.smoke)?;
-    print!("{}", ended.told);
-    Ok(ended.exit_code())
+fn main() -> anyhow::Result<ExitCode> {
+    vr1::system("visualthinker_sat")
 }

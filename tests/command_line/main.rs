@@ -9,6 +9,7 @@ mod kills;
 mod pages;
 mod plans;
 mod runs;
+mod sweeps;
 
 use std::fs;
 use std::path::Path;

@@ -1,20 +1,28 @@
 mod attributes;
 mod caption;
 mod chance;
+mod chart;
 mod close_up;
 mod counting;
+mod detection;
 mod draw;
+mod figure;
+mod film;
+mod geometry;
+mod motion;
 mod object;
 mod posed;
 mod referring;
 mod scene;
+mod sheet;
 mod spatial;
 mod staged;
+mod sums;
 
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::check_index;
-use crate::{Dataset, Error, Media, Picture, Result, Sample};
+use crate::{Dataset, Error, Result, Sample};
 use scene::{Canvas, Style};
 
 /// What a synthetic scene is asked about, each after a dataset that a reproduced system trains on.
@@ -35,6 +43,16 @@ pub enum Task {
     Caption,
     /// The whole names of few objects, at their size in a scene of 112 pixels however small the image is: from 48 x 48.
     CloseUp,
+    /// Which way a thing moves, or which of two comes first: a video of 16 frames (Open-R1-Video).
+    Motion,
+    /// A length or an area of a figure on squared paper (GeoQA).
+    Geometry,
+    /// The boxes of everything that goes by one of several names (open-vocabulary detection, VLM-R1).
+    Detection,
+    /// A bar chart to be read.
+    Chart,
+    /// The sum or difference of two small numbers, without a picture.
+    Sums,
 }
 
 /// Which scenes: the streams of random numbers of two splits never meet.
@@ -63,7 +81,7 @@ pub struct Scenes {
     pub split: Split,
     /// Another seed gives other scenes.
     pub seed: u64,
-    /// Width and height of the images in pixels.
+    /// Width and height of the images and frames in pixels.
     #[serde(default = "default_size")]
     pub size: u32,
     /// The number of samples.
@@ -89,6 +107,11 @@ impl Task {
             Self::Attributes => "attributes",
             Self::Caption => "caption",
             Self::CloseUp => "close_up",
+            Self::Motion => "motion",
+            Self::Geometry => "geometry",
+            Self::Detection => "detection",
+            Self::Chart => "chart",
+            Self::Sums => "sums",
         }
     }
 }
@@ -140,14 +163,19 @@ impl Dataset for Scenes {
             Task::Attributes => attributes::pose(&mut rng, canvas),
             Task::Caption => caption::pose(&mut rng, canvas),
             Task::CloseUp => close_up::pose(&mut rng, canvas),
+            Task::Motion => motion::pose(&mut rng, canvas),
+            Task::Geometry => geometry::pose(&mut rng, canvas),
+            Task::Detection => detection::pose(&mut rng, canvas),
+            Task::Chart => chart::pose(&mut rng, canvas),
+            Task::Sums => sums::pose(&mut rng, self.split),
         };
         Ok(Sample {
             id: format!("{}-{}-{}-{index}", self.task.name(), self.split.name(), self.seed),
-            media: vec![Media::Image(Picture::from(posed.scene.draw(&mut rng)))],
             question: posed.question.clone(),
             solution: posed.solution.clone(),
             fields: posed.fields(),
             turns: posed.turns,
+            media: posed.shown.media(&mut rng),
             ..Sample::default()
         })
     }

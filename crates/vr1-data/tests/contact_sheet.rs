@@ -5,8 +5,18 @@
 use image::{Rgb, RgbImage, imageops};
 use vr1_data::{Dataset, Media, Sample, Scenes, Split, Task};
 
-const TASKS: [Task; 7] =
-    [Task::Spatial, Task::Counting, Task::Referring, Task::Staged, Task::Attributes, Task::Caption, Task::CloseUp];
+const TASKS: [Task; 10] = [
+    Task::Spatial,
+    Task::Counting,
+    Task::Referring,
+    Task::Staged,
+    Task::Attributes,
+    Task::Caption,
+    Task::CloseUp,
+    Task::Geometry,
+    Task::Detection,
+    Task::Chart,
+];
 
 fn pixels(sample: &Sample) -> RgbImage {
     match &sample.media[0] {
@@ -34,7 +44,7 @@ fn framed(mut image: RgbImage, corners: &[i64]) -> RgbImage {
 fn every_task_and_split_draws() {
     let (columns, zoom) = (12, 1);
     for split in [Split::Train, Split::OutOfDomain, Split::Pretrain] {
-        let mut sheet = RgbImage::from_pixel(columns * 114 * zoom, 6 * 114 * zoom, Rgb([255; 3]));
+        let mut sheet = RgbImage::from_pixel(columns * 114 * zoom, 10 * 114 * zoom, Rgb([255; 3]));
         for (row, task) in TASKS.into_iter().enumerate() {
             let scenes = Scenes::new(task, split, 7, columns as usize);
             for column in 0..columns {

@@ -13,7 +13,8 @@ use std::{
 use serde::Serialize;
 use serde_yaml::Value;
 
-use self::statistics::Measured;
+pub(crate) use self::statistics::Measured;
+pub(crate) use self::told::{change, shown};
 use crate::{
     disk::write_aside,
     metrics::{StepMetrics, Summary, read_metrics, read_summary},

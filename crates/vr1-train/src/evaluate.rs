@@ -26,6 +26,8 @@ const PAIRS: usize = 16;
 pub(crate) struct Evaluation {
     config: EvaluationConfig,
     prompting: Prompting,
+    /// Of the sets that are asked otherwise.
+    prompts: BTreeMap<String, Prompting>,
     sets: Vec<(String, Arc<dyn Dataset>)>,
     preferences: Vec<(String, Pairs)>,
 }
@@ -44,7 +46,9 @@ impl Evaluation {
         let open = |(name, source): (&String, _)| Ok((name.clone(), Pairs::open(source, prompt, seed)?));
         let pairs: Vec<(String, Option<Pairs>)> = config.preferences.iter().map(open).collect::<Result<_>>()?;
         let preferences = pairs.into_iter().filter_map(|(name, pairs)| Some((name, pairs?))).collect();
-        Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, sets, preferences })
+        let other = |(name, prompt): (&String, &PromptConfig)| Ok((name.clone(), Prompting::new(prompt)?));
+        let prompts = config.prompts.iter().map(other).collect::<Result<_>>()?;
+        Ok(Self { config: config.clone(), prompting: Prompting::new(prompt)?, prompts, sets, preferences })
     }
 
     /// Evaluates on `samples` as the set `name`.
@@ -95,7 +99,7 @@ impl Evaluation {
                 let batch: Vec<(SampleKey, Sample)> =
                     (start..end).into_par_iter().map(|i| Ok((key(i), samples.get(i)?))).collect::<Result<_>>()?;
                 let answers = match self.config.stage_beams {
-                    None => self.answers(&batch, run)?,
+                    None => self.answers(name, &batch, run)?,
                     Some(beams) => self.staged_answers(&batch, run, beams)?,
                 };
                 for answer in answers {
@@ -146,11 +150,11 @@ impl Evaluation {
         if self.config.samples == 0 { len } else { self.config.samples.min(len) }
     }
 
-    fn answers<'a>(&self, batch: &'a [(SampleKey, Sample)], run: &mut Run) -> Result<Vec<Answer<'a>>> {
+    fn answers<'a>(&self, set: &str, batch: &'a [(SampleKey, Sample)], run: &mut Run) -> Result<Vec<Answer<'a>>> {
         let sampling = Sampling::greedy(self.config.max_completion_tokens);
         let limit = run.learner.model().max_tokens().saturating_sub(self.config.max_completion_tokens);
         let samples: Vec<&Sample> = batch.iter().map(|(_, sample)| sample).collect();
-        let prompts = self.prompting.prompts(&samples, &run.processor, limit)?;
+        let prompts = self.prompts.get(set).unwrap_or(&self.prompting).prompts(&samples, &run.processor, limit)?;
         let requests = prompts.into_iter().zip(batch);
         let requests = requests.map(|(prompt, (key, _))| Request::new(prompt, 1, sampling.clone(), *key)).collect();
         let groups = run.engine()?.generate(requests)?;

@@ -17,6 +17,7 @@ mod replay;
 mod report;
 mod rescore;
 mod score;
+mod sweeps;
 mod train;
 
 use std::io::{self, Write};
@@ -43,6 +44,8 @@ struct Cli {
 enum Command {
     /// Train as a recipe says; its run folder gets checkpoints, metrics, a summary and a report.
     Train(train::Train),
+    /// Run several recipes at several seeds, and say by how much they differ and whether what was claimed holds.
+    Sweep(sweeps::Sweeps),
     /// Turn a configuration of TRL, VLM-R1, R1-V or EasyR1 into a recipe, and say what differs.
     Import(import::Import),
     /// Complete a prompt of words and images.
@@ -73,6 +76,7 @@ impl Command {
     fn run(self) -> Result<ExitCode> {
         match self {
             Self::Train(train) => return train.run(),
+            Self::Sweep(sweep) => return sweep.run(),
             Self::Import(import) => import.run(),
             Self::Generate(generate) => generate.run(),
             Self::Logprobs(logprobs) => logprobs.run(),

@@ -162,7 +162,7 @@ pub fn kind(name: &str) -> Result<tch::Kind> {
 }
 
 /// `runs/NAME-1`, or the first number that no run has.
-fn free_folder(name: &str) -> PathBuf {
+pub(crate) fn free_folder(name: &str) -> PathBuf {
     let folder = |n: u32| Path::new("runs").join(format!("{name}-{n}"));
     (1..).map(folder).find(|path| !path.exists()).unwrap_or_else(|| folder(0))
 }

@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, chance, pick};
 use super::object::{Look, Shape, Size};
-use super::posed::{Posed, fill, guess, strings, with_article};
+use super::posed::{Posed, Shown, fill, guess, strings, with_article};
 use super::scene::{Canvas, Scene, Style};
 
 type Phrases = (&'static [&'static str], &'static [&'static str]);
@@ -100,8 +100,8 @@ pub(crate) fn color(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
         solution: color.to_owned(),
         choices,
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }
 
@@ -125,8 +125,8 @@ fn shape(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
         solution,
         choices,
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }
 
@@ -189,8 +189,8 @@ fn exists(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
         solution: solution.to_owned(),
         choices,
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }
 

@@ -4,7 +4,7 @@ use rand::RngExt;
 
 use super::Split;
 use super::chance::Stream;
-use super::posed::Posed;
+use super::posed::{Posed, Shown};
 use super::scene::{Canvas, Scene};
 
 const DESCRIBE: (&[&str], &[&str]) = (
@@ -32,8 +32,8 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         guess: elsewhere.caption(),
         guess_thought: items(&elsewhere),
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }
 

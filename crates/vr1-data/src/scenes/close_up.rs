@@ -5,7 +5,7 @@ use rand::RngExt;
 
 use super::chance::Stream;
 use super::object::Look;
-use super::posed::Posed;
+use super::posed::{Posed, Shown};
 use super::scene::{Canvas, Scene, Style};
 
 const NAME: (&[&str], &[&str]) =
@@ -32,7 +32,7 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         guess_thought: format!("It looks like: {guess}."),
         guess,
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }

@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, chance, pick, shuffle};
 use super::object::{Color, Look, Material, Shape};
-use super::posed::{Posed, fill, guess};
+use super::posed::{Posed, Shown, fill, guess};
 use super::scene::{Canvas, Scene};
 
 const TOTAL: (&[&str], &[&str]) = (
@@ -120,7 +120,7 @@ pub(crate) fn count(rng: &mut Stream, canvas: Canvas, low: usize, high: usize) -
         guess,
         choices,
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }

@@ -12,7 +12,7 @@ use super::chance::{Stream, between, chance};
 use super::object::{Material, Object};
 use super::scene::{Scene, Style};
 
-type Rgb = [f32; 3];
+pub(crate) type Rgb = [f32; 3];
 
 impl Scene {
     /// The scene's pixels.
@@ -46,12 +46,12 @@ enum Border {
     Dark,
 }
 
-fn color([r, g, b]: Rgb) -> Paint8 {
+pub(crate) fn color([r, g, b]: Rgb) -> Paint8 {
     let unit = |v: f32| (v / 255.0).clamp(0.0, 1.0);
     Paint8::from_rgba(unit(r), unit(g), unit(b), 1.0).expect("channels are clamped to 0..=1")
 }
 
-fn paint(shader: Shader<'_>) -> Paint<'_> {
+pub(crate) fn paint(shader: Shader<'_>) -> Paint<'_> {
     Paint { shader, anti_alias: true, ..Paint::default() }
 }
 
@@ -63,7 +63,7 @@ fn light(rng: &mut Stream, low: f32) -> Rgb {
     std::array::from_fn(|_| between(rng, low, 255.0))
 }
 
-fn background(rng: &mut Stream, canvas: &mut Pixmap, style: Style) {
+pub(crate) fn background(rng: &mut Stream, canvas: &mut Pixmap, style: Style) {
     if style == Style::Plain {
         canvas.fill(color(light(rng, 228.0)));
         return;
@@ -73,7 +73,7 @@ fn background(rng: &mut Stream, canvas: &mut Pixmap, style: Style) {
 
 /// A red lamp above and a blue one to the left shine on everything. So each patch tells where it is, which attention that
 /// knows relative positions only finds hard to learn.
-fn lamps(canvas: &mut Pixmap) {
+pub(crate) fn lamps(canvas: &mut Pixmap) {
     const DIMMED: f32 = 0.8;
     const LAMP: f32 = 50.0;
     let side = canvas.width() as usize;
@@ -167,7 +167,7 @@ fn surface(rng: &mut Stream, object: &Object) -> Shader<'static> {
 }
 
 /// Drops alpha, which is full everywhere, and adds grey grain of at most `amplitude` levels either way.
-fn to_rgb(canvas: Pixmap, amplitude: f32, seed: u64) -> RgbImage {
+pub(crate) fn to_rgb(canvas: Pixmap, amplitude: f32, seed: u64) -> RgbImage {
     let (width, height) = (canvas.width(), canvas.height());
     let rgba = RgbaImage::from_raw(width, height, canvas.take()).expect("four values a pixel");
     let mut rgb = DynamicImage::ImageRgba8(rgba).into_rgb8();

@@ -213,6 +213,21 @@ impl Object {
         Some(Self { look, rgb, radius, outline, pose, bounds })
     }
 
+    /// The object with the middle of its bounding box at `(x, y)`; none where that is no place.
+    pub(crate) fn moved_to(&self, (x, y): (f32, f32)) -> Option<Self> {
+        let (dx, dy) = (x - self.center().0, y - self.center().1);
+        let [x1, y1, x2, y2] = self.bounds;
+        let outline = self.outline.clone().transform(Transform::from_translate(dx, dy))?;
+        let pose = self.pose.post_translate(dx, dy);
+        Some(Self { outline, pose, bounds: [x1 + dx, y1 + dy, x2 + dx, y2 + dy], ..*self })
+    }
+
+    /// Half the bounding box's width and height.
+    pub(crate) fn half_size(&self) -> (f32, f32) {
+        let [x1, y1, x2, y2] = self.bounds;
+        ((x2 - x1) / 2.0, (y2 - y1) / 2.0)
+    }
+
     /// The middle of the bounding box.
     pub(crate) fn center(&self) -> (f32, f32) {
         let [x1, y1, x2, y2] = self.bounds;

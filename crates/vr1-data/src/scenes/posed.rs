@@ -1,4 +1,4 @@
-//! A scene with a question about it, and every text that goes with them.
+//! What is shown with a question about it, and every text that goes with them.
 
 use serde_json::{Value, json};
 
@@ -6,12 +6,57 @@ use super::chance::{Stream, pick};
 use super::object::Look;
 use super::scene::Scene;
 use crate::sample::or_list;
-use crate::{Fields, Turn};
+use crate::{Fields, Media, Picture, Turn};
+
+/// What a question is about.
+#[derive(Debug, Clone)]
+pub(crate) enum Shown {
+    /// A scene, which is drawn when all else is said.
+    Scene(Scene),
+    /// What has been drawn already, or nothing, with a caption and notes of it.
+    Drawn { media: Vec<Media>, caption: String, notes: String },
+}
+
+impl Default for Shown {
+    fn default() -> Self {
+        Self::Drawn { media: vec![], caption: String::new(), notes: String::new() }
+    }
+}
+
+impl Shown {
+    pub(crate) fn caption(&self) -> String {
+        match self {
+            Self::Scene(scene) => scene.caption(),
+            Self::Drawn { caption, .. } => caption.clone(),
+        }
+    }
+
+    fn notes(&self) -> String {
+        match self {
+            Self::Scene(scene) => scene.notes(),
+            Self::Drawn { notes, .. } => notes.clone(),
+        }
+    }
+
+    fn objects(&self) -> Value {
+        match self {
+            Self::Scene(scene) => scene.objects.iter().map(super::object::Object::json).collect(),
+            Self::Drawn { .. } => json!([]),
+        }
+    }
+
+    pub(crate) fn media(self, rng: &mut Stream) -> Vec<Media> {
+        match self {
+            Self::Scene(scene) => vec![Media::Image(Picture::from(scene.draw(rng)))],
+            Self::Drawn { media, .. } => media,
+        }
+    }
+}
 
 /// What a task makes of a stream of random numbers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Posed {
-    pub(crate) scene: Scene,
+    pub(crate) shown: Shown,
     /// The kind of question, such as `closest`.
     pub(crate) kind: &'static str,
     /// The question without instructions and options.
@@ -30,8 +75,8 @@ pub(crate) struct Posed {
     /// A thought that would lead to the guess.
     pub(crate) guess_thought: String,
     pub(crate) turns: Vec<Turn>,
-    /// The box that is asked for, where one is.
-    pub(crate) target: Option<[i64; 4]>,
+    /// The task's own fields; one of the names below replaces what stands there.
+    pub(crate) more: Vec<(&'static str, Value)>,
 }
 
 impl Posed {
@@ -48,11 +93,11 @@ impl Posed {
         put("thought", json!(self.thought));
         put("guess", json!(self.guess));
         put("guess_thought", json!(self.guess_thought));
-        put("caption", json!(self.scene.caption()));
-        put("notes", json!(self.scene.notes()));
-        put("objects", self.scene.objects.iter().map(super::object::Object::json).collect());
-        if let Some(target) = self.target {
-            put("box", json!(target));
+        put("caption", json!(self.shown.caption()));
+        put("notes", json!(self.shown.notes()));
+        put("objects", self.shown.objects());
+        for (name, value) in &self.more {
+            put(name, value.clone());
         }
         fields
     }

@@ -1,11 +1,12 @@
 //! The box of the object that a sentence describes: after RefCOCO, as VLM-R1 asks for it.
 
 use rand::RngExt;
+use serde_json::json;
 
 use super::Split;
 use super::chance::{Stream, between, chance, pick, shuffle};
 use super::object::{Look, Object, Size};
-use super::posed::Posed;
+use super::posed::{Posed, Shown};
 use super::scene::{Canvas, Scene, place_at};
 
 /// VLM-R1's question, to which the description is added.
@@ -50,8 +51,8 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
         guess: box_text(guessed),
         guess_thought: format!("It looks like {} is {guessed_place}.", the_name(target)),
         turns: vec![],
-        target: Some(bounds),
-        scene,
+        more: vec![("box", json!(bounds))],
+        shown: Shown::Scene(scene),
     }
 }
 
@@ -59,7 +60,7 @@ fn the_name(object: &Object) -> String {
     format!("the {} {}", object.look.size.name(), object.look.name())
 }
 
-fn box_text([x1, y1, x2, y2]: [i64; 4]) -> String {
+pub(crate) fn box_text([x1, y1, x2, y2]: [i64; 4]) -> String {
     format!("[{x1}, {y1}, {x2}, {y2}]")
 }
 
@@ -115,7 +116,7 @@ fn describe(rng: &mut Stream, scene: &Scene) -> Option<String> {
 }
 
 /// A box of a likely size, anywhere.
-fn random_box(rng: &mut Stream, canvas: Canvas, size: Size) -> [i64; 4] {
+pub(crate) fn random_box(rng: &mut Stream, canvas: Canvas, size: Size) -> [i64; 4] {
     let side = canvas.size as f32;
     let radius = if size == Size::Small { between(rng, 6.0, 8.0) } else { between(rng, 12.0, 16.0) } * side / 112.0;
     let (x, y) = (between(rng, radius, side - radius), between(rng, radius, side - radius));

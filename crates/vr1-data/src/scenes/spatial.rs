@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::Split;
 use super::chance::{Stream, pick, shuffle};
 use super::object::Object;
-use super::posed::{Posed, fill, guess, strings, the};
+use super::posed::{Posed, Shown, fill, guess, strings, the};
 use super::scene::{Canvas, Scene};
 use crate::sample::or_list;
 
@@ -124,8 +124,8 @@ pub(crate) fn relation(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed 
         guess,
         choices,
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }
 
@@ -174,8 +174,8 @@ fn closest(rng: &mut Stream, canvas: Canvas, count: usize) -> Posed {
         solution,
         choices,
         turns: vec![],
-        target: None,
-        scene,
+        more: vec![],
+        shown: Shown::Scene(scene),
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn pose(rng: &mut Stream, canvas: Canvas) -> Posed {
     };
     let answers = [
         posed.plan.clone(),
-        format!("The image shows {}.", posed.scene.caption()),
+        format!("The image shows {}.", posed.shown.caption()),
         posed.thought.clone(),
         posed.solution.clone(),
     ];

@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first thing that is not as it should be")]
 
 mod answers;
+mod boxes;
+mod charts;
+mod figures;
 mod pictures;
+mod sums;
+mod videos;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,6 +110,35 @@ fn the_fields_repeat_the_sample() {
             assert_eq!(text(&sample, "solution"), sample.solution);
             assert!(!sample.question.contains("<image>"), "{}", sample.question);
             assert!(!objects(&sample).is_empty());
+        }
+    }
+}
+
+/// Whatever is shown, or nothing: every text stands in the fields, and the words begin as sentences do.
+#[test]
+fn every_task_fills_the_fields() {
+    for task in [Task::Motion, Task::Geometry, Task::Detection, Task::Chart, Task::Sums] {
+        for split in SPLITS {
+            for sample in samples(task, split, 10) {
+                assert!(sample.id.starts_with(task.name()));
+                assert_eq!(
+                    (text(&sample, "question"), text(&sample, "solution")),
+                    (&*sample.question, &*sample.solution)
+                );
+                for name in ["kind", "stem", "plan", "thought", "guess", "guess_thought"] {
+                    assert!(!text(&sample, name).is_empty(), "{}: no {name}", sample.id);
+                }
+                let is_shown = task != Task::Sums;
+                assert_eq!(
+                    (text(&sample, "caption").is_empty(), text(&sample, "notes").is_empty()),
+                    (!is_shown, !is_shown)
+                );
+                let again = Scenes::new(task, split, 11, 10);
+                let index: usize = sample.id.rsplit('-').next().unwrap().parse().unwrap();
+                let again = again.get(index).unwrap();
+                let hashes = |s: &Sample| s.media.iter().map(|m| m.hash().unwrap()).collect::<Vec<_>>();
+                assert_eq!((&again.fields, hashes(&again)), (&sample.fields, hashes(&sample)));
+            }
         }
     }
 }

@@ -65,7 +65,8 @@ impl Comparison {
             let row = |group: &Together| {
                 let score = group.scores.get(name)?;
                 let [before, after] = [score.before, score.after].map(|value| shown(value, unit));
-                Some(vec![name.clone(), group.name.clone(), before, after, change(score.change, unit)])
+                let moved = change(score.change.mean.unwrap_or(f64::NAN), score.change.standard_error, unit);
+                Some(vec![name.clone(), group.name.clone(), before, after, moved])
             };
             rows.extend(self.groups.iter().filter_map(row));
         }
@@ -103,7 +104,7 @@ fn short(value: &str) -> String {
     if line.chars().count() <= 60 { line } else { line.chars().take(59).chain(['…']).collect() }
 }
 
-fn shown(value: Measured, unit: Unit) -> String {
+pub(crate) fn shown(value: Measured, unit: Unit) -> String {
     let Some(mean) = value.mean else { return "–".to_owned() };
     match (unit, value.standard_error) {
         (_, None) => unit.shown(mean),
@@ -112,12 +113,15 @@ fn shown(value: Measured, unit: Unit) -> String {
     }
 }
 
-fn change(value: Measured, unit: Unit) -> String {
-    let Some(mean) = value.mean else { return "–".to_owned() };
+/// `+12.0 ± 1.5 points`
+pub(crate) fn change(mean: f64, error: Option<f64>, unit: Unit) -> String {
+    if mean.is_nan() {
+        return "–".to_owned();
+    }
     let (scale, digits, word) = match unit {
         Unit::Percent => (100.0, 1, " points"),
         Unit::Number => (1.0, 3, ""),
     };
-    let error = value.standard_error.map(|error| format!(" ± {:.digits$}", scale * error)).unwrap_or_default();
+    let error = error.map(|error| format!(" ± {:.digits$}", scale * error)).unwrap_or_default();
     format!("{:+.digits$}{error}{word}", scale * mean)
 }

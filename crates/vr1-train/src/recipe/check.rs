@@ -127,6 +127,9 @@ fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
         count("evaluation.max_completion_tokens", evaluation.max_completion_tokens, TOKENS)?;
         count("evaluation.samples", evaluation.samples.max(1), MANY)?;
         count("evaluation.stage_beams", evaluation.stage_beams.unwrap_or(1), ABREAST)?;
+        if let Some(name) = evaluation.prompts.keys().find(|name| !evaluation.sets.contains_key(*name)) {
+            return fault(&format!("evaluation.prompts.{name}"), "there is no set of this name");
+        }
         for (name, source) in &evaluation.sets {
             source.check().or_else(|reason| fault(&format!("evaluation.sets.{name}"), reason))?;
         }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::PairSource;
+use super::{PairSource, PromptConfig};
 use crate::Source;
 
 /// Held-out samples and how they are scored.
@@ -11,6 +11,9 @@ use crate::Source;
 pub struct EvaluationConfig {
     /// The sets by name.
     pub sets: BTreeMap<String, Source>,
+    /// Sets that are asked by another prompt than the recipe's, and that prompt.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prompts: BTreeMap<String, PromptConfig>,
     /// How many samples of each set are used, from its start; 0 uses all.
     #[serde(default = "two_hundred")]
     pub samples: usize,

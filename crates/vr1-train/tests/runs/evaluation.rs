@@ -139,3 +139,29 @@ fn held_out_pairs_say_how_often_the_better_answer_is_the_likelier() {
     assert_eq!(scores["better/preference_accuracy"], 0.75, "{scores:?}");
     assert!(scores["better/preference_margin"] > 0.0);
 }
+
+#[test]
+fn a_set_may_be_asked_by_a_prompt_of_its_own() {
+    let dir = folder();
+    let sets =
+        "evaluation.sets={ held_out: { kind: jsonl, path: test.jsonl }, brief: { kind: jsonl, path: test.jsonl } }";
+    let own = "evaluation.prompts={ brief: { layout: raw, text: 'In a word: {{ question }}' } }";
+    let recipe = read(dir.path(), SFT, &[sets, own]).unwrap();
+    let mut run = trainer(&recipe, &dir.path().join("run"));
+    let (asked, tokenizer) = (Arc::new(Mutex::new(Vec::new())), run.processor().tokenizer().clone());
+    let heard = asked.clone();
+    let engine = vr1_rollout::Scripted::new(tokenizer.clone(), move |request, _| {
+        heard.lock().unwrap().push(tokenizer.decode(request.prompt.ids(), vr1_processor::Specials::Keep).unwrap());
+        Some("red".to_owned())
+    });
+    run.set_engine(Box::new(engine)).unwrap();
+    run.evaluate().unwrap().unwrap();
+    let asked = asked.lock().unwrap();
+    // By name: first two of `brief`, then two of `held_out`.
+    let starts: Vec<bool> = asked.iter().map(|words| words.starts_with("In a word: What is")).collect();
+    assert_eq!(starts, [true, true, false, false], "{asked:?}");
+
+    let nobody = "evaluation.prompts={ nobody: { text: '{{ question }}' } }";
+    let error = read(dir.path(), SFT, &[nobody]).unwrap_err().to_string();
+    assert!(error.contains("evaluation.prompts") && error.contains("nobody"), "{error}");
+}
