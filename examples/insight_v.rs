@@ -3,29 +3,30 @@
 //! Dong et al., 2024, <https://arxiv.org/abs/2411.14432>. The two are compared, on the same held-out samples, with one agent
 //! that thinks and answers in one completion: after imitation, and after each round.
 //!
-//! `cargo run --release --example insight_v -- --seed 1 --set stages.1.steps=48`
+//! ```text
+//! cargo run --release --example insight_v
+//! cargo run --release --example insight_v -- --sweep          # the findings, over five seeds
+//! ```
 
+mod insight_v_agents;
+
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::{fs, rc::Rc, time::Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use clap::Parser;
 use serde_json::json;
 use vr1::{RunArgs, SystemArgs};
-use vr1_agent::{Asked, Engines, ReasonThenSummarise};
-use vr1_data::{Media, Sample};
-use vr1_decode::LocalEngine;
-use vr1_eval::{Answer, Tally};
-use vr1_processor::Processor;
-use vr1_reward::Program;
-use vr1_rollout::{Group, SampleKey, Sampling, Sequence};
+use vr1_data::{Scenes, Split, Task};
 use vr1_train::{ObjectiveConfig, Recipe};
-use vr1_vlm::Model;
 
-/// What the reasoner is asked for the summariser, two paths of each.
-const QUESTIONS: usize = 320;
+use insight_v_agents::{paths, score};
+
 const RECIPES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+/// Questions whose paths the summariser learns from.
+const QUESTIONS: usize = 320;
 
 #[derive(Parser)]
 #[command(about = "Insight-V: a reasoner, a summariser, and DPO in rounds; `--set` is of the reasoner's recipe")]
@@ -36,123 +37,55 @@ struct Example {
 
 fn main() -> Result<ExitCode> {
     vr1::spin_briefly();
-    let (SystemArgs { run: args, .. }, begun) = match Example::parse().args {
+    let (args, begun) = match Example::parse().args {
         args if args.sweep => return args.sweep("insight_v"),
-        args => (args, Instant::now()),
+        args => (args.run, Instant::now()),
     };
     let out = args.options("insight_v")?.out;
-    let of = |name: &str, set: &[String]| RunArgs { out: Some(out.join(name)), set: set.to_vec(), ..args.clone() };
+    let of = |name: &str, set: Vec<String>| RunArgs { out: Some(out.join(name)), set, ..args.clone() };
 
-    // The summariser learns from what the reasoner says after imitation, right or wrong; one agent is there to compare.
-    let (reasoner, after) = train("insight_v", &of("reasoner", &args.set))?;
-    let said = write_paths(&after[0], &reasoner, &out)?;
-    let set = [format!("objective.documents.0.source.path={}", json!(said))];
-    let (summariser, answers) = train("insight_v.summariser", &of("summariser", &set))?;
-    let (one, alone) = train("insight_v.one_agent", &of("one_agent", &[]))?;
+    // The summariser learns from what the reasoner says after imitation, right or wrong. One agent is there to compare.
+    let (reasoner, rounds) = train("insight_v", &of("reasoner", args.set.clone()))?;
+    let questions = Scenes::new(Task::Spatial, Split::Train, reasoner.seed, QUESTIONS);
+    let said = paths((&rounds[0], &reasoner), &questions, &out.join("paths"))?;
+    let set = [0, 1].map(|document| format!("objective.documents.{document}.source.path={}", json!(said))).to_vec();
+    let (summariser, summarises) = train("insight_v.summariser", &of("summariser", set))?;
+    let (alone, answers) = train("insight_v.one_agent", &of("one_agent", Vec::new()))?;
 
-    let steps = reasoner.all_steps() + summariser.all_steps() + one.all_steps();
-    let mut summary = json!({ "one_agent": {}, "steps": steps });
-    for (set, source) in &one.evaluation.sets {
-        let samples = source.open(one.seed)?;
-        let samples = (0..one.evaluation.samples).map(|i| samples.get(i)).collect::<Result<Vec<_>, _>>()?;
-        summary["one_agent"][set] = one_agent((&alone[0], &one), &samples)?.into();
-        for (round, dir) in after.iter().enumerate() {
-            let name = if round == 0 { "two_agents".to_owned() } else { format!("two_agents_round_{round}") };
-            summary[name][set] = two_agents((dir, &reasoner), (&answers[0], &summariser), &samples)?.into();
+    let (mut summary, samples) = (json!({}), reasoner.evaluation.samples);
+    for (name, split) in [("in_domain", Split::InDomain), ("out_of_domain", Split::OutOfDomain)] {
+        let held_out = Scenes::new(Task::Spatial, split, reasoner.seed, samples);
+        summary["one_agent"][name] = score((&answers[0], &alone), None, &held_out)?.into();
+        for (round, dir) in rounds.iter().enumerate() {
+            let agents = if round == 0 { "two_agents".to_owned() } else { format!("two_agents_round_{round}") };
+            let second = Some((summarises[0].as_path(), &summariser));
+            summary[agents][name] = score((dir, &reasoner), second, &held_out)?.into();
         }
     }
+    println!("{:24}{:>12}{:>16}", format!("Insight-V, seed {}", reasoner.seed), "in domain", "out of domain");
+    for (agents, of) in summary.as_object().into_iter().flatten() {
+        let percent = |set: &str| format!("{:.1} %", 100.0 * of[set].as_f64().unwrap_or(f64::NAN));
+        println!("{agents:24}{:>12}{:>16}", percent("in_domain"), percent("out_of_domain"));
+    }
+    summary["steps"] = [&reasoner, &summariser, &alone].map(Recipe::all_steps).iter().sum::<u64>().into();
     summary["seconds"] = begun.elapsed().as_secs_f64().into();
     fs::write(out.join("summary.json"), serde_json::to_vec_pretty(&summary)?)?;
-    println!("{summary:#}");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Trains by a recipe: what it says, and the models after each stage and each round.
+/// Trains by a recipe: what it says, and the models after each of its stages and of their rounds.
 fn train(name: &str, args: &RunArgs) -> Result<(Recipe, Vec<PathBuf>)> {
-    let mut trainer = args.trainer(Path::new(&format!("{RECIPES}/{name}.yaml")), name)?;
-    let (recipe, mut before, mut kept) = (trainer.recipe().clone(), 0, Vec::new());
+    let mut args = args.clone();
+    args.set.extend(args.smoke.then(|| "save_every_steps=2".to_owned()));
+    let trainer = args.trainer(Path::new(&format!("{RECIPES}/{name}.yaml")), name)?;
+    let (recipe, folder) = (trainer.recipe().clone(), trainer.folder().join("checkpoints"));
+    print!("{}", vr1::run(trainer, args.smoke)?.told);
+    let (mut before, mut kept) = (0, Vec::new());
     for stage in recipe.all_stages() {
         let rounds = if let ObjectiveConfig::Dpo(dpo) = &stage.objective { dpo.rounds as u64 } else { 1 };
-        for done in 1..=stage.steps {
-            trainer.step().with_context(|| format!("{name}, step {}", before + done))?;
-            if done == stage.steps || done.is_multiple_of(stage.steps.div_ceil(rounds)) {
-                kept.push(trainer.checkpoint()?);
-            }
-        }
+        let each = stage.steps.div_ceil(rounds);
+        kept.extend((1..=rounds).map(|round| folder.join(format!("step-{}", before + stage.steps.min(round * each)))));
         before += stage.steps;
     }
-    print!("{}", vr1::run(trainer, args.smoke)?.told);
     Ok((recipe, kept))
-}
-
-fn load(dir: &Path) -> Result<(Processor, LocalEngine)> {
-    let (processor, model) = (Processor::from_dir(dir)?, Model::load(dir, tch::Device::Cpu, tch::Kind::Float)?);
-    let engine = LocalEngine::new(Rc::new(model), processor.tokenizer().clone())?;
-    Ok((processor, engine))
-}
-
-fn keys(samples: &[Sample]) -> Vec<Asked<'_>> {
-    samples.iter().enumerate().map(|(i, s)| (SampleKey { index: i as u64, ..SampleKey::default() }, s)).collect()
-}
-
-/// Two paths of the reasoner about each of some questions, as rows.
-fn write_paths(dir: &Path, recipe: &Recipe, out: &Path) -> Result<PathBuf> {
-    let ((processor, mut engine), folder) = (load(dir)?, out.join("paths"));
-    let Some(ObjectiveConfig::Sft(imitated)) = recipe.stages.first().map(|stage| &stage.objective) else {
-        bail!("stages.0.objective: not `sft`")
-    };
-    let questions = imitated.documents[0].source.open(recipe.seed)?;
-    let samples = (0..QUESTIONS).map(|i| questions.get(i)).collect::<Result<Vec<_>, _>>()?;
-    let mut agents = ReasonThenSummarise::new(&processor, &processor);
-    agents.reasoner.sampling = sampling(recipe, 1.0);
-    let mut rows = String::new();
-    fs::create_dir_all(&folder)?;
-    for (i, (group, sample)) in agents.reason(&mut engine, &keys(&samples), 2)?.iter().zip(&samples).enumerate() {
-        let picture = sample.media.first().and_then(Media::picture).context("a question about no picture")?;
-        picture.load()?.save(folder.join(format!("{i}.png")))?;
-        for said in group.sequences() {
-            let (question, path, solution) = (&sample.question, agents.path(said)?, &sample.solution);
-            rows += &json!({ "image": format!("{i}.png"), "question": question, "path": path, "solution": solution }).to_string();
-            rows.push('\n');
-        }
-    }
-    fs::write(folder.join("rows.jsonl"), rows)?;
-    Ok(folder.join("rows.jsonl"))
-}
-
-/// The share of samples that two agents get right.
-fn two_agents(reasoner: (&Path, &Recipe), summariser: (&Path, &Recipe), samples: &[Sample]) -> Result<f64> {
-    let ((reads, mut reasons), (writes, mut answers)) = (load(reasoner.0)?, load(summariser.0)?);
-    let mut agents = ReasonThenSummarise::new(&reads, &writes);
-    agents.reasoner.sampling = sampling(reasoner.1, 0.7);
-    agents.summariser.sampling = sampling(summariser.1, 0.2);
-    let engines = Engines::Own { reasoner: &mut reasons, summariser: &mut answers };
-    let said = agents.answer(engines, &keys(samples))?;
-    if std::env::var_os("DUMP").is_some() { for (s, sample) in said.iter().zip(samples) { println!("@@ {} | {} | {}", sample.solution, s.answer.text(), s.path.trim().replace('\n', " ")); } }
-    share(summariser.1, samples, said.iter().map(|said| &said.answer))
-}
-
-/// The share of samples that one agent gets right, which thinks as the reasoner does and then answers.
-fn one_agent((dir, recipe): (&Path, &Recipe), samples: &[Sample]) -> Result<f64> {
-    let (processor, mut engine) = load(dir)?;
-    let mut agents = ReasonThenSummarise::new(&processor, &processor);
-    agents.prompts.reasoner = "{question}".into();
-    agents.reasoner.sampling = sampling(recipe, 0.7);
-    let said = agents.reason(&mut engine, &keys(samples), 1)?;
-    share(recipe, samples, said.iter().flat_map(Group::sequences))
-}
-
-fn share<'a>(recipe: &Recipe, samples: &[Sample], said: impl Iterator<Item = &'a Sequence>) -> Result<f64> {
-    let reward = Program::compile(recipe.reward.clone(), &vr1::registry()?)?;
-    let mut tally = Tally::new(&reward, &recipe.evaluation.metric, recipe.evaluation.threshold)?;
-    for (said, sample) in said.zip(samples) {
-        let (prompt, completion) = (said.prompt().text().to_owned(), said.text().to_owned());
-        tally.add(&Answer { sample, prompt, completion, tokens: said.ids().len(), finished: said.finished() });
-    }
-    Ok(tally.score().accuracy)
-}
-
-/// As an agent of the recipe picks its tokens: VLMEvalKit's temperatures for the two.
-fn sampling(recipe: &Recipe, temperature: f64) -> Sampling {
-    Sampling { seed: recipe.seed, temperature, ..Sampling::greedy(recipe.evaluation.max_completion_tokens) }
 }
