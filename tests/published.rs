@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use vr1_data::{RowSource, Take};
-use vr1_reward::{Program, ProgramSource, Registry, builtin_programs};
+use vr1_processor::smart_resize;
+use vr1_reward::{Fields, Program, ProgramSource, Registry, Reward, Rollout, builtin_programs};
 use vr1_run::Show;
 use vr1_train::{EvaluationConfig, ObjectiveConfig, OnError, PairSource, Recipe, RunOptions, Source, Trainer};
 
@@ -243,5 +244,32 @@ fn every_reward_passes_its_compiler_without_a_fault() {
     for (name, path) in published() {
         let recipe = Recipe::load(&path, &[]).unwrap();
         Program::compile(recipe.reward, &Registry::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+}
+
+/// As long as a picture is neither so small nor so large that its area is bounded, which none of COCO's is.
+#[test]
+fn a_box_in_the_picture_that_the_model_saw_is_the_box_in_the_original() {
+    let recipe = Recipe::load(&Path::new(ROOT).join("examples/vlm_r1_rec.published.yaml"), &[]).unwrap();
+    let (least, most) = (recipe.media.min_pixels.unwrap(), recipe.media.max_pixels.unwrap());
+    let program = Program::compile(recipe.reward, &Registry::default()).unwrap();
+    for side in 60..=640_u32 {
+        for (width, height) in [(side, 480), (640, side)] {
+            let (high, wide) = smart_resize(height, width, 28, least, most).unwrap();
+            let completion = format!("<think>all</think><answer>{{\"bbox_2d\": [0, 0, {wide}, {high}]}}</answer>");
+            let solution = format!("[0, 0, {width}, {height}]");
+            let fields: Fields =
+                [("width".to_owned(), json!(width)), ("height".to_owned(), json!(height))].into_iter().collect();
+            let rollout = Rollout {
+                prompt: "Where?",
+                completion: &completion,
+                solution: &solution,
+                tokens: 9,
+                finished: true,
+                fields: &fields,
+            };
+            let total = program.score(&rollout).unwrap();
+            assert!((total - 2.0).abs() < 1e-4, "{width} × {height}: {total}");
+        }
     }
 }
