@@ -224,12 +224,19 @@ fn settings_that_cannot_work_are_named() {
 }
 
 #[test]
-fn a_character_that_reaches_out_of_the_picture_is_an_error() {
-    let typesetter = Typesetter::new(&Lettering { margin: Spread::one(0.25), ..plain(64, 20.0) }).unwrap();
-    // A slur over the letter before, of which there is none, so that it begins 0.45 letters left of the line in two faces.
-    let errors: Vec<_> = (0..20).filter_map(|index| typesetter.draw("\u{361}", 7, index).err()).collect();
-    let expected = "'\u{361}' (U+0361) does not fit into a width of 64 pixels";
-    assert!(!errors.is_empty() && errors.iter().all(|error| error.to_string().contains(expected)), "{errors:?}");
+fn a_character_too_wide_for_the_picture_is_an_error() {
+    // A face that says of its em that it is an eighth of what it is: its letters are 4.8 times as wide as the font size.
+    let mut face = dejavu::sans_mono::regular().to_vec();
+    let entry = face[12..].chunks_exact(16).find(|entry| entry.starts_with(b"head")).unwrap();
+    let units_per_em = u32::from_be_bytes(entry[8..12].try_into().unwrap()) as usize + 18;
+    assert_eq!(face[units_per_em..][..2], 2048_u16.to_be_bytes());
+    face[units_per_em..][..2].copy_from_slice(&256_u16.to_be_bytes());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("wide.ttf");
+    std::fs::write(&path, face).unwrap();
+    let typesetter = Typesetter::new(&Lettering { fonts: vec![path], ..plain(64, 20.0) }).unwrap();
+    let error = typesetter.draw("m", 7, 0).unwrap_err().to_string();
+    assert_eq!(error, "\"m\": cannot be drawn, 'm' (U+006D) does not fit into a width of 64 pixels");
 }
 
 proptest! {

@@ -62,8 +62,8 @@ fn settings_of_drawn_questions_that_cannot_work_are_refused_with_their_place() {
         ("share: 1.5", "`share` is 1.5"),
         ("question: ' '", "`question` is empty"),
         ("lettering: { width: 8 }", "lettering.width"),
-        ("lettering: { font: a.ttf }", "unknown field `font`"),
-        ("fonts: [a.ttf]", "unknown field `fonts`"),
+        ("lettering: { font: a.ttf }", "objective.train.lettering.font: unknown key, did you mean `fonts`?"),
+        ("fonts: [a.ttf]", "objective.train.fonts: unknown key"),
     ] {
         let error = read(dir.path(), &drawn(settings), &[]).unwrap_err().to_string();
         assert!(error.contains("objective") && error.contains(reason), "{settings}: {error}");
