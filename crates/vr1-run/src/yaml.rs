@@ -75,6 +75,7 @@ impl Document {
         if value.is_null() {
             value = Value::Mapping(Mapping::new());
         }
+        value.apply_merge().map_err(|error| syntax(name, &error))?;
         let overrides = overrides.iter().map(|text| Override::parse(text)).collect::<Result<Vec<_>, _>>()?;
         overrides.iter().try_for_each(|set| set.apply(&mut value))?;
         Ok(Self { name: name.to_owned(), text: text.to_owned(), value, overrides })

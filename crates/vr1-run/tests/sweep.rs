@@ -96,3 +96,13 @@ fn a_sweep_that_does_not_fit_together_is_refused_by_its_place() {
         assert!(error.contains(place) && error.contains(reason) && error.contains("sweep.yaml"), "{to}: {error}");
     }
 }
+
+#[test]
+fn arms_share_settings_by_merge_keys() {
+    let text = SWEEP.replace(
+        "  fast: { recipe: a.yaml, set: { optimizer.learning_rate: 0.5, freeze: [tower] } }",
+        "  fast: { recipe: a.yaml, set: &short { steps: 4, freeze: [tower] } }\n  faster: { set: { <<: *short, steps: 8 } }",
+    );
+    let sweep = Sweep::parse("sweep.yaml", &text).unwrap();
+    assert_eq!(sweep.arms["faster"].overrides().unwrap(), ["freeze=[\"tower\"]", "steps=8"]);
+}

@@ -134,11 +134,13 @@ impl Task {
         self.folder.join("output.txt")
     }
 
-    /// The last line of what it said, and where the rest is.
+    /// The error that it said last, and where the rest is.
     fn last_words(&self) -> String {
         let said = fs::read_to_string(self.output()).unwrap_or_default();
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
-        format!("{} at seed {}: {last} ({})", self.arm, self.seed, self.output().display())
+        let last = |holds: &dyn Fn(&str) -> bool| said.lines().rev().find(|line| holds(line));
+        let is_error = |line: &str| line.to_lowercase().starts_with("error");
+        let words = last(&is_error).or_else(|| last(&|line| !line.trim().is_empty())).unwrap_or("it said nothing");
+        format!("{} at seed {}: {words} ({})", self.arm, self.seed, self.output().display())
     }
 }
 
