@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Parser;
 use serde_json::json;
 use vr1::{RunArgs, SystemArgs};
@@ -45,7 +45,12 @@ fn main() -> Result<ExitCode> {
     let of = |name: &str, set: Vec<String>| RunArgs { out: Some(out.join(name)), set, ..args.clone() };
 
     // The summariser learns from what the reasoner says after imitation, right or wrong. One agent is there to compare.
-    let (reasoner, rounds) = train("insight_v", &of("reasoner", args.set.clone()))?;
+    let mut set = args.set.clone();
+    if args.smoke {
+        // Margins begin anew with each round.
+        set.push("stages.1.objective.rounds=1".to_owned());
+    }
+    let (reasoner, rounds) = train("insight_v", &of("reasoner", set))?;
     let questions = Scenes::new(Task::Spatial, Split::Train, reasoner.seed, QUESTIONS);
     let said = paths((&rounds[0], &reasoner), &questions, &out.join("paths"))?;
     let set = [0, 1].map(|document| format!("objective.documents.{document}.source.path={}", json!(said))).to_vec();
@@ -62,7 +67,8 @@ fn main() -> Result<ExitCode> {
             summary[agents][name] = score((dir, &reasoner), second, &held_out)?.into();
         }
     }
-    println!("{:24}{:>12}{:>16}", format!("Insight-V, seed {}", reasoner.seed), "in domain", "out of domain");
+    let title = format!("Insight-V, seed {}", reasoner.seed);
+    println!("{title:24}{:>12}{:>16}", "in domain", "out of domain");
     for (agents, of) in summary.as_object().into_iter().flatten() {
         let percent = |set: &str| format!("{:.1} %", 100.0 * of[set].as_f64().unwrap_or(f64::NAN));
         println!("{agents:24}{:>12}{:>16}", percent("in_domain"), percent("out_of_domain"));
@@ -79,7 +85,9 @@ fn train(name: &str, args: &RunArgs) -> Result<(Recipe, Vec<PathBuf>)> {
     args.set.extend(args.smoke.then(|| "save_every_steps=2".to_owned()));
     let trainer = args.trainer(Path::new(&format!("{RECIPES}/{name}.yaml")), name)?;
     let (recipe, folder) = (trainer.recipe().clone(), trainer.folder().join("checkpoints"));
-    print!("{}", vr1::run(trainer, args.smoke)?.told);
+    let ended = vr1::run(trainer, args.smoke)?;
+    print!("{}", ended.told);
+    ensure!(!ended.early, "stopped; the same command with the same `--out` goes on");
     let (mut before, mut kept) = (0, Vec::new());
     for stage in recipe.all_stages() {
         let rounds = if let ObjectiveConfig::Dpo(dpo) = &stage.objective { dpo.rounds as u64 } else { 1 };

@@ -23,7 +23,7 @@ type Trained<'a> = (&'a Path, &'a Recipe);
 pub(crate) fn paths((dir, recipe): Trained<'_>, questions: &dyn Dataset, folder: &Path) -> Result<PathBuf> {
     let (processor, mut engine) = load(dir)?;
     let mut agents = ReasonThenSummarise::new(&processor, &processor);
-    agents.reasoner.sampling = sampling(recipe, 1.0);
+    agents.reasoner.sampling = sampling(recipe, 0.7);
     fs::create_dir_all(folder)?;
     let reward = Program::compile(recipe.reward.clone(), &vr1::registry()?)?;
     let (samples, mut rows) = (all(questions)?, String::new());
@@ -81,5 +81,10 @@ fn asked(samples: &[Sample]) -> Vec<Asked<'_>> {
 }
 
 fn sampling(recipe: &Recipe, temperature: f64) -> Sampling {
-    Sampling { seed: recipe.seed, temperature, ..Sampling::greedy(recipe.evaluation.max_completion_tokens) }
+    Sampling {
+        seed: recipe.seed,
+        temperature,
+        top_p: 0.95,
+        ..Sampling::greedy(recipe.evaluation.max_completion_tokens)
+    }
 }
