@@ -9,7 +9,7 @@ use crate::checkout::Checkout;
 use crate::{process, setup};
 
 /// The examples that reproduce a system; each has a `--smoke` that asserts a number within a minute.
-const EXAMPLES: [&str; 11] = [
+const EXAMPLES: [&str; 12] = [
     "visualthinker_sat",
     "vlm_r1_rec",
     "r1v_counting",
@@ -21,6 +21,7 @@ const EXAMPLES: [&str; 11] = [
     "r1_vision",
     "r1_onevision",
     "open_r1_video",
+    "insight_v",
 ];
 
 /// Sets up, runs the tests and then the smoke runs; one that fails does not hide the ones after it.
