@@ -163,7 +163,9 @@ fn a_file_that_is_no_typeface_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let fails = |name: &str, bytes: Option<&[u8]>| {
         let path = dir.path().join(name);
-        bytes.map(|bytes| std::fs::write(&path, bytes).unwrap());
+        if let Some(bytes) = bytes {
+            std::fs::write(&path, bytes).unwrap();
+        }
         let error = Typesetter::new(&Lettering { fonts: vec![path.clone()], ..Lettering::default() }).unwrap_err();
         let error = error.to_string();
         assert!(error.starts_with(&format!("{}: ", path.display())), "{error}");
