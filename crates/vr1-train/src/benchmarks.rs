@@ -95,14 +95,9 @@ impl OpenBenchmark {
         if self.config.samples == 0 { all } else { self.config.samples.min(all) }
     }
 
-    /// Its metrics by `NAME/METRIC`, and what the person who waits should know. Answers and summary go into `folder`, where an evaluation
+    /// Asks it. Answers and summary go into `folder`, where an evaluation
     /// that was stopped goes on. Nothing where it was asked to stop.
-    pub(crate) fn run(
-        &self,
-        run: &mut Run,
-        interrupt: &Interrupt,
-        folder: &Path,
-    ) -> Result<Option<(BTreeMap<String, f64>, Option<String>)>> {
+    pub(crate) fn run(&self, run: &mut Run, interrupt: &Interrupt, folder: &Path) -> Result<Option<Benchmarked>> {
         let room = run.learner.model().max_tokens().checked_sub(self.config.sampling.max_completion_tokens);
         let Some(room) = room.filter(|room| *room > 0) else {
             let tokens = run.learner.model().max_tokens();
@@ -127,6 +122,14 @@ impl OpenBenchmark {
             let (missing, count) = (summary.missing, summary.count);
             format!("`{}`: {missing} of {count} answers have no verdict and count for nothing; {why}", self.name)
         });
-        Ok(Some((scores.collect(), missing)))
+        Ok(Some(Benchmarked { scores: scores.collect(), missing }))
     }
+}
+
+/// What came of a benchmark.
+pub(crate) struct Benchmarked {
+    /// By `NAME/METRIC`.
+    pub(crate) scores: BTreeMap<String, f64>,
+    /// Of answers without a verdict, how many and why.
+    pub(crate) missing: Option<String>,
 }

@@ -144,9 +144,9 @@ impl Evaluation {
         }
         for benchmark in &self.benchmarks {
             let folder = gallery.folder.benchmark(step, &benchmark.name);
-            let Some((scores, missing)) = benchmark.run(run, interrupt, &folder)? else { return Ok(None) };
-            values.extend(scores);
-            warnings.extend(missing);
+            let Some(found) = benchmark.run(run, interrupt, &folder)? else { return Ok(None) };
+            values.extend(found.scores);
+            warnings.extend(found.missing);
         }
         Ok(Some(Evaluated { scores: values, warnings, answers: said }))
     }
