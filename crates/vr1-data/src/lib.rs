@@ -60,7 +60,7 @@ pub use glance::Glance;
 pub use hub::{Hub, Network, Repository};
 pub use judged::{Judged, JudgedSet};
 pub use mixture::{Mixture, Part};
-pub use picture::{MAX_PIXELS, Picture};
+pub use picture::{MAX_PIXELS, Picture, PictureFile};
 pub use portion::{Portion, Side};
 pub use preference::{Preference, PreferenceSet};
 pub use row_set::RowSet;
