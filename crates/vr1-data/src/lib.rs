@@ -28,11 +28,14 @@ mod local;
 mod mixture;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
+#[cfg(feature = "parquet")]
+mod parquet_writer;
 mod picture;
 mod portion;
 mod preference;
 mod row_set;
 mod row_source;
+mod row_writer;
 mod rows;
 mod said;
 mod sample;
@@ -65,6 +68,7 @@ pub use portion::{Portion, Side};
 pub use preference::{Preference, PreferenceSet};
 pub use row_set::RowSet;
 pub use row_source::RowSource;
+pub use row_writer::{NewRow, Pictures, RowWriter};
 pub use said::{Said, SaidPart, Speaker};
 pub use sample::{Fields, Media, Place, Sample, Turn};
 pub use sample_set::SampleSet;
