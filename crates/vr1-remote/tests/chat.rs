@@ -173,9 +173,8 @@ fn what_is_tried_for_an_answer_ends_with_its_deadline() {
 
 #[test]
 fn no_more_are_asked_at_once_than_allowed() {
-    // It answers no one before all that it waits for have come, and counts who waits.
     let most = |at_once: usize| {
-        let server = Server::counting(12, YES);
+        let server = Server::counting(12, at_once, YES);
         let config = ServerConfig { at_once, ..ServerConfig::new(&server.url, "some-model") };
         let chat = Chat::open(&config).unwrap();
         std::thread::scope(|scope| {
@@ -187,7 +186,7 @@ fn no_more_are_asked_at_once_than_allowed() {
         server.most_at_once()
     };
     assert_eq!(most(3), 3);
-    assert!(most(1) == 1);
+    assert_eq!(most(1), 1);
 }
 
 #[test]

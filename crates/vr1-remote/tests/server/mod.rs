@@ -1,4 +1,5 @@
 //! A server that follows a script, one connection a request.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 /// What becomes of a request.
-pub enum Reply {
+pub(crate) enum Reply {
     /// It is answered with this JSON.
     Ok(&'static str),
     /// It is refused.
@@ -22,15 +23,15 @@ pub enum Reply {
     Never,
 }
 
-pub struct Server {
-    pub url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     asked: Arc<Mutex<Vec<String>>>,
     most: Arc<Mutex<usize>>,
 }
 
 impl Server {
     /// One that gives these replies, in order.
-    pub fn new(replies: Vec<Reply>) -> Self {
+    pub(crate) fn new(replies: Vec<Reply>) -> Self {
         let (server, listener) = Self::bound();
         let asked = server.asked.clone();
         spawn(move || {
@@ -54,8 +55,8 @@ impl Server {
         server
     }
 
-    /// One that answers `count` requests, each a tenth of a second after nobody new has come, and counts who waits meanwhile.
-    pub fn counting(count: usize, body: &'static str) -> Self {
+    /// One that answers `count` requests, `together` at a time, all of which it waits for; who comes meanwhile is counted too.
+    pub(crate) fn counting(count: usize, together: usize, body: &'static str) -> Self {
         let (server, listener) = Self::bound();
         let (most, (arrived, waiting)) = (server.most.clone(), mpsc::channel());
         spawn(move || {
@@ -69,24 +70,14 @@ impl Server {
             }
         });
         spawn(move || {
-            let mut open: Vec<TcpStream> = vec![];
-            loop {
-                match waiting.recv_timeout(Duration::from_millis(100)) {
-                    Ok(stream) => open.push(stream),
-                    Err(mpsc::RecvTimeoutError::Timeout) => {
-                        for mut stream in open.drain(..) {
-                            let _ = stream.write_all(whole("200 OK", body).as_bytes());
-                        }
-                    }
-                    Err(mpsc::RecvTimeoutError::Disconnected) if open.is_empty() => return,
-                    Err(mpsc::RecvTimeoutError::Disconnected) => {
-                        for mut stream in open.drain(..) {
-                            let _ = stream.write_all(whole("200 OK", body).as_bytes());
-                        }
-                    }
-                }
+            for _ in 0..count / together {
+                let mut open: Vec<TcpStream> = waiting.iter().take(together).collect();
+                // Time for one more, where it may not come.
+                open.extend(waiting.recv_timeout(Duration::from_millis(50)));
                 let mut most = most.lock().unwrap();
                 *most = open.len().max(*most);
+                drop(most);
+                open.iter_mut().for_each(|stream| drop(stream.write_all(whole("200 OK", body).as_bytes())));
             }
         });
         server
@@ -99,18 +90,18 @@ impl Server {
     }
 
     /// What was asked so far.
-    pub fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
     /// How many waited for an answer at a time, at most.
-    pub fn most_at_once(&self) -> usize {
+    pub(crate) fn most_at_once(&self) -> usize {
         *self.most.lock().unwrap()
     }
 }
 
 /// The JSON of a request.
-pub fn body(asked: &str) -> Value {
+pub(crate) fn body(asked: &str) -> Value {
     serde_json::from_str(asked.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
