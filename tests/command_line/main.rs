@@ -6,9 +6,11 @@ mod edges;
 mod evaluations;
 mod failing;
 mod kills;
+mod makes;
 mod pages;
 mod plans;
 mod runs;
+mod server;
 mod sweeps;
 
 use std::fs;

@@ -13,10 +13,10 @@ use crate::process;
 /// The arrows as they are drawn, each crate with those below it. A crate may use what it reaches along them, and they
 /// point down this list alone; an arrow that is drawn is one that a manifest has.
 #[rustfmt::skip]
-const DRAWN: [(&str, &[&str]); 22] = [
+const DRAWN: [(&str, &[&str]); 23] = [
     ("xtask", &[]),
     ("vr1", &["vr1-train"]),
-    ("vr1-train", &["vr1-learn", "vr1-decode", "vr1-eval", "vr1-run", "vr1-curriculum"]),
+    ("vr1-train", &["vr1-learn", "vr1-decode", "vr1-eval", "vr1-agent", "vr1-run", "vr1-curriculum"]),
     ("vr1-learn", &["vr1-vlm", "vr1-grpo", "vr1-dpo", "vr1-sft"]),
     ("vr1-decode", &["vr1-vlm"]),
     ("vr1-vlm", &["vr1-vision", "vr1-llm", "vr1-rollout"]),
@@ -28,8 +28,9 @@ const DRAWN: [(&str, &[&str]); 22] = [
     ("vr1-dpo", &["vr1-ops"]),
     ("vr1-sft", &["vr1-ops"]),
     ("vr1-ops", &[]),
-    ("vr1-eval", &["vr1-reward", "vr1-rollout"]),
-    ("vr1-agent", &["vr1-reward", "vr1-rollout"]),
+    ("vr1-eval", &["vr1-remote", "vr1-reward", "vr1-rollout"]),
+    ("vr1-agent", &["vr1-remote", "vr1-reward", "vr1-rollout"]),
+    ("vr1-remote", &["vr1-data"]),
     ("vr1-rollout", &["vr1-processor"]),
     ("vr1-processor", &["vr1-data"]),
     ("vr1-curriculum", &[]),
@@ -39,9 +40,10 @@ const DRAWN: [(&str, &[&str]); 22] = [
 ];
 
 /// Crates that never see a tensor library, however indirectly.
-const WITHOUT_TENSORS: [&str; 9] = [
+const WITHOUT_TENSORS: [&str; 10] = [
     "vr1-eval",
     "vr1-agent",
+    "vr1-remote",
     "vr1-rollout",
     "vr1-processor",
     "vr1-run",

@@ -44,6 +44,33 @@ pub enum Error {
         /// The reward's reason.
         source: vr1_reward::Error,
     },
+    /// A row cannot be made of a sample.
+    #[error("sample `{sample}`: {source}")]
+    Sample {
+        /// The sample.
+        sample: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A model that makes rows cannot be asked any more; what it answered is kept.
+    #[error("sample `{sample}`: {reason}")]
+    Teacher {
+        /// The sample that it was asked about.
+        sample: String,
+        /// Why.
+        reason: String,
+    },
+    /// What was answered before cannot be gone on with.
+    #[error("{}: {reason}", path.display())]
+    Journal {
+        /// The journal.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Samples cannot be read.
+    #[error(transparent)]
+    Data(#[from] vr1_data::Error),
     /// Sampling failed.
     #[error(transparent)]
     Rollout(#[from] vr1_rollout::Error),

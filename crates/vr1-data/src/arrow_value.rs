@@ -57,8 +57,11 @@ pub(crate) fn value(column: &ArrayRef, row: usize) -> Result<Value, String> {
             let columns = fields.iter().zip(column.as_struct().columns());
             let read = |(field, column): (&arrow_schema::FieldRef, &ArrayRef)| {
                 let stored = field.name() == "bytes" && *field.data_type() == T::Binary && column.is_valid(row);
-                let read =
-                    if stored { data_uri(column.as_binary::<i32>().value(row)).into() } else { value(column, row)? };
+                let read = if stored {
+                    data_uri("", column.as_binary::<i32>().value(row)).into()
+                } else {
+                    value(column, row)?
+                };
                 Ok((field.name().clone(), read))
             };
             Value::Object(columns.map(read).collect::<Result<_, String>>()?)
@@ -88,6 +91,6 @@ fn shortest(number: f32) -> Value {
 fn bytes(bytes: &[u8]) -> Value {
     match std::str::from_utf8(bytes) {
         Ok(text) if !crate::encoded::begins_as_picture(bytes) => text.into(),
-        _ => data_uri(bytes).into(),
+        _ => data_uri("", bytes).into(),
     }
 }

@@ -18,11 +18,10 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 /// A shorter text is a path: no picture has so few bytes.
 const SHORTEST: usize = 44;
 
-/// Bytes as a data URI, which is how the rows of a binary file say them.
-#[cfg(feature = "parquet")]
-pub(crate) fn data_uri(bytes: &[u8]) -> String {
-    let mut uri = String::with_capacity(bytes.len() / 3 * 4 + 24);
-    uri.push_str("data:;base64,");
+/// Bytes of a kind, which may be empty, as a data URI.
+pub(crate) fn data_uri(kind: &str, bytes: &[u8]) -> String {
+    let mut uri = format!("data:{kind};base64,");
+    uri.reserve(bytes.len() / 3 * 4 + 4);
     general_purpose::STANDARD.encode_string(bytes, &mut uri);
     uri
 }

@@ -30,6 +30,8 @@ mod local;
 mod mixture;
 #[cfg(feature = "parquet")]
 mod parquet_rows;
+#[cfg(feature = "parquet")]
+mod parquet_writer;
 mod picture;
 mod portion;
 mod preference;
@@ -37,6 +39,7 @@ mod preference;
 mod rendered;
 mod row_set;
 mod row_source;
+mod row_writer;
 mod rows;
 mod said;
 mod sample;
@@ -72,13 +75,14 @@ pub use judged::{Judged, JudgedSet};
 #[cfg(feature = "lettering")]
 pub use lettering::Lettering;
 pub use mixture::{Mixture, Part};
-pub use picture::{MAX_PIXELS, Picture};
+pub use picture::{MAX_PIXELS, Picture, PictureFile};
 pub use portion::{Portion, Side};
 pub use preference::{Preference, PreferenceSet};
 #[cfg(feature = "lettering")]
 pub use rendered::Rendered;
 pub use row_set::RowSet;
 pub use row_source::RowSource;
+pub use row_writer::{NewRow, Pictures, RowWriter};
 pub use said::{Said, SaidPart, Speaker};
 pub use sample::{Fields, Media, Place, Sample, Turn};
 pub use sample_set::SampleSet;

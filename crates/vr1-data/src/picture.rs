@@ -8,7 +8,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GrayImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use crate::tiff::Values;
-use crate::{Error, Result, bmp, gif, jpeg, tiff};
+use crate::{Error, Result, bmp, encoded, gif, jpeg, tiff};
 
 /// The most pixels an image file may claim: Pillow's warning threshold, a quarter of a GiB at one byte a channel.
 ///
@@ -112,6 +112,65 @@ impl Picture {
         }
         Ok(hasher.finalize().to_hex().to_string())
     }
+}
+
+/// A picture as the bytes of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PictureFile {
+    /// A PNG's or a JPEG's.
+    pub bytes: Arc<[u8]>,
+    /// How the name of such a file ends: `png` or `jpg`.
+    pub extension: &'static str,
+}
+
+impl PictureFile {
+    /// The bytes as a data URI.
+    ///
+    /// ```
+    /// let picture = vr1_data::Picture::from(image::RgbImage::new(1, 1));
+    /// assert!(picture.file()?.data_uri().starts_with("data:image/png;base64,iVBORw0KGgo"));
+    /// # Ok::<(), vr1_data::Error>(())
+    /// ```
+    #[must_use]
+    pub fn data_uri(&self) -> String {
+        let kind = if self.extension == "jpg" { "image/jpeg" } else { "image/png" };
+        encoded::data_uri(kind, &self.bytes)
+    }
+}
+
+impl Picture {
+    /// The picture as a file that every program shows as [`load`](Self::load) does: as it is, where it is a PNG or a JPEG that is
+    /// not turned, and as a PNG of its pixels otherwise.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), except that damage behind the header of a file that stays as it is goes unnoticed.
+    pub fn file(&self) -> Result<PictureFile> {
+        let (at, bytes): (&Path, Arc<[u8]>) = match self {
+            Self::Pixels(pixels) => return png(pixels),
+            Self::File(path) => (path, std::fs::read(path).map_err(|e| Error::io(path, e))?.into()),
+            Self::Encoded { bytes, at } => (at, bytes.clone()),
+        };
+        let (mut decoder, format) = open(at, Cursor::new(&bytes))?;
+        let extension = match format {
+            ImageFormat::Png => "png",
+            ImageFormat::Jpeg => "jpg",
+            _ => return png(&decode(at, &bytes)?),
+        };
+        match orientation(at, &mut decoder, format)? {
+            Orientation::NoTransforms => {
+                drop(decoder);
+                Ok(PictureFile { bytes, extension })
+            }
+            _ => png(&decode(at, &bytes)?),
+        }
+    }
+}
+
+fn png(pixels: &RgbImage) -> Result<PictureFile> {
+    let mut bytes = Cursor::new(Vec::new());
+    let unwritable = |source| Error::Image { path: PathBuf::from("a picture as PNG"), source };
+    pixels.write_to(&mut bytes, ImageFormat::Png).map_err(unwritable)?;
+    Ok(PictureFile { bytes: bytes.into_inner().into(), extension: "png" })
 }
 
 impl From<RgbImage> for Picture {

@@ -1,8 +1,9 @@
 //! A language model that judges answers, behind an OpenAI-compatible server.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use vr1_remote::{Chat, ChatMessage, ChatPart, ChatRequest, Format};
 use vr1_reward::{Param, Registry, Signature, Type};
 
 use crate::{Ask, Asking};
@@ -27,38 +28,18 @@ const MAX_TOKENS: u32 = 8;
 /// # Ok::<(), vr1_reward::Error>(())
 /// ```
 #[derive(Debug, Clone)]
-pub struct Judge {
-    endpoint: String,
-    model: String,
-    key: Option<String>,
-    agent: ureq::Agent,
-    /// How long an answer may take, with all that is tried for it.
-    deadline: Duration,
-}
+pub struct Judge(Chat);
 
-/// How long the first pause is before a server is asked again; each later one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// Why a server did not answer once.
-struct Attempt {
-    source: ureq::Error,
-    /// Whether it may answer when it is asked again, and when it says so itself.
-    passes: bool,
-    after: Option<Duration>,
-}
+/// How long an answer may take, unless it is told.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Why there is no verdict.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JudgeError {
-    /// The server was not reached, refused, or took too long.
-    #[error("{endpoint}: {source}")]
-    Server {
-        /// What was asked.
-        endpoint: String,
-        /// Why.
-        source: Box<ureq::Error>,
-    },
+    /// The server did not answer.
+    #[error(transparent)]
+    Server(#[from] vr1_remote::Error),
     /// What came back is no verdict.
     #[error("{endpoint}: model `{model}` should say a number from 0 to 1, and said {said}")]
     Verdict {
@@ -69,39 +50,25 @@ pub enum JudgeError {
         /// Its words.
         said: String,
     },
-    /// What came back holds no words of the model.
-    #[error("{endpoint}: model `{model}` should answer in words, and said {said}")]
-    Silent {
-        /// What was asked.
-        endpoint: String,
-        /// The model.
-        model: String,
-        /// The server's answer.
-        said: String,
-    },
 }
 
 impl Judge {
     /// The judge `model` of the server at `url`, such as `http://localhost:8000/v1`; an answer may take half a minute. A server that is
-    /// not reached, closes, has too much to do (429) or fails (5xx) is asked again within that time, after 0.25 s, 0.5 s and so on, or
-    /// when it says itself (`Retry-After`).
-    #[must_use]
+    /// busy, fails or closes the connection is asked again within that time.
     pub fn new(url: &str, model: &str) -> Self {
-        let endpoint = format!("{}/chat/completions", url.trim_end_matches('/'));
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        Self { endpoint, model: model.to_owned(), key: None, agent, deadline: Duration::from_secs(30) }
+        Self(Chat::unlimited(url, model).with_deadline(DEADLINE))
     }
 
     /// This judge with the server's key.
     #[must_use]
     pub fn with_key(self, key: &str) -> Self {
-        Self { key: Some(key.to_owned()), ..self }
+        Self(self.0.with_key(key))
     }
 
     /// This judge, whose answer may take `timeout`, with all that is tried for it.
     #[must_use]
     pub fn with_timeout(self, timeout: Duration) -> Self {
-        Self { deadline: timeout, ..self }
+        Self(self.0.with_deadline(timeout))
     }
 
     /// How right `answer` is, from 0 to 1.
@@ -110,60 +77,22 @@ impl Judge {
     /// If the server cannot be asked, or says something else than such a number.
     pub fn verdict(&self, answer: &str, solution: &str) -> Result<f32, JudgeError> {
         let words = format!("Student's answer: {answer}\nCorrect answer: {solution}\nSay 1.0 or 0.0:");
-        let body = json!({
-            "model": self.model, "temperature": 0, "max_tokens": MAX_TOKENS,
-            "messages": [{"role": "system", "content": INSTRUCTIONS}, {"role": "user", "content": words}],
-        });
-        let (endpoint, model) = (self.endpoint.clone(), self.model.clone());
-        let said = self.send(&body)?;
+        let said = self.send(INSTRUCTIONS, &words, MAX_TOKENS, None)?;
         let verdict = said.trim().parse().ok().filter(|score| (0.0..=1.0).contains(score));
-        verdict.ok_or_else(|| JudgeError::Verdict { endpoint, model, said: Value::from(said).to_string() })
-    }
-
-    /// What the model answers to `body`.
-    fn send(&self, body: &Value) -> Result<String, JudgeError> {
-        let (end, mut pause) = (Instant::now() + self.deadline, FIRST_PAUSE);
-        let answer = loop {
-            let error = match self.attempt(body, end.saturating_duration_since(Instant::now())) {
-                Ok(answer) => break answer,
-                Err(error) => error,
-            };
-            let wait = error.after.unwrap_or(pause);
-            if !error.passes || Instant::now() + wait >= end {
-                return Err(JudgeError::Server { endpoint: self.endpoint.clone(), source: Box::new(error.source) });
-            }
-            std::thread::sleep(wait);
-            pause *= 2;
-        };
-        let said = answer["choices"][0]["message"]["content"].as_str();
-        said.map(str::to_owned).ok_or_else(|| JudgeError::Silent {
-            endpoint: self.endpoint.clone(),
-            model: self.model.clone(),
-            said: answer.to_string(),
+        verdict.ok_or_else(|| JudgeError::Verdict {
+            endpoint: self.0.endpoint().to_owned(),
+            model: self.0.model().to_owned(),
+            said: Value::from(said).to_string(),
         })
     }
 
-    /// Asks once.
-    fn attempt(&self, body: &Value, left: Duration) -> Result<Value, Attempt> {
-        let mut request = self.agent.post(&self.endpoint).config().timeout_global(Some(left)).build();
-        if let Some(key) = &self.key {
-            request = request.header("Authorization", format!("Bearer {key}"));
-        }
-        // Whom nobody reaches, or who closes, may be there again; an answer that is no JSON stays what it is.
-        let lost = |source: ureq::Error| {
-            let passes = !matches!(source, ureq::Error::Timeout(_) | ureq::Error::BadUri(_) | ureq::Error::Json(_));
-            Attempt { source, passes, after: None }
-        };
-        let mut response = request.send_json(body).map_err(lost)?;
-        let status = response.status();
-        if !status.is_success() {
-            let after =
-                response.headers().get("retry-after").and_then(|after| after.to_str().ok()?.trim().parse().ok());
-            let passes = status.as_u16() == 429 || status.is_server_error();
-            let after = after.map(Duration::from_secs);
-            return Err(Attempt { source: ureq::Error::StatusCode(status.as_u16()), passes, after });
-        }
-        response.body_mut().read_json::<Value>().map_err(lost)
+    /// What the model answers.
+    fn send(&self, system: &str, user: &str, max_tokens: u32, format: Option<Format>) -> vr1_remote::Result<String> {
+        let messages = vec![ChatMessage::system(system), ChatMessage::user(vec![ChatPart::Text(user.to_owned())])];
+        let max_tokens = Some(max_tokens as usize);
+        let request = ChatRequest { temperature: Some(0.0), max_tokens, format, ..ChatRequest::new(messages) };
+        let answer = self.0.ask(&request)?;
+        Ok(answer.choices.into_iter().next().map_or_else(String::new, |choice| choice.text)) // there is one
     }
 
     /// Makes this judge the verifier `judge(answer, solution)` of reward programs. A rollout's deadline does not run while
@@ -181,18 +110,11 @@ impl Judge {
 
 impl Ask for Judge {
     fn name(&self) -> &str {
-        &self.model
+        self.0.model()
     }
 
     fn ask(&self, asking: &Asking) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-        let mut body = json!({
-            "model": self.model, "temperature": 0, "max_tokens": asking.max_tokens,
-            "messages": [{"role": "system", "content": asking.system}, {"role": "user", "content": asking.user}],
-        });
-        if let Some(schema) = &asking.schema {
-            let schema = json!({"name": "answer", "strict": true, "schema": schema});
-            body["response_format"] = json!({"type": "json_schema", "json_schema": schema});
-        }
-        Ok(self.send(&body)?)
+        let format = asking.schema.clone().map(Format::Schema);
+        Ok(self.send(&asking.system, &asking.user, asking.max_tokens, format)?)
     }
 }

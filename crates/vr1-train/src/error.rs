@@ -66,6 +66,9 @@ pub enum Error {
     /// From the run's folder.
     #[error(transparent)]
     Run(#[from] vr1_run::RunError),
+    /// From models at work on rows.
+    #[error(transparent)]
+    Agent(#[from] vr1_agent::Error),
     /// From scoring.
     #[error(transparent)]
     Eval(#[from] vr1_eval::Error),

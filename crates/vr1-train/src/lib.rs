@@ -17,6 +17,7 @@ mod grpo;
 mod import;
 mod kto;
 mod lora;
+mod make;
 mod objective;
 mod pairs;
 mod plan;
@@ -47,6 +48,10 @@ pub use grpo::{Grpo, Setting};
 pub use import::{Fate, Finding, ImportOptions, Imported, System, import};
 pub use kto::Kto;
 pub use lora::{LoraParts, LoraRecipe};
+pub use make::{
+    AskConfig, Count, DeduplicateConfig, FilterConfig, KeepConfig, MakeRecipe, RewardConfig, ScoreConfig, ShowMedia,
+    TeacherConfig,
+};
 pub use objective::{Collected, Objective};
 pub use plan::{
     Adapts, Advice, AskedRow, AskedSource, BatchSize, Held, Length, Lengths, Machine, ModelShape, Phase, Plan, Rates,

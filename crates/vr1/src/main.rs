@@ -11,6 +11,7 @@ mod generate;
 mod histogram;
 mod import;
 mod logprobs;
+mod make;
 mod plan;
 mod question;
 mod replay;
@@ -52,6 +53,8 @@ enum Command {
     Generate(generate::Generate),
     /// Say how likely a completion is, token by token.
     Logprobs(logprobs::Logprobs),
+    /// Make rows with a model, as a recipe says: asked, read, judged, filtered, chosen from.
+    Make(make::Make),
     /// Ask a model the questions of a published benchmark, or of a file, and say how well it answers.
     Eval(eval::Eval),
     /// Write a model as a Hugging Face directory, a LoRA adapter merged into it.
@@ -80,6 +83,7 @@ impl Command {
             Self::Import(import) => import.run(),
             Self::Generate(generate) => generate.run(),
             Self::Logprobs(logprobs) => logprobs.run(),
+            Self::Make(make) => make.run(),
             Self::Eval(eval) => eval.run(),
             Self::Export(export) => export.run(),
             Self::Score(score) => score.run(),

@@ -17,7 +17,9 @@ pub use objectives::{
     Advantages, DpoObjective, GrpoObjective, KtoObjective, ObjectiveConfig, PairLossConfig, PairSource, SftObjective,
     Truncated, WeightedSource,
 };
+pub(crate) use paths::of_source;
 pub use rollout::RolloutConfig;
+pub(crate) use same::first_difference;
 use serde::{Deserialize, Serialize};
 pub use stage::StageConfig;
 pub use stop::{Better, StopConfig};

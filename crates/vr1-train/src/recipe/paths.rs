@@ -135,7 +135,7 @@ fn of_rows(rows: &mut RowSource) -> Vec<&mut PathBuf> {
     std::iter::once(&mut rows.path).chain(&mut rows.images).collect()
 }
 
-fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
+pub(crate) fn of_source(source: &mut Source) -> Vec<&mut PathBuf> {
     match source {
         Source::Rows(rows) => of_rows(rows),
         Source::EasyVqa { path, .. } => vec![path],

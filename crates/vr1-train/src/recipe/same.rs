@@ -25,7 +25,7 @@ impl Recipe {
 }
 
 /// The dotted name of the first key in which two values differ, and what each has there.
-fn first_difference(a: &Value, b: &Value) -> Option<(String, Value, Value)> {
+pub(crate) fn first_difference(a: &Value, b: &Value) -> Option<(String, Value, Value)> {
     let join = |key: &str, (below, a, b): (String, Value, Value)| {
         (if below.is_empty() { key.to_owned() } else { format!("{key}.{below}") }, a, b)
     };

@@ -1,0 +1,14 @@
+#![doc = include_str!("../README.md")]
+
+mod answer;
+mod chat;
+mod config;
+mod error;
+mod gate;
+mod request;
+
+pub use answer::{ChatAnswer, Choice, Finished, Usage};
+pub use chat::Chat;
+pub use config::ServerConfig;
+pub use error::{Error, Result};
+pub use request::{ChatMessage, ChatPart, ChatRequest, Format, Prefill};
