@@ -90,7 +90,7 @@ fn train(name: &str, args: &RunArgs) -> Result<(Recipe, Vec<PathBuf>)> {
     ensure!(!ended.early, "stopped; the same command with the same `--out` goes on");
     let (mut before, mut kept) = (0, Vec::new());
     for stage in recipe.all_stages() {
-        let rounds = if let ObjectiveConfig::Dpo(dpo) = &stage.objective { dpo.rounds as u64 } else { 1 };
+        let rounds = if let ObjectiveConfig::Dpo(dpo) = &stage.objective { dpo.rounds } else { 1 };
         let each = stage.steps.div_ceil(rounds);
         kept.extend((1..=rounds).map(|round| folder.join(format!("step-{}", before + stage.steps.min(round * each)))));
         before += stage.steps;

@@ -95,6 +95,11 @@ impl Program {
     /// ```
     #[must_use]
     pub fn check(&self) -> Report {
+        self.report(self.probe(&[]))
+    }
+
+    /// Runs the program's own tests; what was probed stands beside.
+    fn report(&self, hacks: Vec<Hack>) -> Report {
         let mut failures = Vec::new();
         for (index, test) in self.source().tests.iter().enumerate() {
             for (member, (test, outcome)) in self.run_test(test).into_iter().enumerate() {
@@ -111,7 +116,7 @@ impl Program {
             bounds: self.bounds(),
             tests: self.source().tests.len(),
             failures,
-            hacks: self.probe(&[]),
+            hacks,
         }
     }
 
@@ -133,7 +138,8 @@ impl Program {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn tested(self) -> Result<Self> {
-        let report = self.check();
+        // Without the probe, which asks a judge dozens of times and whose finding nobody hears here.
+        let report = self.report(Vec::new());
         if report.passed() {
             return Ok(self);
         }

@@ -214,3 +214,21 @@ fn the_deadline_stands_still_while_somebody_else_is_waited_for() {
     // A busy machine may stand still for as long between two lines, but not each time.
     assert!((0..20).any(|_| after(&|budget| budget.wait(sleep)).is_ok()));
 }
+
+#[test]
+fn a_program_that_begins_a_run_asks_its_judge_nothing_but_its_tests() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut registry = vr1_reward::Registry::default();
+    let heard = asked.clone();
+    registry.register("ask", move |_| {
+        heard.fetch_add(1, Ordering::SeqCst);
+        Ok(1.0)
+    });
+    let text = "terms: { right: 'ask(answer)' }\ntotal: right\ntests: [{ completion: '<answer>4</answer>', solution: '4', expect: { right: 1 } }]";
+    vr1_reward::Program::parse(text, &registry).unwrap().tested().unwrap();
+    assert_eq!(asked.load(Ordering::SeqCst), 1, "its one test");
+    vr1_reward::Program::parse(text, &registry).unwrap().check();
+    assert!(asked.load(Ordering::SeqCst) > 10, "a check probes for hacks");
+}

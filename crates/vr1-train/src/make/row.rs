@@ -18,8 +18,8 @@ enum Cell {
     Words(Box<Template>),
     /// What is no text.
     Plain(Value),
-    List(Vec<Cell>),
-    Object(Vec<(String, Cell)>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Row {
