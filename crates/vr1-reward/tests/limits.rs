@@ -229,6 +229,6 @@ fn a_program_that_begins_a_run_asks_its_judge_nothing_but_its_tests() {
     let text = "terms: { right: 'ask(answer)' }\ntotal: right\ntests: [{ completion: '<answer>4</answer>', solution: '4', expect: { right: 1 } }]";
     vr1_reward::Program::parse(text, &registry).unwrap().tested().unwrap();
     assert_eq!(asked.load(Ordering::SeqCst), 1, "its one test");
-    vr1_reward::Program::parse(text, &registry).unwrap().check();
+    assert!(vr1_reward::Program::parse(text, &registry).unwrap().check().passed());
     assert!(asked.load(Ordering::SeqCst) > 10, "a check probes for hacks");
 }
