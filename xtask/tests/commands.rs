@@ -47,12 +47,14 @@ fn a_demo_without_set_up_is_not_run() {
     assert_eq!(machine.log("cargo"), "");
 }
 
+const SMOKE_RUNS: usize = 12;
+
 #[test]
-fn the_tests_are_all_tests_and_five_smoke_runs() {
+fn the_tests_are_all_tests_and_a_smoke_run_of_each_example_with_a_recipe() {
     let machine = ready();
     machine.xtask(&["test"]).succeeded();
     assert!(machine.log("cargo").starts_with("test --workspace"));
-    assert_eq!(machine.log("cargo").matches("-- --smoke").count(), 5);
+    assert_eq!(machine.log("cargo").matches("-- --smoke").count(), SMOKE_RUNS);
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn a_test_or_a_smoke_run_that_fails_is_told_after_the_others_ran() {
         let ended = machine.xtask(&["test"]);
         assert!(ended.error().contains("failed with exit code 101"), "{}", ended.stderr);
         assert_eq!(ended.stderr.matches("FAILED").count(), 1);
-        assert_eq!(machine.log("cargo").matches("-- --smoke").count(), 5);
+        assert_eq!(machine.log("cargo").matches("-- --smoke").count(), SMOKE_RUNS);
     }
 }
 
