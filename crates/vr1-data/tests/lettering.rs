@@ -147,6 +147,35 @@ fn mathematics_is_in_the_faces_that_are_there_without_a_file() {
     }
 }
 
+/// A file of twelve Chinese characters; DejaVu has none.
+fn han(width: u32, font_size: f32) -> Lettering {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lettering/han.ttf");
+    Lettering { fonts: vec![file], ..plain(width, font_size) }
+}
+
+#[test]
+fn chinese_characters_leave_the_marks_that_pillow_makes_of_them() {
+    let marks = include_str!("fixtures/lettering/marks.json");
+    let marks: Vec<(String, u32, u32, f64)> = serde_json::from_str(marks).unwrap();
+    for (character, width, height, covered) in marks {
+        let picture = drawn(&han(96, 32.0), &character);
+        let [left, right, top, bottom] = ink(&picture).unwrap();
+        let ours = picture.pixels().map(|pixel| f64::from(255 - pixel.0[0]) / 255.0).sum::<f64>();
+        // Where a mark begins within a pixel is up to the library: one pixel more or less, an edge lighter or darker.
+        let near = |a: u32, b: u32| a.abs_diff(b) <= 1;
+        assert!(near(right - left + 1, width) && near(bottom - top + 1, height), "{character}: {width} x {height}");
+        assert!((ours / covered - 1.0).abs() < 0.05, "{character}: {ours} of ink, {covered} by Pillow");
+    }
+}
+
+#[test]
+fn chinese_breaks_between_any_two_characters_and_stands_beside_english() {
+    let (one, four) = (drawn(&han(128, 24.0), "三加四"), drawn(&han(128, 24.0), &"三加四等".repeat(4)));
+    assert_eq!(four.height() - one.height(), 3 * 30, "four characters of 24 pixels a line, 30 pixels high");
+    let mixed = drawn(&han(448, 24.0), "What is 三加四?");
+    assert!(ink(&mixed).unwrap()[1] > ink(&drawn(&han(448, 24.0), "What is ?")).unwrap()[1]);
+}
+
 #[test]
 fn a_character_that_no_face_has_is_named_with_its_sample() {
     let error = Typesetter::new(&plain(112, 12.0)).unwrap().draw("What is 汉 here?", 7, 0).unwrap_err().to_string();

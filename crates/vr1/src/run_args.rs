@@ -5,7 +5,7 @@ use clap::Args;
 use vr1_eval::Judge;
 use vr1_reward::Registry;
 use vr1_run::Show;
-use vr1_train::{ObjectiveConfig, Recipe, RunOptions, Source, Trainer};
+use vr1_train::{ObjectiveConfig, PairSource, Recipe, RunOptions, Source, Trainer};
 
 /// The arguments of a run.
 #[derive(Debug, Clone, Args)]
@@ -94,24 +94,40 @@ impl RunArgs {
 }
 
 /// What makes the recipe in `path` a run of under a minute that shows whether it learns: sixteen steps, of each stage where
-/// there are several. GRPO on drawn scenes asks the same few prompts at each of twenty-four steps instead, because rewards of
-/// ever new prompts differ by more than so few steps bring.
+/// there are several, and twenty-four of GRPO alone. Where answers to drawn scenes are sampled it asks the same few prompts at each step,
+/// because rewards and margins of ever new prompts differ by more than so few steps bring.
 fn short(path: &Path) -> Result<Vec<String>> {
     let recipe = Recipe::load(path, &[])?;
     let mut settings = vec!["evaluation.samples=16".to_owned()];
-    if let Some(ObjectiveConfig::Grpo(grpo)) = &recipe.objective
-        && let Some(key) = grpo.train.as_ref().and_then(|train| scenes_at(train, "objective.train"))
-    {
-        settings.push(format!("{key}.samples={}", grpo.prompts_per_step));
-        settings.extend(["steps=24", "optimizer.schedule=constant"].map(str::to_owned));
-    } else if recipe.stages.is_empty() {
-        settings.push("steps=16".to_owned());
+    if let Some(objective) = &recipe.objective {
+        let same = same_prompts(objective, "objective");
+        settings.extend(match (objective, &same) {
+            (ObjectiveConfig::Grpo(_), Some(_)) => {
+                vec!["steps=24".to_owned(), "optimizer.schedule=constant".to_owned()]
+            }
+            _ => vec!["steps=16".to_owned()],
+        });
+        settings.extend(same);
     }
     for (stage, config) in recipe.stages.iter().enumerate() {
         settings.push(format!("stages.{stage}.steps=16"));
         settings.extend(config.evaluation.is_some().then(|| format!("stages.{stage}.evaluation.samples=16")));
+        settings.extend(same_prompts(&config.objective, &format!("stages.{stage}.objective")));
     }
     Ok(settings)
+}
+
+/// The setting by which the objective at `key` asks the same prompts in each of its steps, where it samples answers to drawn scenes.
+fn same_prompts(objective: &ObjectiveConfig, key: &str) -> Option<String> {
+    let (train, key, each) = match objective {
+        ObjectiveConfig::Grpo(grpo) => (grpo.train.as_ref()?, format!("{key}.train"), grpo.prompts_per_step),
+        ObjectiveConfig::Dpo(dpo) => match &dpo.pairs {
+            PairSource::Sampled { train, .. } => (train, format!("{key}.pairs.train"), dpo.pairs_per_step),
+            PairSource::Written { .. } | PairSource::Rows(_) => return None,
+        },
+        _ => return None,
+    };
+    Some(format!("{}.samples={each}", scenes_at(train, &key)?))
 }
 
 /// The key of the drawn scenes that a source at `key` is, or draws the questions of.
