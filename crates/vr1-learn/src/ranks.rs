@@ -48,7 +48,8 @@ impl Learner {
 
     /// Micro-batches as they are, with the tokens and the number of those of all ranks.
     pub(crate) fn counted<'a>(&self, parts: Result<Vec<Part<'a>>>) -> Result<(Vec<Part<'a>>, usize, usize)> {
-        let count = |parts: &Vec<Part<'_>>| (parts.iter().map(|part| part.batch.input_ids.len()).sum(), parts.len());
+        let count =
+            |parts: &Vec<Part<'_>>| (parts.iter().map(|part| part.batch.input_ids.len()).sum::<usize>(), parts.len());
         let (counted, parts) = match parts {
             Ok(parts) => (Ok(count(&parts)), parts),
             Err(error) => (Err(error), Vec::new()),

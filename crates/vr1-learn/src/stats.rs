@@ -38,7 +38,7 @@ impl Stats {
     /// Takes in the numbers of a further micro-batch. A mean over nothing (NaN, or of weight 0) counts for nothing.
     pub fn fold(&mut self, other: &Self) {
         for (name, &(value, fold)) in &other.0 {
-            match self.0.get_mut(name.as_ref()) {
+            match self.0.get_mut(&**name) {
                 None => drop(self.0.insert(name.clone(), (value, fold))),
                 Some((mine, Fold::Mean(weight))) => {
                     let Fold::Mean(more) = fold else { continue };

@@ -2,6 +2,7 @@
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use tch::{Device, Kind, Tensor};
@@ -40,6 +41,31 @@ unsafe extern "C" {
     fn vr1_group_barrier(group: Pointer) -> *mut c_char;
 }
 
+unsafe extern "C" {
+    /// The least level that libtorch logs: 0 is information, 3 what ends the process.
+    static mut FLAGS_caffe2_log_level: c_int;
+}
+
+/// Keeps libtorch from logging, with its stack, what comes back as an error here, for as long as this lives.
+struct Quiet(c_int);
+
+impl Quiet {
+    fn begin() -> Self {
+        Self(Self::level().swap(3, Ordering::SeqCst))
+    }
+
+    fn level() -> &'static AtomicI32 {
+        // SAFETY: it is an `int` of libtorch's that is there for the life of the process, and is written nowhere else after the start.
+        unsafe { AtomicI32::from_ptr(&raw mut FLAGS_caffe2_log_level) }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        Self::level().store(self.0, Ordering::SeqCst);
+    }
+}
+
 /// Who holds a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
@@ -65,6 +91,7 @@ impl Store {
     pub fn open(host: &str, port: u16, holder: Holder, prefix: &str, timeout: Duration) -> Result<Self> {
         let (host_name, prefix) = (text(host)?, text(prefix)?);
         let (holds, mut store) = (c_int::from(holder == Holder::Here), ptr::null_mut());
+        let _quiet = Quiet::begin();
         // SAFETY: the strings outlive the call; where the shim returns null it has written a store, which we close once.
         let said = check(unsafe {
             vr1_store_open(host_name.as_ptr(), port, holds, prefix.as_ptr(), millis(timeout), &mut store)
@@ -137,6 +164,7 @@ impl ProcessGroup {
     pub fn open(store: &Store, rank: usize, size: usize, meeting: Duration, timeout: Duration) -> Result<Self> {
         let mut group = ptr::null_mut();
         let (own, of) = (rank as c_int, size as c_int);
+        let _quiet = Quiet::begin();
         // SAFETY: the store lives, and c10d holds it on; where the shim returns null it has written a group, which we close once.
         check(unsafe { vr1_group_open(store.0.as_ptr(), own, of, millis(meeting), millis(timeout), &mut group) })?;
         let group = NonNull::new(group).ok_or_else(|| Error::Torch("no process group".to_owned()))?;
@@ -174,9 +202,9 @@ impl ProcessGroup {
             self.call(vr1_group_all_to_all, &padded, &parts)?;
             // One after the other: a sum over a dimension may be cut up otherwise.
             let parts = parts.f_view([ranks, share])?;
-            let mut sum = parts.f_get(0)?.copy();
+            let mut sum = parts.f_select(0, 0)?.copy();
             for rank in 1..ranks {
-                let _ = sum.f_add_(&parts.f_get(rank)?)?;
+                let _ = sum.f_add_(&parts.f_select(0, rank)?)?;
             }
             self.call(vr1_group_all_gather, &sum, &padded)?;
             Ok(padded.f_narrow(0, 0, count)?.f_to_device(tensor.device())?)
@@ -216,7 +244,9 @@ impl ProcessGroup {
     /// A collective from one tensor on the host to another.
     fn call(&self, collective: Collective, input: &Tensor, output: &Tensor) -> Result<()> {
         // SAFETY: the group and the tensors live, and the call comes back when it no longer reads or writes them.
-        check(unsafe { collective(self.group.as_ptr(), input.as_ptr().cast(), output.as_ptr().cast()) })
+        check(unsafe {
+            collective(self.group.as_ptr(), input.as_ptr().cast_mut().cast(), output.as_ptr().cast_mut().cast())
+        })
     }
 }
 

@@ -83,7 +83,9 @@ impl Asked {
             let (scorers, watch) = (run.scorers()?, run.watch().clone());
             let (groups, scored, waited) = complete(run.own_engine()?, requests, scored, (&scorers, &watch))?;
             run.waited(waited);
-            let told = |(group, scored): (&Group, &Scored)| Ok((Sent::of(group)?, SentScores::of(scored)));
+            let told = |(group, scored): (&Group, &Scored)| -> Result<(Sent, SentScores)> {
+                Ok((Sent::of(group)?, SentScores::of(scored)))
+            };
             groups.iter().zip(&scored).map(told).collect()
         };
         let completed = completed();

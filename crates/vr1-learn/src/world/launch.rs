@@ -53,7 +53,7 @@ impl Launch {
             return Ok(None);
         }
         let wanted = ["RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"];
-        let (there, missing): (Vec<&str>, Vec<&str>) = wanted.iter().partition(|name| get(name).is_some());
+        let (there, missing): (Vec<&str>, Vec<&str>) = wanted.into_iter().partition(|name| get(name).is_some());
         if !missing.is_empty() {
             let (there, missing) = (there.join(", "), missing.join(", "));
             return Err(wrong(format!("{there} are set and {missing} are not; torchrun sets them all")));

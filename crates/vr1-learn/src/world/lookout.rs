@@ -36,10 +36,8 @@ impl Lookout {
                 let begun = Instant::now();
                 beat += 1;
                 let found = others.look(&store, beat);
-                match found.unwrap_or_else(|error| Some(format!("the store at {address} is gone ({error})"))) {
-                    Some(reason) => own.lose(reason),
-                    None => {}
-                }
+                let found = found.unwrap_or_else(|error| Some(format!("the store at {address} is gone ({error})")));
+                found.into_iter().for_each(|reason| own.lose(reason));
                 own.end_what_does_not_end(rank);
                 sleep(BEAT);
                 // Where this process stood still, so did its clock of the others.
