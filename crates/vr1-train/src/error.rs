@@ -66,7 +66,7 @@ pub enum Error {
         /// Which.
         rank: usize,
         /// Why.
-        source: Box<Error>,
+        source: Box<Self>,
     },
     /// From a recipe's text.
     #[error(transparent)]

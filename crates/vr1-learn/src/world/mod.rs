@@ -21,6 +21,8 @@ use crate::{Error, Result};
 
 /// How long processes wait for each other at the start, and for the store.
 const MEETING: Duration = Duration::from_secs(60);
+/// How long an answer of the store may take; c10d tries half as long again until it gives up.
+const ANSWER: Duration = Duration::from_secs(40);
 /// How long one may be behind the others afterwards: as PyTorch has it for Gloo.
 const BEHIND: Duration = Duration::from_secs(30 * 60);
 
@@ -69,11 +71,11 @@ impl World {
     /// If the port is taken, nobody answers there, or a rank does not come within a minute; which is named.
     pub fn join(launch: Launch) -> Result<Self> {
         let Launch { rank, size, local_rank, host, port, holder, attempt } = launch;
-        let store = Store::open(&host, port, holder, &attempt, MEETING)?;
+        let store = Store::open(&host, port, holder, &attempt, ANSWER)?;
         meet(&store, (rank, size), &format!("{host}:{port}"))?;
         let group = ProcessGroup::open(&store, rank, size, MEETING, BEHIND)
             .map_err(|error| Error::Lost { rank, reason: format!("the processes cannot be connected: {error}") })?;
-        let own = Store::open(&host, port, Holder::Elsewhere, &attempt, MEETING)?;
+        let own = Store::open(&host, port, Holder::Elsewhere, &attempt, ANSWER)?;
         let lookout = Lookout::begin(own, rank, size, format!("{host}:{port}"));
         let joined = Joined { group: Mutex::new(group), store: Mutex::new(store), lookout, holder };
         Ok(Self { rank, size, local_rank, joined: Some(Arc::new(joined)) })
