@@ -3,7 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 
-const SOURCES: [&str; 20] = [
+const SOURCES: [&str; 21] = [
     "src/allocated.cpp",
     "src/attend.cpp",
     "src/attention.cpp",
@@ -18,6 +18,7 @@ const SOURCES: [&str; 20] = [
     "src/launch.cpp",
     "src/memory.cpp",
     "src/message.cpp",
+    "src/process_group.cpp",
     "src/quick_gelu.cpp",
     "src/recompute.cpp",
     "src/rotation.cpp",
@@ -25,7 +26,7 @@ const SOURCES: [&str; 20] = [
     "src/silu_product.cpp",
     "src/sums.cpp",
 ];
-const HEADERS: [&str; 13] = [
+const HEADERS: [&str; 18] = [
     "src/adamw.h",
     "src/attention_dense.h",
     "src/attention_kernels.h",
@@ -35,6 +36,11 @@ const HEADERS: [&str; 13] = [
     "src/draw.h",
     "src/few_rows.h",
     "src/few_rows_kernel.h",
+    "src/gloo/algorithm.h",
+    "src/gloo/common/error.h",
+    "src/gloo/context.h",
+    "src/gloo/rendezvous/store.h",
+    "src/gloo/transport/device.h",
     "src/message.h",
     "src/own.h",
     "src/parallel.h",
@@ -57,6 +63,8 @@ fn main() {
         .warnings(false)
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
+        // Behind libtorch's own: what its headers lack of Gloo.
+        .include("src")
         .flag("-std=c++17")
         // What runs for every token is fast in every profile.
         .opt_level(3)

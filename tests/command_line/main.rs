@@ -9,6 +9,7 @@ mod kills;
 mod makes;
 mod pages;
 mod plans;
+mod ranks;
 mod runs;
 mod server;
 mod sweeps;

@@ -16,7 +16,9 @@ pub(crate) struct Compared {
     reference: Option<Rc<dyn Backbone>>,
     /// Whether it is no longer the model that the learner began with.
     moved: bool,
-    known: Known,
+    pub(crate) known: Known,
+    /// Whether other ranks are told what is known.
+    shared: bool,
     /// Of narrow parameters that move a little at a time, the f32 numbers that they are rounded from.
     wide: BTreeMap<String, Tensor>,
 }
@@ -26,7 +28,17 @@ const WIDE: &str = "reference.safetensors";
 impl Compared {
     /// Compares with `reference` from here on.
     pub(crate) fn set(&mut self, reference: Rc<dyn Backbone>, moved: bool) {
-        *self = Self { reference: Some(reference), moved, ..Self::default() };
+        let shared = self.shared;
+        *self = Self { reference: Some(reference), moved, shared, ..Self::default() };
+        self.share(shared);
+    }
+
+    /// Has other ranks be told what is known.
+    pub(crate) fn share(&mut self, shared: bool) {
+        self.shared = shared;
+        if shared {
+            self.known.tell();
+        }
     }
 
     pub(crate) fn reference(&self) -> Option<&Rc<dyn Backbone>> {
@@ -121,5 +133,6 @@ impl Compared {
 
     pub(crate) fn take_up(&mut self, (known, wide): (Known, BTreeMap<String, Tensor>)) {
         (self.known, self.wide) = (known, wide);
+        self.share(self.shared);
     }
 }

@@ -8,6 +8,9 @@ use crate::Coupling;
 /// Groups stay in their order. A sequence, or a group that must stay whole, that is longer than the budget is a micro-batch
 /// by itself.
 pub(crate) fn cut(groups: &[Group], budget: usize, coupling: Coupling) -> Vec<Vec<Piece<'_>>> {
+    if groups.is_empty() {
+        return Vec::new();
+    }
     if budget == 0 || coupling == Coupling::Step {
         return vec![groups.iter().map(Piece::whole).collect()];
     }

@@ -84,6 +84,40 @@ pub enum Error {
         /// What broke it off.
         reason: String,
     },
+    /// The processes of a run were not launched as they must be.
+    #[error("the processes of this run: {reason}")]
+    Launch {
+        /// What is missing or wrong.
+        reason: String,
+    },
+    /// Two ranks did not begin with the same.
+    #[error("ranks 0 and {rank} did not begin with the same: {name} is {first} on rank 0, and {second} on rank {rank}")]
+    Unlike {
+        /// The rank that differs from rank 0.
+        rank: usize,
+        /// In what.
+        name: String,
+        /// What rank 0 has.
+        first: String,
+        /// What the other has.
+        second: String,
+    },
+    /// Another rank failed in what all do together.
+    #[error("rank {rank} failed: {reason}")]
+    Rank {
+        /// Which.
+        rank: usize,
+        /// Why.
+        reason: String,
+    },
+    /// The ranks no longer speak to each other.
+    #[error("the processes of this run are no longer together: {reason}")]
+    Lost {
+        /// The rank that says so.
+        rank: usize,
+        /// Why.
+        reason: String,
+    },
     /// A loss asks for a reference, and none is kept.
     #[error("the loss compares with a reference, and the learner keeps none")]
     NoReference,

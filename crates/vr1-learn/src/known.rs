@@ -17,7 +17,12 @@ use crate::{Error, Needs, Reach, Result};
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     entries: HashMap<(SampleKey, usize), Entry>,
+    /// What was kept since that was last told, where other ranks are told it.
+    fresh: Option<Vec<ToldEntry>>,
 }
+
+/// An answer's place, its fingerprint, and the bits of what was said of it.
+pub(crate) type ToldEntry = (SampleKey, usize, u64, Vec<u32>);
 
 #[derive(Debug)]
 struct Entry {
@@ -75,9 +80,33 @@ impl Known {
 
     /// Keeps what is said of these answers.
     pub(crate) fn keep(&mut self, written: Written, lists: &[SequenceLogprobs]) {
+        if let Some(fresh) = &mut self.fresh {
+            let told = |(((key, i), print), list): (&((SampleKey, usize), u64), &SequenceLogprobs)| {
+                (*key, *i, *print, list.iter().map(|logprob| logprob.to_bits()).collect())
+            };
+            fresh.extend(written.0.iter().zip(lists).map(told));
+        }
         let entry =
             |((place, print), logprobs): (_, &SequenceLogprobs)| (place, Entry { print, logprobs: logprobs.clone() });
         self.entries.extend(written.0.into_iter().zip(lists).map(entry));
+    }
+
+    /// Remembers what is kept from here on, to tell it.
+    pub(crate) fn tell(&mut self) {
+        self.fresh.get_or_insert_default();
+    }
+
+    /// What is to be told.
+    pub(crate) fn take_fresh(&mut self) -> Vec<ToldEntry> {
+        self.fresh.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Takes in what another rank told: every rank knows, and a checkpoint holds, what any of them asked.
+    pub(crate) fn learn(&mut self, told: Vec<ToldEntry>) {
+        let entry = |(key, i, print, bits): ToldEntry| {
+            ((key, i), Entry { print, logprobs: bits.into_iter().map(f32::from_bits).collect() })
+        };
+        self.entries.extend(told.into_iter().map(entry));
     }
 
     /// Forgets everything: the reference is another.

@@ -4,19 +4,19 @@ use std::rc::Rc;
 
 use tch::{Kind, Tensor};
 use vr1_nn::{Recompute, Routing};
-use vr1_rollout::{Group, Sequence, Version};
+use vr1_rollout::{Group, Version};
 use vr1_torch::{GradientSums, guarded};
-use vr1_vlm::{Backbone, Batch, Features, Snapshot};
+use vr1_vlm::{Backbone, Snapshot};
 
 use super::compared::Compared;
-use super::cut::cut;
 use super::features::Encoded;
-use super::part::{Part, count, parts, sampler_gap};
-use super::routed::Routed;
+use super::part::{Part, any_sampled, count, parts, sampler_gap};
+use super::pass::{WholeStep, Worked};
 use super::score::{check, lists, score};
 use super::times::Times;
 use crate::{
     Error, Loss, Needs, Optimizer, OptimizerConfig, ReferenceConfig, Result, Scored, SequenceLogprobs, Signals, Stats,
+    World,
 };
 
 /// How a learner learns.
@@ -71,8 +71,10 @@ pub struct Update {
 pub struct Learner {
     pub(crate) model: Rc<dyn Backbone>,
     pub(crate) config: LearnerConfig,
-    optimizer: Optimizer,
+    pub(crate) optimizer: Optimizer,
     pub(crate) compared: Compared,
+    /// The ranks that learn together.
+    pub(crate) world: World,
     /// Ids that are never sampled.
     pub(crate) unreachable: Tensor,
     version: Version,
@@ -114,7 +116,21 @@ impl Learner {
         let optimizer = Optimizer::of_parts(trained, config.optimizer.clone(), |name| model.part(name))?;
         let unreachable = Tensor::from_slice(unreachable).to_device(model.device());
         let (compared, version, times) = (Compared::default(), Version::default(), Times::new(model.device()));
-        Ok(Self { model, config, optimizer, compared, unreachable, version, times, torn: None })
+        let world = World::default();
+        Ok(Self { model, config, optimizer, compared, world, unreachable, version, times, torn: None })
+    }
+
+    /// Learns together with the other ranks of `world`: every rank is given the same groups, learns from its share of them, and makes the
+    /// same weights of the sum of all gradients.
+    #[must_use]
+    pub fn with_world(mut self, world: World) -> Self {
+        self.compared.share(!world.is_alone());
+        Self { world, ..self }
+    }
+
+    /// The ranks that learn together.
+    pub fn world(&self) -> &World {
+        &self.world
     }
 
     /// The model.
@@ -236,53 +252,80 @@ impl Learner {
         };
         self.times = times;
         let mismatched_kl = mismatched_kl.transpose()?;
-        let mut parts = parts(groups, signals, &needs, self.config.tokens_per_micro_batch, self.model.device())?;
-        parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
-        let tokens: usize = parts.iter().map(|part| part.batch.input_ids.len()).sum();
-        let (mut stats, mut sampler, mut norm) = (Stats::default(), Stats::default(), 0.0);
-        let (mut routed, mut first) = (Routed::default(), Vec::new());
+        let share = self.share(groups, needs.coupling);
+        let before: usize = groups[..share.start].iter().map(Group::size).sum();
+        let own = &groups[share];
+        let signals = signals.of(before..before + own.iter().map(Group::size).sum::<usize>());
+        let (budget, sampled) = (self.config.tokens_per_micro_batch, any_sampled(groups));
+        let parts = guarded(|| parts(own, &signals, (&needs, sampled), budget, self.model.device()));
+        let mut parts = parts.map_err(Error::from).flatten();
+        if let Ok(parts) = &mut parts {
+            parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
+        }
+        let (mut parts, tokens, micro_batches) = self.counted(parts)?;
+        let (mut worked, mut norm, mut reduced, mut logprobs) = (Worked::default(), 0.0, 0, Vec::new());
+        let mut sampler = Stats::default();
         for iteration in 0..self.config.iterations {
-            let sums = GradientSums::new(self.optimizer.parameters())?;
-            (stats, routed) = (Stats::default(), Routed::default());
-            for part in &mut parts {
-                let share = part.batch.input_ids.len() as f64 / tokens as f64;
-                let routing = Routing::new(self.config.optimizer.router_aux_loss_coef * share);
-                part.batch.routing = Some(routing.clone());
-                let scored = self.scored(part, &mut encoded, &needs, mismatched_kl)?;
-                if iteration == 0 {
-                    sampler.fold(&sampler_gap(&scored));
-                    first.push((scored.logprobs.detach(), part.batch.lengths.clone()));
-                }
-                let (value, measured) = self.times.of("forward", || -> Result<_> {
-                    let (value, measured) = loss.loss(&scored, &counts)?;
-                    if !value.f_double_value(&[])?.is_finite() {
-                        return Err(Error::NotFinite { what: part.blame(&scored), step });
-                    }
-                    Ok((value, measured))
-                })?;
-                drop(scored);
-                self.times.of("backward", || value.f_backward())?;
-                stats.fold(&measured);
-                routed.add(&routing);
+            let known = WholeStep { needs, counts, tokens, mismatched_kl, step, iteration };
+            let own = guarded(|| self.worked(&mut parts, &mut encoded, loss, &known)).map_err(Error::from).flatten();
+            let (gradients, all) = self.together(own, step, &mut reduced)?;
+            worked = all;
+            if iteration == 0 {
+                sampler = std::mem::take(&mut worked.sampler);
+                logprobs = std::mem::take(&mut worked.logprobs);
             }
             if iteration == 0 && (self.config.iterations > 1 || self.optimizer.may_overflow(at.done, at.of)) {
                 *undo = Some(self.optimizer.copy_of_state());
             }
             let optimizer = &mut self.optimizer;
-            norm = self.times.of("optimizer", || optimizer.step(sums.take(), at.done, at.of))?;
+            norm = self.times.of("optimizer", || optimizer.step(gradients, at.done, at.of))?;
         }
-        stats.fold(&sampler);
-        let mut metrics = stats.into_values();
-        metrics.extend(routed.metrics());
+        worked.stats.fold(&sampler);
+        let mut metrics = worked.stats.into_values();
+        metrics.extend(worked.routed.metrics());
         metrics.insert("grad_norm".to_owned(), norm);
         metrics.extend(self.optimizer.norms().iter().map(|(part, norm)| (format!("grad_norm/{part}"), *norm)));
         metrics.insert("learning_rate".to_owned(), self.learning_rate(at));
-        metrics.insert("micro_batches".to_owned(), parts.len() as f64);
-        let mut logprobs = Vec::new();
-        for (said, lengths) in first {
-            logprobs.extend(lists(&said, &lengths)?);
+        metrics.insert("micro_batches".to_owned(), micro_batches as f64);
+        if !self.world.is_alone() {
+            metrics.insert("reduced_bytes".to_owned(), reduced as f64);
         }
         Ok((metrics, logprobs))
+    }
+
+    /// One pass over this rank's micro-batches: their gradients, and what was measured.
+    fn worked(
+        &mut self,
+        parts: &mut [Part<'_>],
+        encoded: &mut Encoded,
+        loss: &dyn Loss,
+        whole: &WholeStep,
+    ) -> Result<(Vec<Option<Tensor>>, Worked)> {
+        let WholeStep { needs, counts, tokens, mismatched_kl, step, iteration } = whole;
+        let sums = GradientSums::new(self.optimizer.parameters())?;
+        let mut worked = Worked::default();
+        for part in parts {
+            let share = part.batch.input_ids.len() as f64 / *tokens as f64;
+            let routing = Routing::new(self.config.optimizer.router_aux_loss_coef * share);
+            part.batch.routing = Some(routing.clone());
+            let scored = self.scored(part, encoded, needs, *mismatched_kl)?;
+            if *iteration == 0 {
+                worked.sampler.fold(&sampler_gap(&scored));
+                worked.logprobs.extend(lists(&scored.logprobs.detach(), &part.batch.lengths)?);
+            }
+            let (value, measured) = self.times.of("forward", || -> Result<_> {
+                let (value, measured) = loss.loss(&scored, counts)?;
+                if !value.f_double_value(&[])?.is_finite() {
+                    return Err(Error::NotFinite { what: part.blame(&scored), step: *step });
+                }
+                Ok((value, measured))
+            })?;
+            drop(scored);
+            self.times.of("backward", || value.f_backward())?;
+            worked.stats.fold(&measured);
+            worked.routed.add(&routing);
+        }
+        Ok((sums.take(), worked))
     }
 
     fn scored(
@@ -305,37 +348,6 @@ impl Learner {
             part.set_reference(&lists.concat());
         }
         Ok(part.scored(said, needs, mismatched_kl))
-    }
-
-    /// KTO's estimate of how far the model is from the reference: over each prompt with the answer of the one before it.
-    fn mismatched_kl(&self, groups: &[Group], encoded: &mut Encoded, needs: &Needs) -> Result<f64> {
-        if let [group] = groups {
-            let reason = "its step has no other prompt, whose answers it could be compared with".to_owned();
-            return Err(Error::Sequence { sample: group.prompt().sample().into(), reason });
-        }
-        let mut swapped = Vec::with_capacity(groups.len());
-        for (i, group) in groups.iter().enumerate() {
-            let other = &groups[(i + groups.len() - 1) % groups.len()].sequences()[0];
-            let (tail, trained) = (other.tail().clone(), other.trained().to_vec());
-            let sequence = Sequence::new(group.prompt().clone(), tail, trained, String::new())?;
-            swapped.push(Group::new(group.key(), vec![sequence])?);
-        }
-        let reference = self.compared.wanted()?.as_ref();
-        let mut gaps = Vec::new();
-        for pieces in cut(&swapped, self.config.tokens_per_micro_batch, needs.coupling) {
-            let batch = Batch::new(&pieces)?;
-            let sums = |model: &dyn Backbone, features: &[Rc<Features>]| -> Result<Vec<f64>> {
-                let said = score(model, &batch, features, &self.unreachable, needs)?;
-                let lists = lists(&said.logprobs, &batch.lengths)?;
-                Ok(lists.iter().map(|list| list.iter().map(|&x| f64::from(x)).sum()).collect())
-            };
-            let (own, others) = tch::no_grad(|| -> Result<_> {
-                let own = sums(self.model.as_ref(), &encoded.of_model(self.model.as_ref(), &batch)?)?;
-                Ok((own, sums(reference, &encoded.of_reference(reference, &batch)?)?))
-            })?;
-            gaps.extend(own.iter().zip(others).map(|(own, other)| own - other));
-        }
-        Ok((gaps.iter().sum::<f64>() / gaps.len().max(1) as f64).max(0.0))
     }
 
     /// Writes what a resumed run needs beside the weights into `dir`: the optimizer's state, what the reference said of

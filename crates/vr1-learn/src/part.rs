@@ -22,15 +22,19 @@ pub(crate) struct Part<'a> {
     reference: Option<Tensor>,
 }
 
-/// A step in micro-batches.
+/// Whether an engine sampled any of a step.
+pub(crate) fn any_sampled(groups: &[Group]) -> bool {
+    groups.iter().flat_map(Group::sequences).any(|sequence| sequence.sampled().is_some())
+}
+
+/// A step, or a rank's share of it, in micro-batches; `sampled` says whether any of the whole step was.
 pub(crate) fn parts<'a>(
     groups: &'a [Group],
     signals: &Signals,
-    needs: &Needs,
+    (needs, sampled): (&Needs, bool),
     tokens_per_micro_batch: usize,
     device: Device,
 ) -> Result<Vec<Part<'a>>> {
-    let sampled = groups.iter().flat_map(Group::sequences).any(|sequence| sequence.sampled().is_some());
     let mut at = 0;
     let part = |pieces: Vec<Piece<'a>>| -> Result<Part<'a>> {
         let batch = Batch::new(&pieces)?;

@@ -9,8 +9,9 @@ use vr1_vlm::{Backbone, Batch};
 
 use crate::cut::cut;
 use crate::learner::Learner;
+use crate::ranks::{bits, of_bits};
 use crate::score::check;
-use crate::{Needs, Result, SequenceLogprobs};
+use crate::{Error, Needs, Result, SequenceLogprobs};
 
 impl Learner {
     /// Keeps the model as it is now as the reference: the model without its adapter where it has one, else a copy of what
@@ -58,6 +59,22 @@ impl Learner {
     /// If no reference is kept, or a sequence does not fit the model.
     pub fn reference_logprobs(&mut self, groups: &[Group], needs: &Needs) -> Result<Vec<SequenceLogprobs>> {
         check(self.model.as_ref(), groups)?;
+        let own = guarded(|| self.own_reference_logprobs(&groups[self.share(groups, needs.coupling)], needs));
+        let own = own.map_err(Error::from).flatten();
+        if self.world.is_alone() {
+            return own;
+        }
+        let bits = own.map(|lists| lists.iter().map(|list| bits(list)).collect::<Vec<_>>());
+        let told = self.world.all(bits.map(|lists| (lists, self.compared.known.take_fresh())))?;
+        let mut all = Vec::new();
+        for (lists, known) in told {
+            all.extend(lists.into_iter().map(of_bits));
+            self.compared.known.learn(known);
+        }
+        Ok(all)
+    }
+
+    fn own_reference_logprobs(&mut self, groups: &[Group], needs: &Needs) -> Result<Vec<SequenceLogprobs>> {
         let mut encoded = self.nothing_encoded();
         let mut all = Vec::new();
         for pieces in cut(groups, self.config.tokens_per_micro_batch, needs.coupling) {

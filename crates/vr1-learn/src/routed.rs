@@ -2,8 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use vr1_nn::Routing;
+
+use crate::Result;
+
+/// The shape of two sums, and their numbers.
+pub(crate) type ToldSums = (Vec<i64>, [Vec<f64>; 2]);
 
 /// What the routers of a step did.
 #[derive(Debug, Default)]
@@ -16,6 +21,25 @@ impl Routed {
     /// Takes in a micro-batch.
     pub(crate) fn add(&mut self, routing: &Routing) {
         let Some(more) = routing.taken() else { return };
+        self.sums = Some(match self.sums.take() {
+            Some([counts, given]) => [counts + &more[0], given + &more[1]],
+            None => more,
+        });
+    }
+
+    /// The sums as other ranks are told them.
+    pub(crate) fn told(&self) -> Result<Option<ToldSums>> {
+        let Some(sums) = &self.sums else { return Ok(None) };
+        let list = |tensor: &Tensor| -> Result<Vec<f64>> {
+            Ok(Vec::try_from(tensor.to_kind(Kind::Double).to_device(Device::Cpu).flatten(0, -1))?)
+        };
+        Ok(Some((sums[0].size(), [list(&sums[0])?, list(&sums[1])?])))
+    }
+
+    /// Takes in what another rank told.
+    pub(crate) fn fold(&mut self, told: Option<ToldSums>) {
+        let Some((size, lists)) = told else { return };
+        let more = lists.map(|list| Tensor::from_slice(&list).view(size.as_slice()));
         self.sums = Some(match self.sums.take() {
             Some([counts, given]) => [counts + &more[0], given + &more[1]],
             None => more,

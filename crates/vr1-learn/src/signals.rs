@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use vr1_rollout::Group;
 
 use crate::{Error, Result};
@@ -52,6 +54,15 @@ impl Signals {
     /// The numbers of tokens, a list for each sequence, where its tokens do not share one.
     pub fn tokens(&self) -> Option<&[Vec<f32>]> {
         self.tokens.as_deref()
+    }
+
+    /// Those of a run of sequences.
+    pub(crate) fn of(&self, sequences: Range<usize>) -> Self {
+        Self {
+            values: self.values[sequences.clone()].to_vec(),
+            parts: self.parts[sequences.clone()].to_vec(),
+            tokens: self.tokens.as_ref().map(|tokens| tokens[sequences].to_vec()),
+        }
     }
 
     /// Checks that there is a finite number for each sequence of `groups`.

@@ -262,7 +262,7 @@ impl RunFolder {
     pub fn whole_checkpoint(&self, step: Option<u64>) -> Result<WholeCheckpoint, RunError> {
         let mut checkpoints = self.checkpoints()?;
         if let Some(step) = step {
-            let path = self.dir.join(CHECKPOINTS).join(format!("step-{step}"));
+            let path = Self::checkpoint_of(&self.dir, step);
             checkpoints.retain(|(found, _)| *found == step);
             if checkpoints.is_empty() {
                 return Err(RunError::Damaged { path, reason: "there is no such checkpoint".to_owned() });
@@ -277,6 +277,12 @@ impl RunFolder {
             }
         }
         if damaged.is_empty() { Ok((None, damaged)) } else { Err(damaged.swap_remove(0)) }
+    }
+
+    /// Where the checkpoint of `step` of the run `dir` stands, if there is one.
+    #[must_use]
+    pub fn checkpoint_of(dir: &Path, step: u64) -> PathBuf {
+        dir.join(CHECKPOINTS).join(format!("step-{step}"))
     }
 
     /// The latest checkpoint of the run `dir`, which is not held, from which step `step` is still to come and which is whole.

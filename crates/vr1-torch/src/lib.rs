@@ -27,6 +27,7 @@ mod message;
 mod norm;
 mod nvrtc;
 mod own;
+mod process_group;
 mod quick_gelu;
 mod recompute;
 mod rotate;
@@ -61,6 +62,7 @@ pub use linear::linear;
 pub use mapped::MappedFile;
 pub use memory::{DeviceMemory, device_memory};
 pub use norm::add_rms_norm;
+pub use process_group::{Holder, ProcessGroup, Store};
 pub use quick_gelu::quick_gelu;
 pub use recompute::{recomputed, recomputed_with};
 pub use rotate::rotate_into_cache;
@@ -163,6 +165,16 @@ pub enum Error {
         device: String,
         /// How much was asked for.
         wanted: String,
+    },
+    /// The store that processes find each other by cannot be reached or held.
+    #[error("the store at {host}:{port}: {reason}")]
+    Store {
+        /// The machine that holds it.
+        host: String,
+        /// Its port.
+        port: u16,
+        /// What is wrong.
+        reason: String,
     },
     /// libtorch threw an exception.
     #[error("libtorch: {0}")]

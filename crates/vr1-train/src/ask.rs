@@ -8,6 +8,7 @@ use vr1_reward::Program;
 use vr1_rollout::{Group, Request, Sampling};
 
 use super::complete::complete;
+use super::dealt::{Sent, SentScores, undealt};
 use super::draw::Drawn;
 use super::prompting::Prompting;
 use super::rewards::{Scored, score};
@@ -52,6 +53,9 @@ impl Asked {
             let (groups, scored) = recorded.completed(&drawn, prompts, completions)?;
             return Ok(Completed { drawn, groups, scored });
         }
+        if !run.world().is_alone() {
+            return Self { drawn, prompts }.dealt(run, completions, sampling, reward);
+        }
         let requests = prompts.into_iter().zip(&drawn);
         let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
         let requests = requests.collect();
@@ -61,6 +65,35 @@ impl Asked {
         let scored = move |place: usize, group: &Group| score(&reward, &asked[place].sample, group);
         let (groups, scored, waited) = complete(run.engine()?, requests, scored, (&scorers, &watch))?;
         run.waited(waited);
+        let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
+        Ok(Completed { drawn, groups, scored })
+    }
+
+    /// The same where several ranks share the work: each completes and scores what it is dealt, and tells the others.
+    fn dealt(self, run: &mut Run, completions: usize, sampling: &Sampling, reward: &Arc<Program>) -> Result<Completed> {
+        let Self { drawn, prompts } = self;
+        let prompts: Vec<Arc<Prompt>> = prompts.into_iter().map(Arc::new).collect();
+        let (world, drawn) = (run.world().clone(), Arc::new(drawn));
+        let own: Vec<usize> = world.dealt(drawn.len()).collect();
+        let request = |&i: &usize| Request::new(prompts[i].clone(), completions, sampling.clone(), drawn[i].key);
+        let requests = own.iter().map(request).collect();
+        let (asked, reward) = (drawn.clone(), reward.clone());
+        let scored = move |place: usize, group: &Group| score(&reward, &asked[own[place]].sample, group);
+        let completed = || -> Result<Vec<(Sent, SentScores)>> {
+            let (scorers, watch) = (run.scorers()?, run.watch().clone());
+            let (groups, scored, waited) = complete(run.own_engine()?, requests, scored, (&scorers, &watch))?;
+            run.waited(waited);
+            let told = |(group, scored): (&Group, &Scored)| -> Result<(Sent, SentScores)> {
+                Ok((Sent::of(group)?, SentScores::of(scored)))
+            };
+            groups.iter().zip(&scored).map(told).collect()
+        };
+        let completed = completed();
+        let (mut groups, mut scored) = (Vec::new(), Vec::new());
+        for (i, (sent, scores)) in undealt(world.all(completed)?, drawn.len()).into_iter().enumerate() {
+            groups.push(sent.group(drawn[i].key, &prompts[i])?);
+            scored.push(scores.scored());
+        }
         let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
         Ok(Completed { drawn, groups, scored })
     }

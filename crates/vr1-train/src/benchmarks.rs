@@ -107,10 +107,22 @@ impl OpenBenchmark {
             )));
         };
         let config = EvalConfig { max_prompt_tokens: Some(room), ..self.config.clone() };
-        let (processor, watch) = (run.processor.clone(), run.watch().clone());
+        let (processor, watch, world) = (run.processor.clone(), run.watch().clone(), run.world().clone());
+        if !world.is_alone() && folder.exists() {
+            // What is there only rank 0 has, and all ask the same.
+            std::fs::remove_dir_all(folder).map_err(|source| vr1_run::RunError::Io {
+                action: "remove",
+                path: folder.to_owned(),
+                source,
+            })?;
+        }
         let mut told = |_, _| {
             watch.hears("evaluating");
-            if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            // A rank that is gone is told of by what is asked next.
+            match world.any(interrupt.requested()) {
+                Ok(false) => ControlFlow::Continue(()),
+                Ok(true) | Err(_) => ControlFlow::Break(()),
+            }
         };
         let mut who =
             Answering { engine: run.engine()?, processor: &processor, model: "the run's", judge: None, reward: None };

@@ -60,6 +60,14 @@ pub enum Error {
         /// What is another, by name.
         changed: Vec<String>,
     },
+    /// One of several processes that train together failed.
+    #[error("rank {rank}: {source}")]
+    OfRank {
+        /// Which.
+        rank: usize,
+        /// Why.
+        source: Box<Self>,
+    },
     /// From a recipe's text.
     #[error(transparent)]
     Yaml(#[from] vr1_run::YamlError),

@@ -10,6 +10,7 @@ use vr1_reward::{Outcome, Program};
 use vr1_rollout::{Group, Request, SampleKey, Search, answer_in_stages};
 use vr1_run::Interrupt;
 
+use super::dealt::{bits, numbers_of, undealt};
 use super::dpo::preference_metrics;
 use super::pairs::Pairs;
 use super::prompting::Prompting;
@@ -93,10 +94,12 @@ impl Evaluation {
         (gallery, step): (Gallery<'_>, u64),
     ) -> Result<Option<Evaluated>> {
         let (mut values, mut warnings, mut said) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let world = run.world().clone();
+        let stops = || world.any(interrupt.requested());
         for (number, (name, samples)) in self.sets.iter().enumerate() {
             let mut tally = Tally::new(reward, &self.config.metric, self.config.threshold)?;
             for start in (0..self.count(samples.len())).step_by(BATCH) {
-                if interrupt.requested() {
+                if stops()? {
                     return Ok(None);
                 }
                 run.watch().hears("evaluating");
@@ -108,7 +111,8 @@ impl Evaluation {
                     None => self.answers(name, &batch, run)?,
                     Some(beams) => self.staged_answers(&batch, run, beams)?,
                 };
-                for answer in answers {
+                // What is asked of a judge is asked once.
+                for answer in answers.into_iter().filter(|_| world.is_first()) {
                     let scored = tally.add(&answer);
                     let media = gallery.shown(&answer.sample.media)?;
                     said.push(HeldOut::new(name, answer, scored, media));
@@ -129,16 +133,18 @@ impl Evaluation {
         for (name, pairs) in &self.preferences {
             let mut lists = Vec::new();
             for start in (0..self.count(pairs.len())).step_by(PAIRS) {
-                if interrupt.requested() {
+                if stops()? {
                     return Ok(None);
                 }
                 run.watch().hears("evaluating");
                 let end = (start + PAIRS).min(self.count(pairs.len()));
                 let key = |index: usize| SampleKey { dataset: HELD_OUT, epoch: 0, index: index as u64 };
                 let processor = &run.processor;
-                let groups: Vec<Group> =
-                    (start..end).into_par_iter().map(|i| pairs.group(key(i), processor)).collect::<Result<_>>()?;
-                lists.extend(logprobs(run.learner.model().as_ref(), &groups, 1.0)?);
+                let own = world.dealt(end - start).map(|place| start + place).collect::<Vec<_>>();
+                let groups: Result<Vec<Group>> = own.into_par_iter().map(|i| pairs.group(key(i), processor)).collect();
+                let said = groups.and_then(|groups| Ok(logprobs(run.learner.model().as_ref(), &groups, 1.0)?));
+                let said = said.map(|lists| lists.iter().map(|list| bits(list)).collect());
+                lists.extend(paired(world.all(said)?));
             }
             values.extend(preference_metrics(&lists).into_iter().map(|(key, value)| (format!("{name}/{key}"), value)));
         }
@@ -148,6 +154,10 @@ impl Evaluation {
             values.extend(found.scores);
             warnings.extend(found.missing);
         }
+        // What follows from scores is decided alike on all ranks.
+        let bits = || Ok::<_, Error>(values.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect());
+        let told: BTreeMap<String, u64> = world.first(bits)?;
+        let values = told.into_iter().map(|(name, bits)| (name, f64::from_bits(bits))).collect();
         Ok(Some(Evaluated { scores: values, warnings, answers: said }))
     }
 
@@ -240,6 +250,14 @@ impl HeldOut {
             media,
         }
     }
+}
+
+/// What was said of pairs that were dealt to ranks, in their order again: of each pair two lists.
+fn paired(all: Vec<Vec<Vec<u32>>>) -> Vec<Vec<f32>> {
+    let pairs: Vec<Vec<Vec<Vec<u32>>>> =
+        all.iter().map(|lists| lists.chunks(2).map(<[Vec<u32>]>::to_vec).collect()).collect();
+    let count = pairs.iter().map(Vec::len).sum();
+    undealt(pairs, count).into_iter().flatten().map(numbers_of).collect()
 }
 
 /// Where held-out sets are counted from; what is trained on comes before.

@@ -85,6 +85,10 @@ pub(crate) fn measure(
             Request::new(prompt.clone(), one.group.size(), sampling.clone(), one.group.key())
         };
         let groups = run.engine()?.generate(shown.iter().map(request).collect())?;
+        // What is asked of a judge is asked once.
+        if !run.world().is_first() {
+            continue;
+        }
         let answered = shown.iter().zip(&groups).map(|((one, _), group)| {
             let outcomes = score(reward, one.sample, group).into_iter();
             outcomes.map(|outcome| outcome.ok().and_then(|outcome| outcome.total).unwrap_or(f32::NAN)).collect()

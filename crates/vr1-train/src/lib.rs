@@ -6,6 +6,7 @@ mod benchmarks;
 mod beta;
 mod complete;
 mod course;
+mod dealt;
 mod derivation;
 mod document;
 mod dpo;

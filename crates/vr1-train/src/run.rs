@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
-use vr1_learn::{Learner, Step};
+use vr1_learn::{Learner, Step, World};
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Version};
 
+use crate::dealt::Dealt;
 use crate::recorded::Recorded;
 use crate::rollout::trained;
 use crate::threads::Threads;
@@ -17,7 +18,7 @@ use crate::{Collected, Error, Objective, Result, Rollout};
 ///
 /// A [`Trainer`](crate::Trainer) drives one by a recipe; from Rust it can be driven by hand.
 pub struct Run {
-    engine: Box<dyn Engine>,
+    engine: Dealt,
     /// The weights that the engine has.
     loaded: Option<Version>,
     /// Seconds that handing weights over took in this step, and waiting for rewards.
@@ -63,6 +64,7 @@ impl Run {
     pub fn new(engine: Box<dyn Engine>, learner: Learner, processor: impl Into<Arc<Processor>>, seed: u64) -> Self {
         let (loaded, recorded, processor) = (None, None, processor.into());
         let (passes, unlearnt, scorers, watch) = (false, Vec::new(), None, Watch::default());
+        let engine = Dealt::new(engine, learner.world().clone());
         Self {
             engine,
             loaded,
@@ -80,7 +82,8 @@ impl Run {
     }
 
     /// The engine, with the learner's weights as they are now: they are handed over where they changed since it was last
-    /// asked for, and a run that samples nothing never hands any over.
+    /// asked for, and a run that samples nothing never hands any over. Where several ranks learn together, all ask it the same, each
+    /// rank completes its share, and all get everything.
     ///
     /// # Errors
     /// If the engine cannot take the weights.
@@ -92,7 +95,18 @@ impl Run {
             self.handing += begun.elapsed().as_secs_f64();
             self.loaded = Some(weights.version);
         }
-        Ok(self.engine.as_mut())
+        Ok(&mut self.engine)
+    }
+
+    /// This rank's own engine, which completes what this rank alone asks.
+    pub(crate) fn own_engine(&mut self) -> Result<&mut dyn Engine> {
+        self.engine()?;
+        Ok(self.engine.own())
+    }
+
+    /// The ranks that learn together.
+    pub fn world(&self) -> &World {
+        self.learner.world()
     }
 
     /// Whether the next step is passed over where its numbers are not finite: it learns nothing then, and is no error.
@@ -142,7 +156,7 @@ impl Run {
 
     /// Samples with another engine from here on.
     pub fn set_engine(&mut self, engine: Box<dyn Engine>) {
-        (self.engine, self.loaded) = (engine, None);
+        (self.engine, self.loaded) = (Dealt::new(engine, self.world().clone()), None);
     }
 
     /// Learns by another learner from here on.
@@ -172,9 +186,10 @@ impl Run {
         if objective.compares() && self.learner.reference().is_none() {
             self.learner.keep_reference()?;
         }
-        // An adapter's dropout is drawn by libtorch: a function of the seed and the step.
+        // An adapter's dropout is drawn by libtorch: a function of the seed, the step, and which rank works on what.
         self.watch.hears("reading samples");
-        tch::manual_seed(self.seed.wrapping_add(at.done << 32) as i64);
+        let rank = (self.world().rank() as u64) << 48;
+        tch::manual_seed(self.seed.wrapping_add(at.done << 32).wrapping_add(rank) as i64);
         let Collected { groups, signals, mut metrics, mut rollouts, mut warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
         let sampled = self.engine.take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);

@@ -43,7 +43,12 @@ pub fn run(trainer: Trainer, smoke: bool) -> Result<Ended> {
         _ => ("loss", -1.0, "fall"),
     };
 
+    let tells = trainer.is_first();
     let summary = trainer.run()?;
+    if !tells {
+        let early = summary.steps < steps && summary.stopped.is_none();
+        return Ok(Ended { told: String::new(), early });
+    }
     let mut told = before_after_table(&title, &summary_rows(&summary));
     if !summary.stages.is_empty() {
         told += &format!("\n{}\n", stage_table(&summary));

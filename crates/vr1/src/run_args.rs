@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::Args;
 use vr1_eval::Judge;
+use vr1_learn::World;
 use vr1_reward::Registry;
 use vr1_run::Show;
 use vr1_train::{ObjectiveConfig, PairSource, Recipe, RunOptions, Source, Trainer};
@@ -16,7 +17,7 @@ pub struct RunArgs {
     /// The run's folder; a new one under `runs/` where it is not given. A run of the same recipe in it is gone on with.
     #[arg(long)]
     pub out: Option<PathBuf>,
-    /// `cpu`, `cuda` or `cuda:N`.
+    /// `cpu`, `cuda` or `cuda:N`; of several processes on a machine, `cuda` is a card for each.
     #[arg(long, default_value = "cpu")]
     pub device: String,
     /// The kind of number that parameters are: `f32`, `bf16` or `f16`.
@@ -68,12 +69,36 @@ impl RunArgs {
         Ok(recipe)
     }
 
-    /// The run of the recipe in `path`: a new one, or the one in `--out`, taken up again.
+    /// The run of the recipe in `path`: a new one, or the one in `--out`, taken up again. Where torchrun or srun started several
+    /// processes, it is made by all of them.
+    ///
+    /// # Errors
+    /// As [`recipe`](Self::recipe), [`options`](Self::options), [`World::from_environment`] and [`Trainer::open`].
+    pub fn trainer(&self, path: &Path, name: &str) -> Result<Trainer> {
+        self.trainer_in(&World::from_environment()?, path, name)
+    }
+
+    /// The same made by the processes of `world`.
     ///
     /// # Errors
     /// As [`recipe`](Self::recipe), [`options`](Self::options) and [`Trainer::open`].
-    pub fn trainer(&self, path: &Path, name: &str) -> Result<Trainer> {
-        let (recipe, options) = (self.recipe(path)?, self.options(name)?);
+    pub fn trainer_in(&self, world: &World, path: &Path, name: &str) -> Result<Trainer> {
+        let prepared = || -> Result<(Recipe, RunOptions)> {
+            let again = std::env::var("TORCHELASTIC_MAX_RESTARTS").is_ok_and(|restarts| restarts != "0");
+            ensure!(
+                world.is_alone() || !again || self.out.is_some(),
+                "torchrun --max-restarts starts the run again, which goes on only where `--out` says which it is"
+            );
+            let options = RunOptions {
+                world: world.clone(),
+                ..self.options_on(name, (!world.is_alone()).then(|| world.local_rank()))?
+            };
+            Ok((self.recipe(path)?, options))
+        };
+        let (recipe, options) = prepared().map_err(|error| {
+            world.fail(&format!("{error:#}"));
+            if world.is_alone() { error } else { error.context(format!("rank {}", world.rank())) }
+        })?;
         Ok(Trainer::open(recipe, options)?)
     }
 
@@ -82,8 +107,16 @@ impl RunArgs {
     /// # Errors
     /// If the device or the kind of number is unknown or absent.
     pub fn options(&self, name: &str) -> Result<RunOptions> {
+        self.options_on(name, None)
+    }
+
+    /// The same on the GPU of that number, where there is one for each process and none is named.
+    fn options_on(&self, name: &str, gpu: Option<usize>) -> Result<RunOptions> {
         let kind = kind(&self.dtype)?;
-        let device = vr1_torch::device(&self.device)?;
+        let device = match (self.device.as_str(), gpu) {
+            ("cuda", Some(gpu)) => vr1_torch::device(&format!("cuda:{gpu}"))?,
+            (named, _) => vr1_torch::device(named)?,
+        };
         let show = if self.quiet { Show::Quiet } else { Show::Auto };
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
         let from = self.from.as_deref().map(step).transpose()?;

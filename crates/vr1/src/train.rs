@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use vr1::RunArgs;
+use vr1_learn::World;
 use vr1_run::Dashboard;
 use vr1_train::{Derivation, Machine, Plan, Recipe};
 
@@ -38,18 +39,22 @@ impl Train {
         let name = self.recipe.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
         // An address that cannot be had is told before a model is loaded.
         let token = self.dashboard_token.as_deref();
-        let dashboard = self.dashboard.as_deref().map(|address| Dashboard::bind(address, token)).transpose()?;
-        let trainer = self.run.trainer(&self.recipe, &name)?;
+        let world = World::from_environment()?;
+        let dashboard = self.dashboard.as_deref().filter(|_| world.is_first());
+        let dashboard = dashboard.map(|address| Dashboard::bind(address, token)).transpose()?;
+        let trainer = self.run.trainer_in(&world, &self.recipe, &name)?;
         let serve = |dashboard: Dashboard| {
             say(format_args!("dashboard: {}", dashboard.url()));
             dashboard.serve(trainer.folder())
         };
-        if !self.run.quiet {
+        if !self.run.quiet && world.is_first() {
             self.say_memory(trainer.recipe())?;
         }
         let _serving = dashboard.map(serve).transpose()?;
         let ended = vr1::run(trainer, self.run.smoke)?;
-        say(&ended.told);
+        if world.is_first() {
+            say(&ended.told);
+        }
         Ok(ended.exit_code())
     }
 

@@ -12,7 +12,7 @@ use crate::{
 /// The parts of a step's time, and what has no name of it. Those of sampling lie within `seconds_collecting`.
 pub(crate) fn phases(metrics: &[StepMetrics]) -> Vec<Curve> {
     const COLLECTING: [&str; 4] = ["weights", "prefill", "decoding", "rewards"];
-    const LEARNING: [&str; 4] = ["reference", "forward", "backward", "optimizer"];
+    const LEARNING: [&str; 6] = ["reference", "forward", "backward", "waiting", "reduce", "optimizer"];
     let get = |row: &StepMetrics, name: &str| row.get(&format!("seconds_{name}")).filter(|seconds| seconds.is_finite());
     let sum = |row: &StepMetrics, names: &[&str]| names.iter().filter_map(|name| get(row, name)).sum::<f64>();
     let part = |name: &str| {

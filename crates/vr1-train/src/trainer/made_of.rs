@@ -53,6 +53,11 @@ impl MadeOf {
         Ok(Self(parts))
     }
 
+    /// All of it, by name.
+    pub(super) fn facts(self) -> BTreeMap<String, String> {
+        self.0
+    }
+
     /// What is another in `now`, by name. A run of before such things were written down is held to nothing.
     pub(super) fn changed(&self, now: &Self) -> Vec<String> {
         if self.0.is_empty() {

@@ -3,6 +3,7 @@ mod idle;
 mod made_of;
 mod options;
 mod pace;
+mod ranks;
 mod replay;
 mod resume;
 mod saved;
@@ -19,6 +20,7 @@ use std::time::{Duration, Instant};
 pub use options::RunOptions;
 pub use replay::{Difference, Replay};
 use serde_json::Value;
+use tempfile::TempDir;
 use vr1_data::Dataset;
 use vr1_decode::LocalEngine;
 use vr1_nn::Adapter;
@@ -87,6 +89,8 @@ pub struct Trainer {
     saved: (u64, Instant),
     /// What the run came to, where it had ended before it was opened.
     ended: Option<Summary>,
+    /// The folder of a rank that is not the first, which is gone with it.
+    aside: Option<TempDir>,
 }
 
 impl std::fmt::Debug for Trainer {
@@ -111,7 +115,7 @@ impl Trainer {
     /// If the model, the data, the reward or the run's folder cannot be had; nothing is written before all else is.
     pub fn new(recipe: Recipe, options: RunOptions) -> Result<Self> {
         let (model, processor) = named(&recipe, &options)?;
-        Self::begin(recipe, model, processor, &options, Origin::Recipe, RunFolder::create)
+        Self::begin(recipe, model, processor, &options, Origin::Recipe, RunFolder::create)?.alike()
     }
 
     /// A run of `recipe` on a model made elsewhere.
@@ -119,7 +123,7 @@ impl Trainer {
     /// # Errors
     /// As [`Trainer::new`].
     pub fn with_model(recipe: Recipe, model: Model, processor: Processor, options: RunOptions) -> Result<Self> {
-        Self::begin(recipe, model, processor, &options, Origin::Elsewhere, RunFolder::create)
+        Self::begin(recipe, model, processor, &options, Origin::Elsewhere, RunFolder::create)?.alike()
     }
 
     /// The first step of a run is ahead, in the folder that `folder` makes or empties.
@@ -132,6 +136,8 @@ impl Trainer {
         folder: impl FnOnce(&Path) -> Result<RunFolder, RunError>,
     ) -> Result<Self> {
         model.fits(&processor)?;
+        let (options, mut aside) = ranks::aside(options)?;
+        let options = &options;
         let model = match &recipe.lora {
             Some(lora) => {
                 let settings = lora.config(&model.config().places_beside_language());
@@ -142,13 +148,15 @@ impl Trainer {
         let begun = Begun { origin, made_of: MadeOf::now(&recipe, origin, options)?, ..Begun::default() };
         let written = begun.clone();
         let beginning = Beginning { model: Rc::new(model), processor, stage: 0, before_stage: 0, begun };
-        Self::assemble(recipe, beginning, options, |recipe| {
+        let mut trainer = Self::assemble(recipe, beginning, options, |recipe| {
             let folder = folder(&options.out)?;
             folder.write_beginning(&written)?;
             // From here on the folder holds a run.
             folder.write_config(recipe)?;
             Ok(folder)
-        })
+        })?;
+        trainer.aside = aside.take();
+        Ok(trainer)
     }
 
     fn assemble(
@@ -175,7 +183,7 @@ impl Trainer {
             Some(bytes) => engine.with_memory(bytes),
             None => engine,
         };
-        let learner = learner(config, &recipe, model, &processor)?;
+        let learner = learner(config, &recipe, model, &processor)?.with_world(options.world.clone());
         let mut run = Run::new(Box::new(engine), learner, processor, recipe.seed);
         let watched = (recipe.watchdog_minutes > 0.0).then(|| Duration::from_secs_f64(recipe.watchdog_minutes * 60.0));
         run.watch_by(Watch::new(watched));
@@ -212,6 +220,7 @@ impl Trainer {
             pending: None,
             saved: (0, Instant::now()),
             ended: None,
+            aside: None,
         })
     }
 
@@ -223,6 +232,11 @@ impl Trainer {
     /// The model as it is now.
     pub fn model(&self) -> &dyn Backbone {
         self.run.learner.model().as_ref()
+    }
+
+    /// Whether this process tells how the run goes and writes its folder: alone, or the first of several.
+    pub fn is_first(&self) -> bool {
+        self.run.world().is_first()
     }
 
     /// Its processor.
@@ -298,23 +312,30 @@ impl Trainer {
     ///
     /// # Errors
     /// If a step fails. What was learnt before it is saved first, and the folder can be resumed.
-    pub fn run(mut self) -> Result<Summary> {
-        if let Some(summary) = self.ended.take() {
+    pub fn run(self) -> Result<Summary> {
+        let world = self.run.world().clone();
+        ranks::together(&world, self.all_of_it())
+    }
+
+    fn all_of_it(mut self) -> Result<Summary> {
+        let world = self.run.world().clone();
+        if world.first(|| Ok::<_, Error>(self.ended.is_some()))? {
+            let steps = self.recipe.all_steps();
+            let summary = self.ended.take().unwrap_or_else(|| Summary { steps, ..Summary::default() });
             return self.told(summary);
         }
         let folder = self.folder.path().display().to_string();
         self.run.watch().guard(format!("the run in {folder} goes on from its latest checkpoint"));
         self.tell_derivation()?;
         let begun = Instant::now();
-        if self.done == 0
-            && self.beginning.before.is_empty()
+        if world.first(|| Ok::<_, Error>(self.done == 0 && self.beginning.before.is_empty()))?
             && let Some(scores) = self.evaluate()?
         {
             self.pace.evaluation = Some(begun.elapsed().as_secs_f64());
             self.beginning.before = scores;
             self.folder.write_beginning(&self.beginning)?;
         }
-        while (self.pending.is_some() || self.is_under_way()) && !self.interrupt.requested() {
+        while (self.pending.is_some() || self.is_under_way()) && !world.any(self.interrupt.requested())? {
             let stepped = if self.pending.is_some() { self.conclude() } else { self.step().map(Some) };
             if let Ok(Some(step)) = &stepped {
                 self.tell_pace(step);
@@ -360,8 +381,10 @@ impl Trainer {
     /// Leaves plots and report.
     fn told(&self, summary: Summary) -> Result<Summary> {
         self.run.watch().rests();
-        write_plots(self.folder.path())?;
-        report(self.folder.path())?;
+        if self.run.world().is_first() {
+            write_plots(self.folder.path())?;
+            report(self.folder.path())?;
+        }
         match self.idle.why(self.recipe.stop_after_idle_steps) {
             Some(reason) => Err(Error::Idle { step: self.done, reason }),
             None => Ok(summary),

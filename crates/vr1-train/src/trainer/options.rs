@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use tch::{Device, Kind};
+use vr1_learn::World;
 use vr1_reward::Registry;
 use vr1_run::Show;
 
@@ -21,6 +22,8 @@ pub struct RunOptions {
     pub kind: Kind,
     /// Whether progress is shown on stderr.
     pub show: Show,
+    /// The processes that make the run together; this one alone where nothing else is said.
+    pub world: World,
     /// Verifiers that the recipe's reward may call.
     pub registry: Registry,
 }
@@ -30,7 +33,7 @@ impl RunOptions {
     pub fn new(out: impl Into<PathBuf>) -> Self {
         let (device, kind, show) = (Device::Cpu, Kind::Float, Show::Auto);
         let (from, accept_changes, check_weights) = (None, false, false);
-        let (out, registry) = (out.into(), Registry::default());
-        Self { out, from, accept_changes, check_weights, device, kind, show, registry }
+        let (out, registry, world) = (out.into(), Registry::default(), World::default());
+        Self { out, from, accept_changes, check_weights, device, kind, show, world, registry }
     }
 }

@@ -9,6 +9,7 @@ use vr1_run::{EventWriter, Progress, RunFolder};
 use vr1_vlm::{Backbone, Model};
 
 use super::made_of::{Accepted, MadeOf};
+use super::ranks::{self, Start};
 use super::saved::{ADAPTER, Begun, Origin, Progressed, REFERENCE, Reference};
 use super::{Beginning, RunOptions, Trainer};
 use crate::recipe::Recipe;
@@ -20,7 +21,47 @@ impl Trainer {
     /// # Errors
     /// As [`new`](Self::new) and [`resume`](Self::resume).
     pub fn open(recipe: Recipe, options: RunOptions) -> Result<Self> {
-        if RunFolder::holds_run(&options.out) { Self::resume(recipe, options) } else { Self::new(recipe, options) }
+        let world = options.world.clone();
+        ranks::begun(&world, Self::open_together(recipe, &options))
+    }
+
+    fn open_together(recipe: Recipe, options: &RunOptions) -> Result<Self> {
+        let world = options.world.clone();
+        if !world.is_alone() {
+            ranks::check_alike(&world, &recipe, options)?;
+        }
+        let mut opened = None;
+        let start = world.first(|| {
+            let trainer = match RunFolder::holds_run(&options.out) {
+                true => Self::take_up(recipe.clone(), options)?,
+                false => {
+                    let (model, processor) = named(&recipe, options)?;
+                    Self::begin(recipe.clone(), model, processor, options, Origin::Recipe, RunFolder::create)?
+                }
+            };
+            let start = Start { out: options.out.clone(), step: trainer.done };
+            opened = Some(trainer);
+            Ok::<_, Error>(start)
+        })?;
+        match opened {
+            Some(trainer) => trainer.alike(),
+            None => Self::follow(recipe, options, &start)?.alike(),
+        }
+    }
+
+    /// The same run on another rank than the first, which has begun at `start`.
+    fn follow(recipe: Recipe, options: &RunOptions, start: &Start) -> Result<Self> {
+        let Start { out, step } = start;
+        if *step == 0 {
+            let (model, processor) = named(&recipe, options)?;
+            return Self::begin(recipe, model, processor, options, Origin::Recipe, RunFolder::create);
+        }
+        let (options, aside) = ranks::aside(options)?;
+        let begun: Begun = RunFolder::beginning_of(out)?.unwrap_or_default();
+        let checkpoint = RunFolder::checkpoint_of(out, *step);
+        let mut trainer = Self::go_on(recipe, &options, (*step, &checkpoint), RunFolder::create(&options.out)?, begun)?;
+        trainer.aside = aside;
+        Ok(trainer)
     }
 
     /// The run in `options.out` taken up again: from there on it is what it would have been, had it not stopped. It goes on
@@ -31,13 +72,20 @@ impl Trainer {
     /// If the folder holds no run, a broken one, or a run of another recipe; the first key that differs is named. If its data, its model
     /// or this program are not what it was begun with, and the options do not accept that; all that is another is named.
     pub fn resume(recipe: Recipe, options: RunOptions) -> Result<Self> {
+        if !RunFolder::holds_run(&options.out) {
+            RunFolder::open(&options.out)?;
+        }
+        Self::open(recipe, options)
+    }
+
+    fn take_up(recipe: Recipe, options: &RunOptions) -> Result<Self> {
         let mut folder = RunFolder::open(&options.out)?;
         recipe.check_same(&folder.config_path())?;
         let begun: Begun = folder.beginning()?.unwrap_or_default();
         let known = begun.accepted.len();
         let (checkpoint, damaged) = folder.whole_checkpoint(options.from)?;
         let mut trainer = match checkpoint {
-            Some((step, dir)) => Self::go_on(recipe, &options, (step, &dir), folder, begun)?,
+            Some((step, dir)) => Self::go_on(recipe, options, (step, &dir), folder, begun)?,
             None if begun.origin == Origin::Elsewhere => {
                 return Err(Error::Recipe(format!(
                     "{}: the run was stopped before its first checkpoint, and began with a model that no recipe names; start it \
@@ -46,9 +94,9 @@ impl Trainer {
                 )));
             }
             None => {
-                let begun = same(&recipe, &options, 0, begun)?;
-                let (model, processor) = named(&recipe, &options)?;
-                let mut trainer = Self::begin(recipe, model, processor, &options, Origin::Recipe, |_| {
+                let begun = same(&recipe, options, 0, begun)?;
+                let (model, processor) = named(&recipe, options)?;
+                let mut trainer = Self::begin(recipe, model, processor, options, Origin::Recipe, |_| {
                     folder.rewind(0)?;
                     Ok(folder)
                 })?;

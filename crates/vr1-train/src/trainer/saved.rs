@@ -113,12 +113,16 @@ impl Trainer {
     /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them, and beside them what
     /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step. An
     /// adapter is merged into the model, and stands by itself in `adapter/` as peft reads it; a reference that is not the
-    /// recipe's model stands in `reference/`.
+    /// recipe's model stands in `reference/`. Of several ranks the first writes it, and a run of any number takes it up.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
     pub fn checkpoint(&mut self) -> Result<PathBuf> {
         self.run.watch().hears("writing a checkpoint");
+        if !self.run.world().is_first() {
+            self.saved = (self.done, Instant::now());
+            return Ok(self.folder.path().to_owned());
+        }
         let path = self.folder.checkpoint(self.done, |dir| self.write(dir))?;
         if self.recipe.keep_checkpoints > 0 {
             self.folder.prune_checkpoints(self.recipe.keep_checkpoints, self.best.map(|(step, _)| step))?;

@@ -66,7 +66,7 @@ impl Trainer {
 
     /// Writes down what was sampled for a step.
     fn log(&self, step: u64, rollouts: &mut [Rollout]) -> Result<()> {
-        if !rollouts.is_empty() {
+        if !rollouts.is_empty() && self.run.world().is_first() {
             rollouts.iter_mut().for_each(|rollout| rollout.step = step);
             draw(rollouts, self.gallery())?;
             self.folder.write_rollouts(step, rollouts.iter())?;
@@ -127,7 +127,8 @@ impl Trainer {
         let mut evaluation = evaluation(config, &self.recipe)?;
         self.held_out.iter().for_each(|(name, samples)| evaluation.set(name, samples.clone()));
         let model = self.run.learner.model().clone();
-        let mut learner = learner(config, &self.recipe, model, &self.run.processor)?;
+        let learner = learner(config, &self.recipe, model, &self.run.processor)?;
+        let mut learner = learner.with_world(self.run.world().clone());
         learner.continue_from(Version(self.done));
         if objective.compares() {
             // The start of a later stage is not the model that the recipe names.

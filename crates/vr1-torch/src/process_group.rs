@@ -1,0 +1,266 @@
+//! Processes that compute together: c10d's store and its collectives over Gloo.
+
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use tch::{Device, Kind, Tensor};
+
+use crate::message::check;
+use crate::{Error, Result, described, unfit};
+
+type Pointer = *mut c_void;
+type Collective = unsafe extern "C" fn(Pointer, Pointer, Pointer) -> *mut c_char;
+
+unsafe extern "C" {
+    fn vr1_store_open(
+        host: *const c_char,
+        port: u16,
+        holds: c_int,
+        prefix: *const c_char,
+        timeout_ms: u64,
+        store: *mut Pointer,
+    ) -> *mut c_char;
+    fn vr1_store_close(store: Pointer);
+    fn vr1_store_set(store: Pointer, key: *const c_char, data: *const u8, count: usize) -> *mut c_char;
+    fn vr1_store_has(store: Pointer, key: *const c_char, found: *mut c_int) -> *mut c_char;
+    fn vr1_store_get(store: Pointer, key: *const c_char, data: *mut *mut u8, count: *mut usize) -> *mut c_char;
+    fn vr1_bytes_free(data: *mut u8);
+    fn vr1_group_open(
+        store: Pointer,
+        rank: c_int,
+        size: c_int,
+        meeting_ms: u64,
+        timeout_ms: u64,
+        group: *mut Pointer,
+    ) -> *mut c_char;
+    fn vr1_group_close(group: Pointer);
+    fn vr1_group_all_to_all(group: Pointer, input: Pointer, output: Pointer) -> *mut c_char;
+    fn vr1_group_all_gather(group: Pointer, input: Pointer, output: Pointer) -> *mut c_char;
+    fn vr1_group_barrier(group: Pointer) -> *mut c_char;
+}
+
+unsafe extern "C" {
+    /// The least level that libtorch logs: 0 is information, 3 what ends the process.
+    static mut FLAGS_caffe2_log_level: c_int;
+}
+
+/// Keeps libtorch from logging, with its stack, what comes back as an error here, for as long as this lives.
+struct Quiet(c_int);
+
+impl Quiet {
+    fn begin() -> Self {
+        Self(Self::level().swap(3, Ordering::SeqCst))
+    }
+
+    fn level() -> &'static AtomicI32 {
+        // SAFETY: it is an `int` of libtorch's that is there for the life of the process, and is written nowhere else after the start.
+        unsafe { AtomicI32::from_ptr(&raw mut FLAGS_caffe2_log_level) }
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        Self::level().store(self.0, Ordering::SeqCst);
+    }
+}
+
+/// Who holds a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// This process, at the port that it opens.
+    Here,
+    /// Another, which is connected to.
+    Elsewhere,
+}
+
+/// Values by key that several processes share: a connection to c10d's `TCPStore`.
+#[derive(Debug)]
+pub struct Store(NonNull<c_void>);
+
+// SAFETY: c10d's stores lock around every operation, and nothing of them is bound to a thread.
+unsafe impl Send for Store {}
+
+impl Store {
+    /// The store at `host` and `port`, whose keys stand behind `prefix`; an operation is waited for as long as `timeout`, and
+    /// the connection half as long again.
+    ///
+    /// # Errors
+    /// If the port is taken where this process is to hold it, or nobody answers in time; the address is named.
+    pub fn open(host: &str, port: u16, holder: Holder, prefix: &str, timeout: Duration) -> Result<Self> {
+        let (host_name, prefix) = (text(host)?, text(prefix)?);
+        let (holds, mut store) = (c_int::from(holder == Holder::Here), ptr::null_mut());
+        let (_quiet, begun) = (Quiet::begin(), Instant::now());
+        // SAFETY: the strings outlive the call; where the shim returns null it has written a store, which we close once.
+        let said = check(unsafe {
+            vr1_store_open(host_name.as_ptr(), port, holds, prefix.as_ptr(), millis(timeout), &mut store)
+        });
+        let failed = |reason: String| Error::Store { host: host.to_owned(), port, reason };
+        said.map_err(|error| match holder {
+            Holder::Here => failed(format!("its port cannot be opened here: {error}")),
+            Holder::Elsewhere => failed(format!("no answer within {:.0} s: {error}", begun.elapsed().as_secs_f64())),
+        })?;
+        NonNull::new(store).map(Self).ok_or_else(|| failed("there is none".to_owned()))
+    }
+
+    /// Gives `key` a value.
+    ///
+    /// # Errors
+    /// If the store is gone.
+    pub fn set(&self, key: &str, value: &[u8]) -> Result<()> {
+        let key = text(key)?;
+        // SAFETY: the store lives; the bytes are copied.
+        check(unsafe { vr1_store_set(self.0.as_ptr(), key.as_ptr(), value.as_ptr(), value.len()) })
+    }
+
+    /// The value of `key`, where it has one.
+    ///
+    /// # Errors
+    /// If the store is gone.
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let (key, mut found) = (text(key)?, 0);
+        // SAFETY: the store lives; what is written is given back once, after its bytes were copied.
+        unsafe {
+            check(vr1_store_has(self.0.as_ptr(), key.as_ptr(), &mut found))?;
+            if found == 0 {
+                return Ok(None);
+            }
+            let (mut data, mut count) = (ptr::null_mut(), 0);
+            check(vr1_store_get(self.0.as_ptr(), key.as_ptr(), &mut data, &mut count))?;
+            let value = std::slice::from_raw_parts(data, count).to_vec();
+            vr1_bytes_free(data);
+            Ok(Some(value))
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // SAFETY: it came from `vr1_store_open`, and nothing uses it after this.
+        unsafe { vr1_store_close(self.0.as_ptr()) }
+    }
+}
+
+/// Processes of one size that call the same collectives in the same order: c10d's `ProcessGroupGloo`. What lies on a GPU goes by the
+/// host.
+#[derive(Debug)]
+pub struct ProcessGroup {
+    group: NonNull<c_void>,
+    rank: usize,
+    size: usize,
+}
+
+// SAFETY: c10d runs collectives on threads of its own, and nothing of the group is bound to the one that made it; without `Sync`, they
+// are begun by one thread at a time.
+unsafe impl Send for ProcessGroup {}
+
+impl ProcessGroup {
+    /// This process as `rank` of `size`, which find each other through `store` within `meeting`; a collective may take as long as
+    /// `timeout`.
+    ///
+    /// # Errors
+    /// If a rank does not come in time.
+    pub fn open(store: &Store, rank: usize, size: usize, meeting: Duration, timeout: Duration) -> Result<Self> {
+        let mut group = ptr::null_mut();
+        let (own, of) = (rank as c_int, size as c_int);
+        let _quiet = Quiet::begin();
+        // SAFETY: the store lives, and c10d holds it on; where the shim returns null it has written a group, which we close once.
+        check(unsafe { vr1_group_open(store.0.as_ptr(), own, of, millis(meeting), millis(timeout), &mut group) })?;
+        let group = NonNull::new(group).ok_or_else(|| Error::Torch("no process group".to_owned()))?;
+        Ok(Self { group, rank, size })
+    }
+
+    /// Which of the processes this is, from 0.
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many there are.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The sum of every rank's `tensor`, of one kind and size everywhere, added in the order of ranks: the same bits on all, whatever the
+    /// network did. Each rank sends and receives about twice the tensor, however many there are.
+    ///
+    /// # Errors
+    /// If another rank is gone, or did not come in time.
+    ///
+    /// # Shapes
+    /// `tensor` is of one dimension; the sum is, too, and lies where it does.
+    pub fn sum(&self, tensor: &Tensor) -> Result<Tensor> {
+        if tensor.dim() != 1 {
+            return Err(unfit("sum over ranks", format!("one dimension is wanted, not {}", described(tensor))));
+        }
+        let (count, ranks) = (tensor.numel() as i64, self.size as i64);
+        let share = (count + ranks - 1) / ranks;
+        tch::no_grad(|| {
+            let host = tensor.f_detach()?.f_to_device(Device::Cpu)?;
+            let padded = host.f_constant_pad_nd([0, share * ranks - count])?.f_contiguous()?;
+            let parts = padded.f_empty_like()?;
+            self.call(vr1_group_all_to_all, &padded, &parts)?;
+            // One after the other: a sum over a dimension may be cut up otherwise.
+            let parts = parts.f_view([ranks, share])?;
+            let mut sum = parts.f_select(0, 0)?.copy();
+            for rank in 1..ranks {
+                let _ = sum.f_add_(&parts.f_select(0, rank)?)?;
+            }
+            self.call(vr1_group_all_gather, &sum, &padded)?;
+            Ok(padded.f_narrow(0, 0, count)?.f_to_device(tensor.device())?)
+        })
+    }
+
+    /// What every rank gives, in the order of ranks; they may differ in length.
+    ///
+    /// # Errors
+    /// As [`sum`](Self::sum).
+    pub fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let ranks = self.size as i64;
+        let lengths = Tensor::zeros([ranks], (Kind::Int64, Device::Cpu));
+        self.call(vr1_group_all_gather, &Tensor::from_slice(&[bytes.len() as i64]), &lengths)?;
+        let lengths: Vec<i64> = Vec::try_from(&lengths)?;
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        if longest == 0 {
+            return Ok(vec![Vec::new(); self.size]);
+        }
+        let own = Tensor::from_slice(bytes).f_constant_pad_nd([0, longest - bytes.len() as i64])?;
+        let all = Tensor::zeros([ranks * longest], (Kind::Uint8, Device::Cpu));
+        self.call(vr1_group_all_gather, &own, &all)?;
+        let all: Vec<u8> = Vec::try_from(&all)?;
+        let one = |(list, &length): (&[u8], &i64)| list[..length as usize].to_vec();
+        Ok(all.chunks(longest as usize).zip(&lengths).map(one).collect())
+    }
+
+    /// Waits until every rank is here.
+    ///
+    /// # Errors
+    /// As [`sum`](Self::sum).
+    pub fn barrier(&self) -> Result<()> {
+        // SAFETY: the group lives.
+        check(unsafe { vr1_group_barrier(self.group.as_ptr()) })
+    }
+
+    /// A collective from one tensor on the host to another.
+    fn call(&self, collective: Collective, input: &Tensor, output: &Tensor) -> Result<()> {
+        // SAFETY: the group and the tensors live, and the call comes back when it no longer reads or writes them.
+        check(unsafe {
+            collective(self.group.as_ptr(), input.as_ptr().cast_mut().cast(), output.as_ptr().cast_mut().cast())
+        })
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        // SAFETY: it came from `vr1_group_open`, and nothing uses it after this.
+        unsafe { vr1_group_close(self.group.as_ptr()) }
+    }
+}
+
+fn text(text: &str) -> Result<CString> {
+    CString::new(text).map_err(|_| unfit("a store", format!("{text:?} has a NUL in it")))
+}
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(u64::MAX)
+}

@@ -1,0 +1,95 @@
+//! Ranks as threads of one process, over the loopback.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::Duration;
+
+use tch::{Kind, Tensor};
+use vr1_torch::{Holder, ProcessGroup, Store};
+
+const SOON: Duration = Duration::from_secs(30);
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// What each of `size` ranks comes to.
+fn ranks<T: Send + 'static>(size: usize, work: impl Fn(ProcessGroup) -> T + Send + Clone + 'static) -> Vec<T> {
+    let port = free_port();
+    let one = |rank: usize| {
+        let work = work.clone();
+        thread::spawn(move || {
+            let holder = if rank == 0 { Holder::Here } else { Holder::Elsewhere };
+            let store = Store::open("127.0.0.1", port, holder, "test", SOON).unwrap();
+            let group = ProcessGroup::open(&store, rank, size, SOON, SOON).unwrap();
+            let made = work(group);
+            // The store goes with rank 0.
+            store.set(&format!("done/{rank}"), b"").unwrap();
+            while rank == 0 && (0..size).any(|rank| store.get(&format!("done/{rank}")).unwrap().is_none()) {
+                thread::sleep(Duration::from_millis(10));
+            }
+            made
+        })
+    };
+    let threads: Vec<_> = (0..size).map(one).collect();
+    threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+}
+
+#[test]
+fn a_sum_is_added_in_the_order_of_ranks_and_is_the_same_bits_on_all() {
+    for (size, count) in [(2, 5), (3, 1), (4, 1000)] {
+        let given = move |rank: usize| -> Vec<f32> {
+            (0..count).map(|i| 0.1 * 3f32.powi(rank as i32 * 5) * (i as f32 + 1.0).sin()).collect()
+        };
+        let sums = ranks(size, move |group| {
+            let own = Tensor::from_slice(&given(group.rank()));
+            Vec::<f32>::try_from(group.sum(&own).unwrap()).unwrap()
+        });
+        let mut expected = given(0);
+        for rank in 1..size {
+            expected.iter_mut().zip(given(rank)).for_each(|(sum, more)| *sum += more);
+        }
+        for sum in sums {
+            assert_eq!(sum, expected, "{size} ranks");
+        }
+    }
+}
+
+#[test]
+fn bytes_of_any_lengths_are_gathered_in_the_order_of_ranks() {
+    let gathered = ranks(3, |group| {
+        let nothing = group.gather(b"").unwrap();
+        group.barrier().unwrap();
+        let whole: Vec<i64> =
+            Vec::try_from(group.sum(&Tensor::ones([3], (Kind::Int64, tch::Device::Cpu))).unwrap()).unwrap();
+        (nothing, group.gather(&vec![group.rank() as u8; 2 * group.rank()]).unwrap(), whole)
+    });
+    for (nothing, bytes, whole) in gathered {
+        assert_eq!(nothing, vec![Vec::<u8>::new(); 3]);
+        assert_eq!(bytes, [vec![], vec![1; 2], vec![2; 4]]);
+        assert_eq!(whole, [3, 3, 3]);
+    }
+}
+
+#[test]
+fn a_rank_that_is_gone_is_an_error_and_not_a_wait() {
+    let ended = ranks(2, |group| match group.rank() {
+        0 => group.gather(b"here").map(drop).map_err(|error| error.to_string()),
+        _ => Ok(()),
+    });
+    let told = ended[0].as_ref().unwrap_err();
+    assert!(told.contains("closed") || told.contains("reset"), "{told}");
+}
+
+#[test]
+fn a_port_in_use_and_an_address_that_does_not_answer_are_named() {
+    let taken = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let error = Store::open("127.0.0.1", port, Holder::Here, "test", SOON).unwrap_err().to_string();
+    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("cannot be opened"), "{error}");
+    let port = free_port();
+    let error =
+        Store::open("127.0.0.1", port, Holder::Elsewhere, "test", Duration::from_secs(2)).unwrap_err().to_string();
+    assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("no answer within "), "{error}");
+}
