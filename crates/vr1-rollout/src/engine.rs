@@ -2,7 +2,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::{Error, Group, Request, Result, Version};
+use crate::{Error, Group, Request, Result, Sequence, Version};
 
 /// Names a request that was handed to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,8 +19,27 @@ pub trait Weights {
     /// If a file cannot be written.
     fn write(&self, dir: &Path) -> Result<()>;
 
+    /// Writes the adapter alone into `dir` in PEFT's layout; whether there is one. Without it an engine elsewhere takes [all](Self::write).
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    fn write_adapter(&self, dir: &Path) -> Result<bool> {
+        let _ = dir;
+        Ok(false)
+    }
+
     /// The weights themselves, for an engine in this process that knows their kind.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// What the copies of a model that an engine holds elsewhere answer to one request: by its log-probabilities the trainer sees whether weights
+/// that it handed over are there.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// The most that log-probabilities may be off on average, in nats a token.
+    pub tolerance: f64,
+    /// Each copy by its name, and what it answered.
+    pub answers: Vec<(String, Sequence)>,
 }
 
 /// Something that completes prompts: the model in this process, a server that holds a copy of it, or a script.
@@ -49,6 +68,21 @@ pub trait Engine {
     /// Seconds that parts of its work took since this was last asked, by name: a step's metrics have them as `seconds_NAME`. Nothing, where
     /// an engine does not know.
     fn take_seconds(&mut self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
+    /// Has every copy of the model that the engine holds elsewhere answer a request, apart from what is under way. Nothing, where it samples
+    /// from the very tensors that training changes.
+    ///
+    /// # Errors
+    /// If a copy does not answer.
+    fn probe(&mut self, request: &Request) -> Result<Option<Probe>> {
+        let _ = request;
+        Ok(None)
+    }
+
+    /// What happened since this was last asked that the person who waits should know.
+    fn take_warnings(&mut self) -> Vec<String> {
         Vec::new()
     }
 
