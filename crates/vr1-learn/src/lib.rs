@@ -11,6 +11,7 @@ mod kto;
 mod learner;
 mod loss;
 mod optimizer;
+mod own;
 mod part;
 mod reference;
 mod references;
