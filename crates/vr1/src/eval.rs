@@ -204,7 +204,7 @@ impl Eval {
         let Some(file) = &self.engine else {
             return Ok((Box::new(LocalEngine::new(self.load(dir, processor)?, tokenizer)?), dir.display().to_string()));
         };
-        let servers: EngineConfig = vr1_run::load(file)?;
+        let servers: EngineConfig = vr1_run::load(file, &[])?;
         let name = format!("{} at {}", servers.model, servers.urls.join(", "));
         Ok((Box::new(ServerEngine::open(servers, tokenizer, rows, Purpose::Reading)?), name))
     }
