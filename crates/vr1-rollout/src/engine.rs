@@ -32,16 +32,6 @@ pub trait Weights {
     fn as_any(&self) -> &dyn Any;
 }
 
-/// What the copies of a model that an engine holds elsewhere answer to one request: by its log-probabilities the trainer sees whether weights
-/// that it handed over are there.
-#[derive(Debug, Clone)]
-pub struct Probe {
-    /// The most that log-probabilities may be off on average, in nats a token.
-    pub tolerance: f64,
-    /// Each copy by its name, and what it answered.
-    pub answers: Vec<(String, Sequence)>,
-}
-
 /// Something that completes prompts: the model in this process, a server that holds a copy of it, or a script.
 ///
 /// Requests go in by [`submit`](Self::submit) and come out of [`poll`](Self::poll) as groups, in any order. What a request
@@ -71,14 +61,20 @@ pub trait Engine {
         Vec::new()
     }
 
-    /// Has every copy of the model that the engine holds elsewhere answer a request, apart from what is under way. Nothing, where it samples
-    /// from the very tensors that training changes.
+    /// How far the log-probabilities of copies of the model that the engine holds elsewhere may be off the trainer's own, on average, in nats a
+    /// token. Nothing, where it samples from the very tensors that training changes: there is nothing to check then.
+    fn tolerance(&self) -> Option<f64> {
+        None
+    }
+
+    /// What every copy that the engine holds elsewhere, each by its name, answers to a request, apart from what is under way: by this the trainer
+    /// sees whether weights that it handed over are there.
     ///
     /// # Errors
     /// If a copy does not answer.
-    fn probe(&mut self, request: &Request) -> Result<Option<Probe>> {
+    fn probe(&mut self, request: &Request) -> Result<Vec<(String, Sequence)>> {
         let _ = request;
-        Ok(None)
+        Ok(Vec::new())
     }
 
     /// What happened since this was last asked that the person who waits should know.

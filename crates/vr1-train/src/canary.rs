@@ -6,7 +6,7 @@ use std::sync::Arc;
 use image::RgbImage;
 use vr1_learn::Learner;
 use vr1_processor::{Layout, Message, Processor, Prompt, PromptRequest, Role};
-use vr1_rollout::{Engine, Group, Probe, Request, SampleKey, Sampling, Sequence, Version};
+use vr1_rollout::{Engine, Group, Request, SampleKey, Sampling, Sequence, Version};
 
 use crate::{Error, Result};
 
@@ -38,6 +38,7 @@ impl Canary {
         processor: &Processor,
         version: Version,
     ) -> Result<Option<f64>> {
+        let Some(tolerance) = engine.tolerance() else { return Ok(None) };
         let room = learner.model().max_tokens().saturating_sub(TOKENS);
         let prompt = match &self.prompt {
             Some(prompt) => prompt.clone(),
@@ -45,9 +46,8 @@ impl Canary {
         };
         let sampling = Sampling { max_completion_tokens: TOKENS, ..Sampling::default() };
         let request = Request::new(prompt, 1, sampling, SampleKey::default());
-        let Some(Probe { tolerance, answers }) = engine.probe(&request)? else { return Ok(None) };
         let mut widest = None;
-        for (server, answer) in answers {
+        for (server, answer) in engine.probe(&request)? {
             let own = own(learner, &answer)?;
             let gap = apart(&own, drawn(&answer));
             if let Some(Heard { answer: last, own: before }) = self.before.get(&server)

@@ -74,7 +74,7 @@ impl Handed {
 
     /// What came out of these already; the rest comes out of the engine.
     pub(crate) fn land(&mut self, tickets: &[Ticket]) -> HashMap<Ticket, Group> {
-        tickets.iter().for_each(|ticket| drop(self.awaited.remove(ticket)));
+        self.awaited.retain(|ticket| !tickets.contains(ticket));
         tickets.iter().filter_map(|ticket| self.here.remove_entry(ticket)).collect()
     }
 

@@ -17,7 +17,7 @@ use std::thread;
 
 pub use config::{EngineConfig, Push, ServerKind};
 use vr1_processor::{Specials, Tokenizer};
-use vr1_rollout::{Engine, Group, Probe, Request, Sampled, Search, Sequence, Ticket, Version, Weights};
+use vr1_rollout::{Engine, Group, Request, Sampled, Search, Sequence, Ticket, Version, Weights};
 
 use self::check::Checking;
 use self::fleet::{Fleet, Heard, failure};
@@ -137,7 +137,7 @@ impl ServerEngine {
         Job { ticket, request, target: self.target.clone(), era: self.era.load(Ordering::SeqCst) }
     }
 
-    /// Takes what came back; whether something did that is still wanted.
+    /// Takes what came back, where it is still wanted.
     fn take(&mut self, (job, made): (Job, Result<Vec<Completion>>)) -> vr1_rollout::Result<()> {
         if job.era != self.era.load(Ordering::SeqCst) {
             return Ok(());
@@ -280,7 +280,11 @@ impl Engine for ServerEngine {
         self.hand_over(weights).map_err(vr1_rollout::Error::engine)
     }
 
-    fn probe(&mut self, request: &Request) -> vr1_rollout::Result<Option<Probe>> {
+    fn tolerance(&self) -> Option<f64> {
+        Some(self.fleet.config.canary_tolerance)
+    }
+
+    fn probe(&mut self, request: &Request) -> vr1_rollout::Result<Vec<(String, Sequence)>> {
         let job = self.job(Ticket(u64::MAX), request.clone());
         let (fleet, mut answers) = (self.fleet.clone(), Vec::new());
         let (path, body) = asked::question(fleet.kind(), &job, &self.vocabulary).map_err(vr1_rollout::Error::engine)?;
@@ -307,7 +311,7 @@ impl Engine for ServerEngine {
                 answers.push((server.name.clone(), self.sequence(&job, completion)?));
             }
         }
-        Ok(Some(Probe { tolerance: fleet.config.canary_tolerance, answers }))
+        Ok(answers)
     }
 
     fn take_warnings(&mut self) -> Vec<String> {

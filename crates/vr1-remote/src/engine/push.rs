@@ -43,7 +43,8 @@ impl Pushing {
         let Version(version) = weights.version();
         let name = format!("vr1-{}-{}-v{version}", self.mark, self.count);
         let parent = match &self.given {
-            Some(dir) => dir.clone(),
+            // Servers have another working folder.
+            Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
             None => self.own()?,
         };
         let (dir, aside) = (parent.join(&name), parent.join(format!("{name}.part")));

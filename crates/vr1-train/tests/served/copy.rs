@@ -194,7 +194,7 @@ fn drawn_with(wire: u64) -> (SampleKey, u64) {
 }
 
 fn engine(dir: &Path, adapter: Option<&Path>, processor: &Processor) -> LocalEngine {
-    let model = Model::from_dir(dir, Device::Cpu, Kind::Float).unwrap();
+    let model = Model::load(dir, Device::Cpu, Kind::Float).unwrap();
     let model = match adapter {
         Some(dir) => model.with_adapter(Adapter::open(dir).unwrap()).unwrap(),
         None => model,

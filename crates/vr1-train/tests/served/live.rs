@@ -87,7 +87,7 @@ impl Drop for Vllm {
 fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
     let Some(mut server) = Vllm::start() else { return };
     let processor = Processor::from_dir(&tiny()).unwrap();
-    let model = Model::from_dir(&tiny(), Device::Cpu, Kind::Float).unwrap();
+    let model = Model::load(&tiny(), Device::Cpu, Kind::Float).unwrap();
     let rows = vr1_vlm::Backbone::lm_head(&model).size()[0];
     let mut near = LocalEngine::new(std::rc::Rc::new(model), processor.tokenizer().clone()).unwrap();
     let config = EngineConfig::new(ServerKind::Vllm, vec![server.url.clone()], "tiny");
