@@ -30,7 +30,7 @@ const DRAWN: [(&str, &[&str]); 23] = [
     ("vr1-ops", &[]),
     ("vr1-eval", &["vr1-remote", "vr1-reward", "vr1-rollout"]),
     ("vr1-agent", &["vr1-remote", "vr1-reward", "vr1-rollout"]),
-    ("vr1-remote", &["vr1-data"]),
+    ("vr1-remote", &["vr1-rollout"]),
     ("vr1-rollout", &["vr1-processor"]),
     ("vr1-processor", &["vr1-data"]),
     ("vr1-curriculum", &[]),

@@ -19,6 +19,7 @@ mod process;
 mod python;
 mod setup;
 mod test;
+mod vllm;
 
 use std::process::ExitCode;
 
@@ -42,7 +43,8 @@ usage: cargo xtask COMMAND
   setup             libtorch 2.11.0 for plain cargo: from LIBTORCH, from python3, or installed by pip
   lint [STEP…]      what CI checks: fmt, arrows, package, clippy, doc, deny (default: all of them)
   fmt               format the code
-  fetch easy-vqa    the easy-VQA data set, into data/easy-vqa/";
+  fetch easy-vqa    the easy-VQA data set, into data/easy-vqa/
+  fetch vllm        vLLM 0.32.0 for the CPU, into ~/.cache/vr1/ (5 GB): the test that samples from it skips without";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -69,7 +71,8 @@ fn dispatch(args: &[&str]) -> Result<()> {
         ["lint", steps @ ..] => lint::lint(&checkout, steps)?,
         ["fmt"] => lint::fmt(&checkout)?,
         ["fetch", "easy-vqa"] => fetch::easy_vqa(&checkout)?,
-        ["fetch", other @ ..] => bail!("nothing is known as `{}`; `cargo xtask fetch easy-vqa` is", other.join(" ")),
+        ["fetch", "vllm"] => vllm::fetch(&checkout)?,
+        ["fetch", other @ ..] => bail!("nothing is known as `{}`: `easy-vqa` and `vllm` are", other.join(" ")),
         [] => bail!("no command\n{USAGE}"),
         unknown => bail!("`{}` is no command\n{USAGE}", unknown.join(" ")),
     }

@@ -12,6 +12,7 @@ mod learner;
 mod loss;
 mod mismatched;
 mod optimizer;
+mod own;
 mod part;
 mod pass;
 mod ranks;

@@ -10,7 +10,9 @@ use crate::media::{Piece, Shown, Shows, pieces};
 use crate::placing::Placing;
 use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
-use crate::{ChatTemplate, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, Voice, media};
+use crate::{
+    ChatTemplate, Conversation, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, Voice, media,
+};
 
 /// How a conversation becomes text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
@@ -191,7 +193,9 @@ impl Processor {
         let rendered = placing.place(&rendered);
         let mut ids = self.leading_ids(&rendered, request.layout)?;
         ids.extend(self.tokenizer.encode(&rendered).map_err(|error| error.of_sample(request.sample))?);
-        self.assemble(placing, rendered.text(), ids)
+        let &PromptRequest { messages, layout, prefill, .. } = request;
+        let conversation = Conversation { messages: messages.to_vec(), layout, prefill: prefill.into() };
+        Ok(self.assemble(placing, rendered.text(), ids)?.with_conversation(conversation))
     }
 
     /// What the tokenizer puts before a text, where neither the template nor the raw layout put it there.

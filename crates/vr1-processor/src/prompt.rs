@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use crate::media::Run;
 use crate::positions::{Span, rope_positions};
-use crate::{Error, Patches, Result};
+use crate::{Error, Layout, Message, Patches, Result};
 
 /// What a token stands for; the numbers are those of transformers' `mm_token_type_ids`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,17 @@ pub struct MediaSpan {
     pub grid: [usize; 3],
 }
 
+/// The conversation that a prompt was made of: what a model elsewhere, whose server makes prompts itself, is asked.
+#[derive(Debug, Clone)]
+pub struct Conversation {
+    /// Who said and showed what, in order.
+    pub messages: Vec<Message>,
+    /// How it became text.
+    pub layout: Layout,
+    /// Words put into the assistant's mouth, after everything else.
+    pub prefill: String,
+}
+
 /// A sample made ready for the model: ids, token types, media spans, patches and positions, made together.
 ///
 /// Nothing can cut it: it is built whole by a [`Processor`](crate::Processor), and it only ever grows at its end.
@@ -56,6 +67,7 @@ pub struct Prompt {
     position_ids: [Vec<i64>; 3],
     next_position: i64,
     media_ids: Arc<[i64]>,
+    conversation: Option<Arc<Conversation>>,
 }
 
 /// What a prompt is made of: ids with one placeholder a run, and these runs, in order.
@@ -114,7 +126,18 @@ impl Prompt {
         let mut token_types = vec![TokenType::Text; input_ids.len()];
         media.iter().for_each(|span| token_types[span.range.clone()].fill(span.kind));
         let (position_ids, next_position) = rope_positions(input_ids.len(), &spans);
-        Ok(Self { sample, text, input_ids, token_types, media, patches, position_ids, next_position, media_ids })
+        Ok(Self {
+            sample,
+            text,
+            input_ids,
+            token_types,
+            media,
+            patches,
+            position_ids,
+            next_position,
+            media_ids,
+            conversation: None,
+        })
     }
 
     /// Names the sample in errors and records.
@@ -125,6 +148,16 @@ impl Prompt {
     /// The prompt as text, readable: one placeholder for each span of media.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The conversation that it was made of; nothing where it was made otherwise, or is no longer what that says: it was extended, cut,
+    /// or shows something else.
+    pub fn conversation(&self) -> Option<&Arc<Conversation>> {
+        self.conversation.as_ref()
+    }
+
+    pub(crate) fn with_conversation(self, conversation: Conversation) -> Self {
+        Self { conversation: Some(conversation.into()), ..self }
     }
 
     /// Token ids, as many placeholders for each span of media as it has tokens.
@@ -184,7 +217,7 @@ impl Prompt {
             let reason = "what is to be shown instead is not cut as what it shows".to_owned();
             return Err(Error::Conversation { sample: self.sample.clone(), reason });
         }
-        Ok(Self { patches, ..self.clone() })
+        Ok(Self { patches, conversation: None, ..self.clone() })
     }
 
     /// How many tokens there are.
@@ -242,6 +275,7 @@ impl Prompt {
             position_ids: Default::default(),
             next_position: 0,
             media_ids: self.media_ids.clone(),
+            conversation: None,
         };
         nothing.extend(ids, text)
     }
@@ -274,6 +308,7 @@ impl Prompt {
             }),
             next_position: next - from,
             media_ids: self.media_ids.clone(),
+            conversation: None,
         };
         let first = piece(0..place, 0..spans, 0, begins, &self.text);
         let second = piece(place..self.len(), spans..self.media.len(), begins, self.next_position, "");
@@ -287,6 +322,7 @@ impl Prompt {
         self.input_ids.extend_from_slice(ids);
         self.token_types.resize(self.input_ids.len(), TokenType::Text);
         self.text.push_str(text);
+        self.conversation = None;
     }
 
     /// The prompt with another behind it; the other's positions go on from this one's.
@@ -294,6 +330,7 @@ impl Prompt {
     pub fn followed_by(&self, other: &Self) -> Self {
         let mut longer = self.clone();
         let (tokens, positions) = (longer.len(), longer.next_position);
+        longer.conversation = None;
         longer.text.push_str(&other.text);
         longer.input_ids.extend_from_slice(&other.input_ids);
         longer.token_types.extend_from_slice(&other.token_types);

@@ -370,3 +370,21 @@ fn what_a_tokenizer_puts_before_every_text_stands_before_a_raw_prompt_alone() {
     assert_eq!(ids(Layout::Raw).iter().filter(|&&id| id == first).count(), 1);
     assert!(!ids(Layout::Chat).contains(&first));
 }
+
+#[test]
+fn a_prompt_knows_its_conversation_until_it_is_no_longer_what_that_says() {
+    let processor = processor();
+    let messages = [Message::user([picture("noise", 56, 56)], "What is it?")];
+    let request = PromptRequest { sample: "s", messages: &messages, layout: Layout::Chat, prefill: "It is" };
+    let prompt = processor.prompt(&request).unwrap();
+    let conversation = prompt.conversation().unwrap();
+    assert_eq!((conversation.messages.len(), conversation.layout), (1, Layout::Chat));
+    assert_eq!((conversation.messages[0].words().as_str(), conversation.prefill.as_str()), ("What is it?", "It is"));
+    assert!(prompt.extend(&[10], "+").unwrap().conversation().is_none());
+    assert!(prompt.tail(&[10], "+").unwrap().conversation().is_none());
+    assert!(prompt.followed_by(&prompt).conversation().is_none());
+    let blank = prompt.patches().iter().map(|patches| patches.blank().into()).collect();
+    assert!(prompt.showing(blank).unwrap().conversation().is_none());
+    let (before, after) = prompt.split(1).unwrap();
+    assert!(before.conversation().is_none() && after.conversation().is_none());
+}

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use vr1_data::{Picture, Speaker};
+use vr1_data::{Picture, Speaker, Video};
+use vr1_processor::{Message, Part, Role};
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// A piece of what is said.
 #[derive(Debug, Clone)]
@@ -41,8 +42,35 @@ impl ChatMessage {
         Self { speaker: Speaker::Assistant, parts: vec![ChatPart::Text(text.into())] }
     }
 
+    /// A turn of a conversation as servers take it. Of a video its frames are shown.
+    ///
+    /// # Errors
+    /// If the turn shows a video file, calls a tool or is a tool's.
+    pub fn of(message: &Message) -> Result<Self> {
+        let cannot = |what| Err(Error::Unshowable { what });
+        let speaker = match message.role {
+            Role::System => Speaker::System,
+            Role::User => Speaker::User,
+            Role::Assistant => Speaker::Assistant,
+            _ => return cannot("a tool's turn"),
+        };
+        let mut parts = vec![];
+        for part in &message.parts {
+            match part {
+                Part::Text(text) => parts.push(ChatPart::Text(text.clone())),
+                Part::Image(picture) => parts.push(ChatPart::Picture(picture.clone())),
+                Part::Video(Video::Frames { frames, .. }) => {
+                    parts.extend(frames.iter().cloned().map(ChatPart::Picture));
+                }
+                Part::Video(_) => return cannot("a video file"),
+                _ => return cannot("a call of a tool"),
+            }
+        }
+        Ok(Self { speaker, parts })
+    }
+
     /// Words alone are a text, as every server takes them; with pictures it is a list.
-    fn value(&self) -> Result<Value> {
+    pub(crate) fn value(&self) -> Result<Value> {
         let pictured = self.parts.iter().any(|part| matches!(part, ChatPart::Picture(_)));
         let words = |part: &ChatPart| match part {
             ChatPart::Text(text) => text.clone(),

@@ -2,7 +2,7 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::path::Path;
 
-use crate::{Error, Group, Request, Result, Version};
+use crate::{Error, Group, Request, Result, Sequence, Version};
 
 /// Names a request that was handed to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +18,15 @@ pub trait Weights {
     /// # Errors
     /// If a file cannot be written.
     fn write(&self, dir: &Path) -> Result<()>;
+
+    /// Writes the adapter alone into `dir` in PEFT's layout; whether there is one. Without it an engine elsewhere takes [all](Self::write).
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    fn write_adapter(&self, dir: &Path) -> Result<bool> {
+        let _ = dir;
+        Ok(false)
+    }
 
     /// The weights themselves, for an engine in this process that knows their kind.
     fn as_any(&self) -> &dyn Any;
@@ -49,6 +58,27 @@ pub trait Engine {
     /// Seconds that parts of its work took since this was last asked, by name: a step's metrics have them as `seconds_NAME`. Nothing, where
     /// an engine does not know.
     fn take_seconds(&mut self) -> Vec<(&'static str, f64)> {
+        Vec::new()
+    }
+
+    /// How far the log-probabilities of copies of the model that the engine holds elsewhere may be off the trainer's own, on average, in nats a
+    /// token. Nothing, where it samples from the very tensors that training changes: there is nothing to check then.
+    fn tolerance(&self) -> Option<f64> {
+        None
+    }
+
+    /// What every copy that the engine holds elsewhere, each by its name, answers to a request, apart from what is under way: by this the trainer
+    /// sees whether weights that it handed over are there.
+    ///
+    /// # Errors
+    /// If a copy does not answer.
+    fn probe(&mut self, request: &Request) -> Result<Vec<(String, Sequence)>> {
+        let _ = request;
+        Ok(Vec::new())
+    }
+
+    /// What happened since this was last asked that the person who waits should know.
+    fn take_warnings(&mut self) -> Vec<String> {
         Vec::new()
     }
 

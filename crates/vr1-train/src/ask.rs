@@ -7,7 +7,7 @@ use vr1_processor::{Processor, Prompt};
 use vr1_reward::Program;
 use vr1_rollout::{Group, Request, Sampling};
 
-use super::complete::complete;
+use super::complete::{Pending, complete};
 use super::dealt::{Sent, SentScores, undealt};
 use super::draw::Drawn;
 use super::prompting::Prompting;
@@ -56,17 +56,8 @@ impl Asked {
         if !run.world().is_alone() {
             return Self { drawn, prompts }.dealt(run, completions, sampling, reward);
         }
-        let requests = prompts.into_iter().zip(&drawn);
-        let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
-        let requests = requests.collect();
-        let (drawn, reward) = (Arc::new(drawn), reward.clone());
-        let (scorers, watch) = (run.scorers()?, run.watch().clone());
-        let asked = drawn.clone();
-        let scored = move |place: usize, group: &Group| score(&reward, &asked[place].sample, group);
-        let (groups, scored, waited) = complete(run.engine()?, requests, scored, (&scorers, &watch))?;
-        run.waited(waited);
-        let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
-        Ok(Completed { drawn, groups, scored })
+        let asked = Self { drawn, prompts };
+        Flight::begin(asked, run, completions, sampling)?.land(run, reward)
     }
 
     /// The same where several ranks share the work: each completes and scores what it is dealt, and tells the others.
@@ -81,7 +72,8 @@ impl Asked {
         let scored = move |place: usize, group: &Group| score(&reward, &asked[own[place]].sample, group);
         let completed = || -> Result<Vec<(Sent, SentScores)>> {
             let (scorers, watch) = (run.scorers()?, run.watch().clone());
-            let (groups, scored, waited) = complete(run.own_engine()?, requests, scored, (&scorers, &watch))?;
+            let pending = Pending::submit(run.own_engine()?, requests)?;
+            let (groups, scored, waited) = complete(run.handed().own(), pending, scored, (&scorers, &watch))?;
             run.waited(waited);
             let told = |(group, scored): (&Group, &Scored)| -> Result<(Sent, SentScores)> {
                 Ok((Sent::of(group)?, SentScores::of(scored)))
@@ -94,6 +86,43 @@ impl Asked {
             groups.push(sent.group(drawn[i].key, &prompts[i])?);
             scored.push(scores.scored());
         }
+        let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
+        Ok(Completed { drawn, groups, scored })
+    }
+}
+
+/// Requests that are under way.
+pub(crate) struct Flight {
+    drawn: Vec<Drawn>,
+    pending: Pending,
+}
+
+impl Flight {
+    /// Has the engine begin with the weights as they are now.
+    pub(crate) fn begin(asked: Asked, run: &mut Run, completions: usize, sampling: &Sampling) -> Result<Self> {
+        let Asked { drawn, prompts } = asked;
+        let requests = prompts.into_iter().zip(&drawn);
+        let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
+        let pending = Pending::submit(run.engine()?, requests.collect())?;
+        Ok(Self { drawn, pending })
+    }
+
+    /// Lets the engine work at it while others are asked for.
+    pub(crate) fn goes_on(self, run: &mut Run) -> Self {
+        run.handed().awaits(&self.pending.tickets);
+        self
+    }
+
+    /// Its completions, scored on other threads while others are still being sampled.
+    pub(crate) fn land(self, run: &mut Run, reward: &Arc<Program>) -> Result<Completed> {
+        let Self { drawn, mut pending } = self;
+        pending.here = run.handed().land(&pending.tickets);
+        let (drawn, reward) = (Arc::new(drawn), reward.clone());
+        let (scorers, watch) = (run.scorers()?, run.watch().clone());
+        let asked = drawn.clone();
+        let scored = move |place: usize, group: &Group| score(&reward, &asked[place].sample, group);
+        let (groups, scored, waited) = complete(run.handed().as_it_is(), pending, scored, (&scorers, &watch))?;
+        run.waited(waited);
         let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
         Ok(Completed { drawn, groups, scored })
     }

@@ -124,8 +124,13 @@ impl OpenBenchmark {
                 Ok(true) | Err(_) => ControlFlow::Break(()),
             }
         };
-        let mut who =
-            Answering { engine: run.engine()?, processor: &processor, model: "the run's", judge: None, reward: None };
+        let mut who = Answering {
+            engine: run.evaluation_engine()?,
+            processor: &processor,
+            model: "the run's",
+            judge: None,
+            reward: None,
+        };
         let Some(summary) = evaluate(&self.questions, &mut who, &config, Some(folder), &mut told)? else {
             return Ok(None);
         };

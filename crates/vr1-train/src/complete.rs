@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -9,22 +10,37 @@ use vr1_rollout::{Engine, Group, Request, Ticket};
 use crate::watch::Watch;
 use crate::{Error, Result};
 
-/// Completes requests, in their order, and has `each` look at a group on another thread as soon as it is there, while
+/// Requests that were handed to an engine.
+pub(crate) struct Pending {
+    pub(crate) tickets: Vec<Ticket>,
+    /// What they are of, for messages.
+    samples: Vec<String>,
+    /// What came out of some already.
+    pub(crate) here: HashMap<Ticket, Group>,
+}
+
+impl Pending {
+    /// Hands requests to an engine.
+    pub(crate) fn submit(engine: &mut dyn Engine, requests: Vec<Request>) -> Result<Self> {
+        let samples = requests.iter().map(|request| request.prompt.sample().to_owned()).collect();
+        let tickets = requests.into_iter().map(|request| engine.submit(request)).collect::<vr1_rollout::Result<_>>()?;
+        Ok(Self { tickets, samples, here: HashMap::new() })
+    }
+}
+
+/// Waits for requests, in their order, and has `each` look at a group on another thread as soon as it is there, while
 /// others are still being sampled; and the seconds that were waited for it when all were. Who looks and does not come back is given up.
 pub(crate) fn complete<T: Send + 'static>(
     engine: &mut dyn Engine,
-    requests: Vec<Request>,
+    Pending { tickets, samples, mut here }: Pending,
     each: impl Fn(usize, &Group) -> T + Send + Sync + 'static,
     (scorers, watch): (&ThreadPool, &Watch),
 ) -> Result<(Vec<Group>, Vec<T>, f64)> {
-    let samples: Vec<String> = requests.iter().map(|request| request.prompt.sample().to_owned()).collect();
-    let tickets: Vec<Ticket> =
-        requests.into_iter().map(|request| engine.submit(request)).collect::<vr1_rollout::Result<_>>()?;
     let (each, (sender, looked)) = (Arc::new(each), channel());
     let mut left: Vec<usize> = (0..tickets.len()).collect();
     while !left.is_empty() {
         watch.hears("sampling");
-        let more = engine.poll()?;
+        let more = if here.is_empty() { engine.poll()? } else { here.drain().collect() };
         if more.is_empty() {
             let done = tickets.len() - left.len();
             return Err(vr1_rollout::Error::Lost { done, wanted: tickets.len() }.into());

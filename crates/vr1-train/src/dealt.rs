@@ -73,6 +73,18 @@ impl Engine for Dealt {
         self.own.load(weights)
     }
 
+    fn tolerance(&self) -> Option<f64> {
+        self.own.tolerance()
+    }
+
+    fn probe(&mut self, request: &Request) -> vr1_rollout::Result<Vec<(String, Sequence)>> {
+        self.own.probe(request)
+    }
+
+    fn take_warnings(&mut self) -> Vec<String> {
+        self.own.take_warnings()
+    }
+
     fn take_seconds(&mut self) -> Vec<(&'static str, f64)> {
         self.own.take_seconds()
     }

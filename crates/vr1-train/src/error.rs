@@ -39,6 +39,34 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A server's log-probabilities after a push are not those of the weights that it was given.
+    #[error(
+        "{server}: after the weights of version {version} were handed over, the log-probabilities of a test prompt are {gap:.6} nats a token off the \
+         trainer's own, where {tolerance} is allowed (`canary_tolerance`): it has other weights, another precision, or sees another prompt"
+    )]
+    Canary {
+        /// The server.
+        server: String,
+        /// The weights that it was given.
+        version: u64,
+        /// The mean difference.
+        gap: f64,
+        /// What is allowed.
+        tolerance: f64,
+    },
+    /// A server answers after a push as it did before, and the trainer does not.
+    #[error(
+        "{server}: the weights of version {version} did not get there: a test prompt's tokens and log-probabilities are the very same as before, \
+         and the trainer's own moved by {moved:.6} nats a token"
+    )]
+    NotLanded {
+        /// The server.
+        server: String,
+        /// The weights that it was given.
+        version: u64,
+        /// How far the trainer's own moved on the same tokens, on average.
+        moved: f64,
+    },
     /// Nothing was learnt for as long as the recipe allows.
     #[error("step {step}: {reason}; `stop_after_idle_steps` ends the run")]
     Idle {
@@ -74,6 +102,9 @@ pub enum Error {
     /// From the run's folder.
     #[error(transparent)]
     Run(#[from] vr1_run::RunError),
+    /// From servers.
+    #[error(transparent)]
+    Remote(#[from] vr1_remote::Error),
     /// From models at work on rows.
     #[error(transparent)]
     Agent(#[from] vr1_agent::Error),

@@ -180,7 +180,7 @@ impl Evaluation {
         let prompts = self.prompts.get(set).unwrap_or(&self.prompting).prompts(&samples, &run.processor, limit)?;
         let requests = prompts.into_iter().zip(batch);
         let requests = requests.map(|(prompt, (key, _))| Request::new(prompt, 1, sampling.clone(), *key)).collect();
-        let groups = run.engine()?.generate(requests)?;
+        let groups = run.evaluation_engine()?.generate(requests)?;
         Ok(samples.into_iter().zip(&groups).map(|(sample, group)| Answer::of(sample, group)).collect())
     }
 
@@ -194,7 +194,7 @@ impl Evaluation {
         let sampling = self.config.sampling();
         let search = Search::Beam { beams, length_penalty: 1.0 };
         let (mut answers, processor) = (Vec::with_capacity(batch.len()), run.processor.clone());
-        let engine = run.engine()?;
+        let engine = run.evaluation_engine()?;
         for (key, sample) in batch {
             let stages = answer_in_stages(engine, &processor, sample, *key, (&sampling, search))?;
             answers.push(Answer {

@@ -14,7 +14,7 @@ use vr1_reward::{Outcome, Program};
 use vr1_rollout::{Group, Sampling};
 
 use super::ahead::{Ahead, Wanted};
-use super::ask::{Asked, Completed, room};
+use super::ask::{Asked, Completed, Flight, room};
 use super::beta::{Beta, Diverged, Place};
 use super::course::Course;
 use super::draw::{Deck, Draw, Drawing, Drawn};
@@ -33,6 +33,8 @@ pub struct Grpo {
     draw: Draw,
     course: Course,
     ahead: Ahead<Asked>,
+    /// The next step's completions, where servers sample them while this one is learnt from.
+    flown: Option<Flown>,
     loss: Box<dyn Loss>,
     beta: Beta,
     /// What was sampled in the step under way, where rewards are compared with a reference how far from it.
@@ -86,7 +88,20 @@ impl Grpo {
         let beta = Beta::new(config.loss.beta, config.kl_in_reward, config.kl_control, config.beta_schedule);
         let sampled = Diverged::default();
         let (config, course) = (config.clone(), Course::new(curriculum));
-        Ok(Self { config, prompting, reward, draw, course, ahead: Ahead::default(), loss, beta, sampled, solved, seed })
+        Ok(Self {
+            config,
+            prompting,
+            reward,
+            draw,
+            course,
+            ahead: Ahead::default(),
+            flown: None,
+            loss,
+            beta,
+            sampled,
+            solved,
+            seed,
+        })
     }
 
     /// The same with a curriculum of the user's own.
@@ -123,30 +138,59 @@ impl Grpo {
     /// Groups of completions of further samples, rewarded.
     fn round(&mut self, run: &mut Run, wanted: &Wanted, at: Step) -> Result<Round> {
         let sampling = Sampling { seed: self.seed, ..self.config.sampling.clone() };
-        let asked = match self.ahead.take(&mut self.draw, wanted, &run.processor) {
-            Some(asked) => asked?,
-            None => {
-                let drawn = self.draw.next(wanted.count, &wanted.stages)?;
-                Asked::new(drawn, &self.prompting, &run.processor, room(run, &sampling))?
-            }
+        let Completed { drawn, groups, scored } = match self.flown(wanted) {
+            Some(flight) => flight.land(run, &self.reward)?,
+            None => self.completed(run, wanted, &sampling)?,
         };
-        let Completed { drawn, groups, scored } =
-            asked.completed(run, self.config.group_size, &sampling, &self.reward)?;
         let samples: Vec<_> = drawn.iter().map(|drawn| &drawn.sample).collect();
         let rewarded = Rewarded::new(self.config.on_error, &samples, scored, at.done + 1)?;
         self.observe(&drawn, &rewarded);
         Ok(Round { drawn, groups, rewarded, replaced: Vec::new() })
     }
 
+    /// Completions of further samples, by the weights as they are now.
+    fn completed(&mut self, run: &mut Run, wanted: &Wanted, sampling: &Sampling) -> Result<Completed> {
+        let asked = match self.ahead.take(&mut self.draw, wanted, &run.processor) {
+            Some(asked) => asked?,
+            None => {
+                let drawn = self.draw.next(wanted.count, &wanted.stages)?;
+                Asked::new(drawn, &self.prompting, &run.processor, room(run, sampling))?
+            }
+        };
+        asked.completed(run, self.config.group_size, sampling, &self.reward)
+    }
+
+    /// What was sampled ahead, if it is what is wanted now; the samples are then drawn.
+    fn flown(&mut self, wanted: &Wanted) -> Option<Flight> {
+        let flown = self.flown.take().filter(|flown| flown.wanted == *wanted && flown.from == *self.draw.drawing())?;
+        self.draw.advance(flown.after);
+        Some(flown.flight)
+    }
+
+    /// Has servers begin with the next step's completions, with the weights as they are, before this one is learnt from.
+    fn fly_ahead(&mut self, run: &mut Run, wanted: Wanted) -> Result<()> {
+        let sampling = Sampling { seed: self.seed, ..self.config.sampling.clone() };
+        let deal = self.draw.deal(wanted.count, &wanted.stages)?;
+        let (from, after) = (self.draw.drawing().clone(), deal.after().clone());
+        let asked = Asked::new(deal.read()?, &self.prompting, &run.processor, room(run, &sampling))?;
+        let flight = Flight::begin(asked, run, self.config.group_size, &sampling)?.goes_on(run);
+        self.flown = Some(Flown { wanted, from, after, flight });
+        Ok(())
+    }
+
     /// Has the next step's samples read and made into prompts while this one is learnt from.
-    fn look_ahead(&mut self, run: &Run, at: Step) {
+    fn look_ahead(&mut self, run: &mut Run, at: Step) -> Result<()> {
         if at.done + 1 < at.of {
             let wanted = Wanted { count: self.config.prompts_per_step, stages: self.course.ahead(at.done + 1) };
+            if run.samples_ahead() {
+                return self.fly_ahead(run, wanted);
+            }
             let (prompting, room) = (self.prompting.clone(), room(run, &self.config.sampling));
             self.ahead.begin(&mut self.draw, wanted, &run.processor, move |drawn, processor| {
                 Asked::new(drawn, &prompting, processor, room)
             });
         }
+        Ok(())
     }
 
     fn observe(&mut self, drawn: &[Drawn], rewarded: &Rewarded) {
@@ -266,6 +310,14 @@ fn value(outcome: &Outcome, term: &str) -> f32 {
     outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value).unwrap_or(f32::NAN)
 }
 
+/// Completions that are sampled for the next step, and what they were drawn from.
+struct Flown {
+    wanted: Wanted,
+    from: Drawing,
+    after: Drawing,
+    flight: Flight,
+}
+
 /// Samples with their groups and rewards.
 struct Round {
     drawn: Vec<Drawn>,
@@ -295,7 +347,7 @@ impl Objective for Grpo {
         self.weigh(at);
         let (mut round, refills) = self.rounds(run, at)?;
         let sampled = begun.elapsed().as_secs_f64();
-        self.look_ahead(run, at);
+        self.look_ahead(run, at)?;
         let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(|s| s.ids().len()).sum();
         let completions = round.groups.iter().map(Group::size).sum();
         self.sampled = Diverged { of_token: f64::NAN, tokens, completions };
@@ -357,6 +409,7 @@ impl Objective for Grpo {
     fn restore(&mut self, state: &Value) -> Result<()> {
         let (drawn, curriculum) = drawn_state(state)?;
         self.draw.resume(drawn)?;
+        self.flown = None;
         self.course.restore(&curriculum)?;
         if let Some(beta) = state.get("beta").and_then(Value::as_f64) {
             self.beta.restore(beta);

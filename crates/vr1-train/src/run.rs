@@ -7,7 +7,7 @@ use vr1_learn::{Learner, Step, World};
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Version};
 
-use crate::dealt::Dealt;
+use crate::engines::{Handed, Handing};
 use crate::recorded::Recorded;
 use crate::rollout::trained;
 use crate::threads::Threads;
@@ -18,11 +18,13 @@ use crate::{Collected, Error, Objective, Result, Rollout};
 ///
 /// A [`Trainer`](crate::Trainer) drives one by a recipe; from Rust it can be driven by hand.
 pub struct Run {
-    engine: Dealt,
-    /// The weights that the engine has.
-    loaded: Option<Version>,
-    /// Seconds that handing weights over took in this step, and waiting for rewards.
-    handing: f64,
+    engine: Handed,
+    /// What answers held-out samples, where that is another.
+    evaluating: Option<Handed>,
+    /// The most updates that weights may be older by which drew what is learnt from.
+    staleness: u64,
+    /// What handing weights over came to in this step, and seconds of waiting for rewards.
+    handing: Handing,
     waiting: f64,
     /// What answers instead of the engine, where a step is done again.
     recorded: Option<Recorded>,
@@ -62,13 +64,14 @@ pub struct Stepped {
 impl Run {
     /// A run whose completions come from `engine` and whose weights are made by `learner`.
     pub fn new(engine: Box<dyn Engine>, learner: Learner, processor: impl Into<Arc<Processor>>, seed: u64) -> Self {
-        let (loaded, recorded, processor) = (None, None, processor.into());
+        let (recorded, processor) = (None, processor.into());
         let (passes, unlearnt, scorers, watch) = (false, Vec::new(), None, Watch::default());
-        let engine = Dealt::new(engine, learner.world().clone());
+        let world = learner.world().clone();
         Self {
-            engine,
-            loaded,
-            handing: 0.0,
+            engine: Handed::new(engine, world),
+            evaluating: None,
+            staleness: 0,
+            handing: Handing::default(),
             waiting: 0.0,
             recorded,
             scorers,
@@ -88,14 +91,7 @@ impl Run {
     /// # Errors
     /// If the engine cannot take the weights.
     pub fn engine(&mut self) -> Result<&mut dyn Engine> {
-        let weights = self.learner.snapshot();
-        if self.loaded != Some(weights.version) {
-            let begun = Instant::now();
-            self.engine.load(&weights)?;
-            self.handing += begun.elapsed().as_secs_f64();
-            self.loaded = Some(weights.version);
-        }
-        Ok(&mut self.engine)
+        self.engine.with_weights(&self.learner, &self.processor, &mut self.handing)
     }
 
     /// This rank's own engine, which completes what this rank alone asks.
@@ -107,6 +103,33 @@ impl Run {
     /// The ranks that learn together.
     pub fn world(&self) -> &World {
         self.learner.world()
+    }
+
+    /// What answers held-out samples, with the learner's weights as they are now.
+    pub(crate) fn evaluation_engine(&mut self) -> Result<&mut dyn Engine> {
+        let engine = self.evaluating.as_mut().unwrap_or(&mut self.engine);
+        engine.with_weights(&self.learner, &self.processor, &mut self.handing)
+    }
+
+    /// Has held-out samples answered by an engine of their own, or by that which samples.
+    pub(crate) fn evaluate_with(&mut self, engine: Option<Box<dyn Engine>>) {
+        let world = self.world().clone();
+        self.evaluating = engine.map(|engine| Handed::new(engine, world));
+    }
+
+    /// Has the next step's completions sampled while a step is learnt from, by weights that are so many updates older at most.
+    pub(crate) fn allow_staleness(&mut self, steps: u64) {
+        self.staleness = steps;
+    }
+
+    /// Whether the next step's completions are sampled while a step is learnt from.
+    pub(crate) fn samples_ahead(&self) -> bool {
+        self.staleness > 0 && self.recorded.is_none()
+    }
+
+    /// The engine with the weights that it has, whatever they are, and what it keeps.
+    pub(crate) fn handed(&mut self) -> &mut Handed {
+        &mut self.engine
     }
 
     /// Whether the next step is passed over where its numbers are not finite: it learns nothing then, and is no error.
@@ -156,12 +179,14 @@ impl Run {
 
     /// Samples with another engine from here on.
     pub fn set_engine(&mut self, engine: Box<dyn Engine>) {
-        (self.engine, self.loaded) = (Dealt::new(engine, self.world().clone()), None);
+        self.engine = Handed::new(engine, self.world().clone());
     }
 
     /// Learns by another learner from here on.
     pub(crate) fn set_learner(&mut self, learner: Learner) {
-        (self.learner, self.loaded) = (learner, None);
+        self.learner = learner;
+        self.engine.forget_weights();
+        self.evaluating.iter_mut().for_each(Handed::forget_weights);
     }
 
     /// Takes a step: what `objective` collects is learnt from. Where it collects nothing, nothing is learnt. On the CPU a model of fewer than
@@ -175,14 +200,15 @@ impl Run {
         self.attempt(objective, at).inspect_err(|_| {
             // What failed first is what to tell; an objective takes its own state.
             let _ = objective.restore(&before);
+            self.engine.forget_awaited();
         })
     }
 
     fn attempt(&mut self, objective: &mut dyn Objective, at: Step) -> Result<Stepped> {
         let begun = Instant::now();
         // What was sampled between steps is no part of this one.
-        self.engine.take_seconds();
-        (self.handing, self.waiting) = (0.0, 0.0);
+        self.engine.as_it_is().take_seconds();
+        (self.handing, self.waiting) = (Handing::default(), 0.0);
         if objective.compares() && self.learner.reference().is_none() {
             self.learner.keep_reference()?;
         }
@@ -192,9 +218,15 @@ impl Run {
         tch::manual_seed(self.seed.wrapping_add(at.done << 32).wrapping_add(rank) as i64);
         let Collected { groups, signals, mut metrics, mut rollouts, mut warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
-        let sampled = self.engine.take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);
-        let parts = sampled.chain([("weights", self.handing), ("rewards", self.waiting)]);
+        let sampled = self.engine.as_it_is().take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);
+        let parts = sampled.chain([("weights", self.handing.seconds), ("rewards", self.waiting)]);
         metrics.extend(parts.map(|(part, seconds)| (format!("seconds_{part}"), seconds)));
+        metrics.extend(self.handing.gap.map(|gap| ("canary_gap".to_owned(), gap)));
+        if self.staleness > 0 {
+            metrics.insert("staleness".to_owned(), staleness(&groups, self.learner.snapshot().version));
+        }
+        warnings.extend(self.engine.as_it_is().take_warnings());
+        warnings.extend(self.evaluating.iter_mut().flat_map(|engine| engine.as_it_is().take_warnings()));
         if groups.is_empty() {
             self.pass(&mut metrics, "idle");
         } else {
@@ -233,6 +265,13 @@ impl Run {
 
 /// The metric of a step that was passed over.
 pub(crate) const SKIPPED: &str = "skipped";
+
+/// How many updates ago the weights were those that sampled, on average.
+fn staleness(groups: &[Group], now: Version) -> f64 {
+    let sampled = groups.iter().flat_map(Group::sequences).filter_map(|sequence| sequence.sampled());
+    let ages: Vec<f64> = sampled.map(|sampled| now.0.saturating_sub(sampled.version.0) as f64).collect();
+    ages.iter().sum::<f64>() / ages.len().max(1) as f64
+}
 
 /// How many tokens a model runs over for a group.
 fn tokens(group: &Group) -> usize {

@@ -24,6 +24,14 @@ impl Weights for Snapshot {
         self.model.save(dir, self.model.kind()).map_err(Error::engine)
     }
 
+    fn write_adapter(&self, dir: &Path) -> Result<bool> {
+        let adapted = self.model.parameters().adapter().is_some();
+        if adapted {
+            self.model.save_adapter(dir, None).map_err(Error::engine)?;
+        }
+        Ok(adapted)
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }

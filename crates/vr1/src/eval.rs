@@ -1,6 +1,6 @@
 use std::io::IsTerminal;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, ensure};
@@ -10,8 +10,9 @@ use vr1_decode::LocalEngine;
 use vr1_eval::{Answering, Ask, Benchmark, BoxUnits, Estimate, EvalConfig, Extraction, Summary, Turns, evaluate};
 use vr1_nn::Adapter;
 use vr1_processor::{FrameSampling, Layout, Processor};
+use vr1_remote::{EngineConfig, Purpose, ServerEngine};
 use vr1_reward::Program;
-use vr1_rollout::{GenerationConfig, Sampling, Search};
+use vr1_rollout::{Engine, GenerationConfig, Sampling, Search};
 use vr1_vlm::{Backbone, Model, ModelConfig};
 
 use crate::{check_weights, print_json, say};
@@ -82,6 +83,9 @@ pub(crate) struct Eval {
     /// The kind of number that parameters are: `f32`, `bf16` or `f16`.
     #[arg(long, default_value = "f32")]
     dtype: String,
+    /// Ask a model that servers hold, as a YAML file describes them; `--model` is then what makes prompts and spells ids.
+    #[arg(long, value_name = "FILE", conflicts_with = "adapter")]
+    engine: Option<PathBuf>,
     /// Print the summary to stdout as a line of JSON.
     #[arg(long)]
     json: bool,
@@ -129,12 +133,11 @@ impl Eval {
             (described.text.max_position_embeddings as usize).saturating_sub(config.sampling.max_completion_tokens);
         ensure!(room > 0, "--max-new-tokens: the model takes {} in all", described.text.max_position_embeddings);
         config.max_prompt_tokens = Some(room);
-        let model = self.load(&dir, &processor)?;
-        let mut engine = LocalEngine::new(model, processor.tokenizer().clone())?;
-        let name = dir.display().to_string()
-            + &self.adapter.as_ref().map_or_else(String::new, |a| format!(" + {}", a.display()));
+        let rows = described.text.vocab_size;
+        let (mut engine, model) = self.engine(&dir, &processor, rows)?;
+        let name = model + &self.adapter.as_ref().map_or_else(String::new, |a| format!(" + {}", a.display()));
         let mut who = Answering {
-            engine: &mut engine,
+            engine: engine.as_mut(),
             processor: &processor,
             model: &name,
             judge: judge.as_ref().map(|judge| judge as &dyn Ask),
@@ -194,7 +197,18 @@ impl Eval {
         })
     }
 
-    fn load(&self, dir: &std::path::Path, processor: &Processor) -> Result<Rc<dyn Backbone>> {
+    /// What answers, and its name.
+    fn engine(&self, dir: &Path, processor: &Processor, rows: i64) -> Result<(Box<dyn Engine>, String)> {
+        let tokenizer = processor.tokenizer().clone();
+        let Some(file) = &self.engine else {
+            return Ok((Box::new(LocalEngine::new(self.load(dir, processor)?, tokenizer)?), dir.display().to_string()));
+        };
+        let servers: EngineConfig = vr1_run::load(file, &[])?;
+        let name = format!("{} at {}", servers.model, servers.urls.join(", "));
+        Ok((Box::new(ServerEngine::open(servers, tokenizer, rows, Purpose::Reading)?), name))
+    }
+
+    fn load(&self, dir: &Path, processor: &Processor) -> Result<Rc<dyn Backbone>> {
         let device: Device = vr1_torch::device(&self.device)?;
         let mut model = Model::load(dir, device, vr1::kind(&self.dtype)?)?;
         model.fits(processor)?;

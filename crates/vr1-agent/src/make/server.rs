@@ -1,9 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
-use vr1_data::{Speaker, Video};
-use vr1_processor::{Message, Part, Role};
-use vr1_remote::{Chat, ChatMessage, ChatPart, ChatRequest, Finished};
+use vr1_remote::{Chat, ChatMessage, ChatRequest, Finished};
 use vr1_rollout::Ticket;
 
 use super::{Call, Failure, Replied, Reply, Teacher};
@@ -80,7 +78,8 @@ impl Teacher for ServerTeacher {
 }
 
 fn ask(chat: &Chat, call: &Call) -> Result<Vec<Reply>, Failure> {
-    let messages = call.messages.iter().map(message).collect::<Result<_, _>>().map_err(Failure::Call)?;
+    let messages = call.messages.iter().map(ChatMessage::of).collect::<Result<_, _>>();
+    let messages = messages.map_err(|error| Failure::Call(error.to_string()))?;
     let sampling = &call.sampling;
     let limited = |value: f64, none: f64| (value != none).then_some(value);
     let request = ChatRequest {
@@ -108,23 +107,4 @@ fn ask(chat: &Chat, call: &Call) -> Result<Vec<Reply>, Failure> {
         text: choice.text,
     };
     Ok(answer.choices.into_iter().map(reply).collect())
-}
-
-/// A turn as servers take it. Of a video its frames are shown.
-fn message(message: &Message) -> Result<ChatMessage, String> {
-    let speaker = match message.role {
-        Role::System => Speaker::System,
-        Role::Assistant => Speaker::Assistant,
-        _ => Speaker::User,
-    };
-    let mut parts = vec![];
-    for part in &message.parts {
-        match part {
-            Part::Text(text) => parts.push(ChatPart::Text(text.clone())),
-            Part::Image(picture) => parts.push(ChatPart::Picture(picture.clone())),
-            Part::Video(Video::Frames { frames, .. }) => parts.extend(frames.iter().cloned().map(ChatPart::Picture)),
-            _ => return Err("a server is shown pictures and frames, and no video file".to_owned()),
-        }
-    }
-    Ok(ChatMessage { speaker, parts })
 }

@@ -83,6 +83,35 @@ impl Server {
         server
     }
 
+    /// One that answers every request by its path and its JSON, as many at a time as come: a status line and a body, or nothing, which closes the
+    /// connection.
+    pub(crate) fn answering(
+        answer: impl Fn(&str, &Value) -> Option<(&'static str, String)> + Send + Sync + 'static,
+    ) -> Self {
+        let (server, listener) = Self::bound();
+        let (asked, answer) = (server.asked.clone(), Arc::new(answer));
+        spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let (asked, answer) = (asked.clone(), answer.clone());
+                spawn(move || {
+                    let text = request(&mut stream);
+                    let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+                    let json = text.split_once("\r\n\r\n").and_then(|(_, body)| serde_json::from_str(body).ok());
+                    asked.lock().unwrap().push(text);
+                    if let Some((status, said)) = answer(&path, &json.unwrap_or_default()) {
+                        let _ = stream.write_all(whole(status, &said).as_bytes()); // who asked may have gone
+                    }
+                });
+            }
+        });
+        server
+    }
+
+    /// The paths of what was asked so far.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        self.asked().iter().map(|asked| asked.split(' ').nth(1).unwrap_or_default().to_owned()).collect()
+    }
+
     fn bound() -> (Self, TcpListener) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/v1", listener.local_addr().unwrap());

@@ -104,6 +104,8 @@ pub(crate) const EXPLAINED: &[Explained] = &[
     says("logps/rejected", "logps", "mean log-probability of a whole rejected answer"),
     says("sampler_kl", "sampler_kl", "mean over tokens of exp(d) - 1 - d, where d is the trainer's log-probability less the sampler's: near 0 where the two agree"),
     says("sampler_gap", "sampler_gap", "largest difference of a token's log-probability between sampler and trainer"),
+    says("canary_gap", "sampler_gap", "after weights were handed to servers, the mean difference of a test prompt's log-probabilities from the trainer's own, nats a token: the widest of the servers"),
+    says("staleness", "ratio", "mean updates by which the weights that sampled are older than those that learn, where servers sample ahead"),
     says("memory_gb", "memory", "the most memory that was taken at a time so far: of a GPU by tensors, on the CPU by the whole process"),
     says("groups_of_equals", "idle", "share of the groups whose rewards are all equal: they teach nothing"),
     says("idle", "idle", "1 in a step that had nothing to learn from and left the weights alone"),

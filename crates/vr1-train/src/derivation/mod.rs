@@ -18,6 +18,9 @@ pub struct Derivation {
     pub checkpoints: u64,
     /// Minutes after which another is made, whatever the step; 0 for none.
     pub checkpoint_minutes: f64,
+    /// The servers that sample, where this process does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampled_by: Option<String>,
 }
 
 /// What a stage comes to.

@@ -8,6 +8,9 @@ impl Display for Derivation {
         for stage in &self.stages {
             write!(f, "\n{stage}")?;
         }
+        if let Some(servers) = &self.sampled_by {
+            write!(f, "\n  completions: sampled by {servers}")?;
+        }
         let first = self.stages.first().map_or(0, |stage| stage.evaluation_samples);
         let on_the_way: u64 = self.stages.iter().map(|stage| stage.evaluations).sum();
         if first > 0 {

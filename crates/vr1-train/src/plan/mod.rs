@@ -207,8 +207,12 @@ fn stage_plan(
         parts.iter().copied().max_by_key(|part| setting.update(*part, parts.len()).bytes()).unwrap_or_default();
     let beams = evaluation.stage_beams.unwrap_or(1);
     let drawn = Drawn { prompts: samples, group: beams, tokens: evaluation.max_completion_tokens };
-    phases.push(setting.sampling("evaluation", drawn, &asked(held_out, samples)));
-    if let Some(drawn) = sampled {
+    // What servers sample takes nothing here.
+    let elsewhere = recipe.rollout.engine.is_some();
+    if !elsewhere && evaluation.engine.is_none() {
+        phases.push(setting.sampling("evaluation", drawn, &asked(held_out, samples)));
+    }
+    if let Some(drawn) = sampled.filter(|_| !elsewhere) {
         phases.extend(setting.handing_over());
         phases.push(setting.sampling("rollout", drawn, &asked(lengths, drawn.prompts)));
     }

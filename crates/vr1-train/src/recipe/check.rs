@@ -1,5 +1,6 @@
-use vr1_grpo::{Baseline, GroupOfOne, GrpoConfig, Scale};
+use vr1_grpo::{Baseline, GroupOfOne, GrpoConfig, SamplerCorrection, Scale};
 use vr1_learn::ReferenceConfig;
+use vr1_remote::{EngineConfig, ServerKind};
 use vr1_rollout::Sampling;
 use vr1_sft::SftConfig;
 
@@ -41,6 +42,7 @@ impl Recipe {
         if let Some(gb) = self.rollout.memory_gb.filter(|gb| !(gb.is_finite() && *gb > 0.0)) {
             return fault("rollout.memory_gb", format!("is {gb}, and must be above 0 and finite"));
         }
+        self.check_engines(&stages)?;
         if let Some(lora) = &self.lora {
             lora.config(&[]).validate().map_err(|e| ("lora".to_owned(), e.to_string()))?;
         }
@@ -70,6 +72,46 @@ impl Recipe {
         }
         Ok(())
     }
+}
+
+impl Recipe {
+    /// What servers are asked for is theirs to do.
+    fn check_engines(&self, stages: &[StageConfig]) -> Result<(), Fault> {
+        let stale = self.rollout.max_staleness_steps;
+        if let Some(engine) = &self.rollout.engine {
+            check_engine("rollout.engine", engine)?;
+        }
+        for engine in stages.iter().filter_map(|stage| stage.evaluation.as_ref()?.engine.as_ref()) {
+            check_engine("evaluation.engine", engine)?;
+        }
+        if stale > 1 {
+            return fault("rollout.max_staleness_steps", format!("is {stale}, and must be 0 or 1"));
+        }
+        for objective in stages.iter().map(|stage| &stage.objective) {
+            let ObjectiveConfig::Grpo(grpo) = objective else { continue };
+            if grpo.grounding.every_steps > 0 && self.rollout.engine.is_some() {
+                return fault("objective.grounding", "servers cannot be shown other pictures than the prompt's");
+            }
+            if stale > 0 && grpo.loss.sampler_correction == SamplerCorrection::None {
+                let reason = "completions of older weights are corrected for: choose one, such as `{kind: token_truncate, max: 2.0}`";
+                return fault("objective.loss.sampler_correction", reason);
+            }
+        }
+        if stale > 0 && self.rollout.engine.is_none() {
+            return fault(
+                "rollout.max_staleness_steps",
+                "needs `rollout.engine`: this process cannot sample while it learns",
+            );
+        }
+        Ok(())
+    }
+}
+
+fn check_engine(key: &str, engine: &EngineConfig) -> Result<(), Fault> {
+    if engine.kind == ServerKind::Openai {
+        return fault(&format!("{key}.kind"), "a server of kind `openai` takes no weights: use `vllm` or `sglang`");
+    }
+    valid(key, engine.validate())
 }
 
 fn fault<T>(key: &str, reason: impl Into<String>) -> Result<T, Fault> {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use vr1_remote::EngineConfig;
 use vr1_rollout::Sampling;
 
 use super::{PairSource, PromptConfig};
@@ -45,6 +46,9 @@ pub struct EvaluationConfig {
     /// Held-out pairs by name, of rows or written: how often the model finds the chosen answer likelier a token.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub preferences: BTreeMap<String, PairSource>,
+    /// Servers that answer held-out samples, with the run's weights; without them, what samples for training does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineConfig>,
 }
 
 fn two_hundred() -> usize {

@@ -198,6 +198,14 @@ impl Recipe {
         self.stages.iter().chain(&only).map(fill).collect()
     }
 
+    /// The same without servers: what is recorded answers in their place.
+    pub(crate) fn without_servers(mut self) -> Self {
+        self.rollout = RolloutConfig { memory_gb: self.rollout.memory_gb, ..RolloutConfig::default() };
+        self.evaluation.engine = None;
+        self.stages.iter_mut().filter_map(|stage| stage.evaluation.as_mut()).for_each(|own| own.engine = None);
+        self
+    }
+
     /// Steps of all stages.
     pub fn all_steps(&self) -> u64 {
         self.all_stages().iter().map(|stage| stage.steps).sum()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use vr1_learn::OptimizerConfig;
 use vr1_processor::Processor;
+use vr1_remote::EngineConfig;
 use vr1_reward::{Program, Registry};
 
 use super::stage::{self, evaluation, objective};
@@ -40,7 +41,10 @@ pub(super) fn of_stages(recipe: &Recipe, stages: Vec<StageDerivation>) -> Deriva
         every => (recipe.all_steps().saturating_sub(1)) / every,
     };
     let (checkpoints, checkpoint_minutes) = (by_steps + 1, recipe.save_every_minutes);
-    Derivation { system: recipe.system.clone(), stages, checkpoints, checkpoint_minutes }
+    let ahead = if recipe.rollout.max_staleness_steps > 0 { ", the next step's while one is learnt from" } else { "" };
+    let servers = |engine: &EngineConfig| format!("`{}` at {}{ahead}", engine.model, engine.urls.join(", "));
+    let sampled_by = recipe.rollout.engine.as_ref().map(servers);
+    Derivation { system: recipe.system.clone(), stages, checkpoints, checkpoint_minutes, sampled_by }
 }
 
 /// What stage `number` of `stages` comes to, whose objective and evaluation are these.

@@ -1,4 +1,5 @@
 mod derive;
+mod engines;
 mod idle;
 mod made_of;
 mod options;
@@ -22,7 +23,6 @@ pub use replay::{Difference, Replay};
 use serde_json::Value;
 use tempfile::TempDir;
 use vr1_data::Dataset;
-use vr1_decode::LocalEngine;
 use vr1_nn::Adapter;
 use vr1_processor::Processor;
 use vr1_reward::Program;
@@ -178,13 +178,13 @@ impl Trainer {
         let derivation = stage::check((&stages, stage), &recipe, &reward, model.as_ref(), &processor)?;
         let evaluation = evaluation(config, &recipe)?;
         let objective = objective(config, &recipe, &reward)?;
-        let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
-        let engine = match recipe.rollout.memory_bytes() {
-            Some(bytes) => engine.with_memory(bytes),
-            None => engine,
-        };
+        engines::check(&recipe, &options.world)?;
+        let engine = engines::sampling(&recipe, &model, &processor)?;
+        let evaluating = engines::evaluating(config, &recipe, model.as_ref(), &processor)?;
         let learner = learner(config, &recipe, model, &processor)?.with_world(options.world.clone());
-        let mut run = Run::new(Box::new(engine), learner, processor, recipe.seed);
+        let mut run = Run::new(engine, learner, processor, recipe.seed);
+        run.evaluate_with(evaluating);
+        run.allow_staleness(recipe.rollout.max_staleness_steps);
         let watched = (recipe.watchdog_minutes > 0.0).then(|| Duration::from_secs_f64(recipe.watchdog_minutes * 60.0));
         run.watch_by(Watch::new(watched));
         let interrupt = Interrupt::install().unwrap_or_default();

@@ -19,7 +19,7 @@ pub struct Replay {
     pub from_step: u64,
     /// Completions whose records were learnt from again; none where the objective samples nothing.
     pub completions: usize,
-    /// Numbers that were compared: the step's metrics but for time and memory, and what is recorded of its completions.
+    /// Numbers that were compared: the step's metrics but for time, memory and what only servers have, and what is recorded of its completions.
     pub compared: usize,
     /// Those that are not the same to the last bit.
     pub differences: Vec<Difference>,
@@ -60,7 +60,7 @@ impl Trainer {
         if !RunFolder::holds_run(dir) {
             return Err(RunError::NoRun(dir.to_owned()).into());
         }
-        let recipe = Recipe::load(&config, &[])?;
+        let recipe = Recipe::load(&config, &[])?.without_servers();
         let rows = read_metrics(&dir.join("metrics.jsonl"))?;
         let record = |step: u64| {
             rows.iter().find(|row| row.step == step).ok_or_else(|| {
@@ -181,5 +181,5 @@ impl Comparison {
 
 /// Whether a metric says how long something took, or how much room.
 fn is_of_the_machine(name: &str) -> bool {
-    name.starts_with("seconds") || ["tokens_per_second", "memory_gb"].contains(&name)
+    name.starts_with("seconds") || ["tokens_per_second", "memory_gb", "canary_gap", "staleness"].contains(&name)
 }

@@ -6,8 +6,8 @@ use vr1_learn::Step;
 use vr1_rollout::Version;
 use vr1_run::StepMetrics;
 
-use super::Trainer;
 use super::stage::{self, evaluation, learner, objective};
+use super::{Trainer, engines};
 use crate::recipe::{NotFinite, NotFiniteConfig};
 use crate::rollout::draw;
 use crate::{Result, Rollout, Stepped};
@@ -127,6 +127,7 @@ impl Trainer {
         let mut evaluation = evaluation(config, &self.recipe)?;
         self.held_out.iter().for_each(|(name, samples)| evaluation.set(name, samples.clone()));
         let model = self.run.learner.model().clone();
+        let evaluating = engines::evaluating(config, &self.recipe, model.as_ref(), &self.run.processor)?;
         let learner = learner(config, &self.recipe, model, &self.run.processor)?;
         let mut learner = learner.with_world(self.run.world().clone());
         learner.continue_from(Version(self.done));
@@ -136,6 +137,7 @@ impl Trainer {
         }
         self.over.push(stage::scores(&self.stages[self.stage], self.done - self.before_stage, scores));
         self.run.set_learner(learner);
+        self.run.evaluate_with(evaluating);
         (self.stage, self.before_stage) = (self.stage + 1, self.done);
         (self.objective, self.evaluation, self.resumed) = (objective, evaluation, None);
         Ok(())

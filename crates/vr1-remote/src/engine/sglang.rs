@@ -1,0 +1,97 @@
+//! SGLang's own endpoint: `POST /generate`.
+
+use serde_json::{Value, json};
+use vr1_processor::Part;
+
+use super::asked::{conversation, lossless};
+use super::check::Checking;
+use super::fleet::Heard;
+use super::job::{Completion, Job};
+use super::vocabulary::Vocabulary;
+use crate::{Error, Result};
+
+/// The body that asks for all completions of a prompt: each has a seed of its own.
+pub(crate) fn body(job: &Job, vocabulary: &Vocabulary) -> Result<Value> {
+    let (sampling, count) = (&job.request.sampling, job.different());
+    let settings = |completion: usize| {
+        json!({
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": if sampling.top_k == 0 { -1 } else { sampling.top_k },
+            "min_p": sampling.min_p,
+            "repetition_penalty": sampling.repetition_penalty,
+            "max_new_tokens": sampling.max_completion_tokens,
+            "stop_token_ids": vocabulary.tokenizer.eos(),
+            "logit_bias": vocabulary.never,
+            "sampling_seed": job.seed(completion),
+            "skip_special_tokens": false,
+            "no_stop_trim": true,
+        })
+    };
+    let mut body = json!({
+        "sampling_params": (0..count).map(settings).collect::<Vec<_>>(),
+        "return_logprob": true,
+        "stream": false,
+    });
+    let prompt = &job.request.prompt;
+    if prompt.media().is_empty() {
+        body["input_ids"] = vec![prompt.input_ids(); count].into();
+    } else {
+        // It makes tokens of the text itself, and says which: asked from the first on.
+        body["text"] = vec![prompt.text(); count].into();
+        body["image_data"] = vec![pictures(job)?; count].into();
+        body["logprob_start_len"] = 0.into();
+    }
+    if job.target.adapter {
+        body["lora_path"] = vec![&*job.target.name; count].into();
+    }
+    Ok(body)
+}
+
+fn pictures(job: &Job) -> Result<Vec<String>> {
+    let parts = conversation(job)?.messages.iter().flat_map(|message| &message.parts);
+    let uri = |part: &Part| match part {
+        Part::Image(picture) => Some(lossless(picture).and_then(|picture| Ok(picture.file()?.data_uri()))),
+        Part::Video(_) => Some(Err(Error::Unshowable { what: "a video" })),
+        _ => None,
+    };
+    parts.filter_map(uri).collect()
+}
+
+pub(crate) fn hear(checking: &Checking<'_>) -> Result<Heard<Vec<Completion>>> {
+    let job = checking.job;
+    let list = match checking.said {
+        Value::Array(list) => list.as_slice(),
+        one => std::slice::from_ref(one),
+    };
+    let broken = |one: &Value| one["meta_info"]["finish_reason"]["type"] == "abort";
+    if list.iter().any(broken) {
+        return Ok(Heard::BrokenOff);
+    }
+    checking.count(list.len(), job.different())?;
+    let mut made = Vec::with_capacity(list.len());
+    for one in list {
+        let meta = &one["meta_info"];
+        let prompt = &job.request.prompt;
+        if prompt.media().is_empty() {
+            if meta["prompt_tokens"] != prompt.len() {
+                let reason = format!("a prompt of {} tokens, where it has {}", meta["prompt_tokens"], prompt.len());
+                return Err(checking.wrong(reason));
+            }
+        } else {
+            let ids = meta["input_token_logprobs"].as_array();
+            let ids = ids.map(|list| list.iter().map(|entry| entry[1].clone()).collect::<Vec<_>>());
+            checking.prompt(&ids.unwrap_or_default().into())?;
+        }
+        let ids = checking.ids(&one["output_ids"], "`output_ids`")?;
+        let given = meta["output_token_logprobs"].as_array();
+        let given = given.ok_or_else(|| checking.wrong("a completion has no `output_token_logprobs`"))?;
+        if given.iter().zip(&ids).any(|(entry, id)| entry[1].as_i64() != Some(*id)) {
+            return Err(checking.wrong("its log-probabilities are of other tokens than it gives"));
+        }
+        let logprobs = checking.logprobs(given.iter().map(|entry| &entry[0]))?;
+        let reason = meta["finish_reason"]["type"].as_str().unwrap_or_default();
+        made.push(checking.completion(ids, logprobs, reason)?);
+    }
+    Ok(Heard::Answer(made))
+}

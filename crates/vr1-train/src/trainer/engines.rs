@@ -1,0 +1,62 @@
+//! Which engines a recipe samples and evaluates with.
+
+use std::rc::Rc;
+
+use vr1_decode::LocalEngine;
+use vr1_learn::World;
+use vr1_processor::Processor;
+use vr1_remote::{EngineConfig, Purpose, ServerEngine};
+use vr1_rollout::Engine;
+use vr1_vlm::Backbone;
+
+use crate::recipe::{Recipe, StageConfig};
+use crate::{Error, Result};
+
+/// Several processes sample themselves: each would hand its weights to the same servers.
+pub(super) fn check(recipe: &Recipe, world: &World) -> Result<()> {
+    let stages = recipe.all_stages();
+    let evaluations = stages.iter().filter_map(|stage| stage.evaluation.as_ref()).chain([&recipe.evaluation]);
+    let mut servers =
+        evaluations.map(|evaluation| ("evaluation.engine", evaluation.engine.is_some())).collect::<Vec<_>>();
+    servers.push(("rollout.engine", recipe.rollout.engine.is_some()));
+    servers.push(("rollout.max_staleness_steps", recipe.rollout.max_staleness_steps > 0));
+    match servers.into_iter().find(|(_, set)| *set && !world.is_alone()) {
+        Some((key, _)) => {
+            Err(Error::Recipe(format!("`{key}` is for a run of one process, and this one has {}", world.size())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// What samples completions to learn from.
+pub(super) fn sampling(recipe: &Recipe, model: &Rc<dyn Backbone>, processor: &Processor) -> Result<Box<dyn Engine>> {
+    if let Some(config) = &recipe.rollout.engine {
+        return servers(config, model.as_ref(), processor, Purpose::Training);
+    }
+    let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
+    Ok(Box::new(match recipe.rollout.memory_bytes() {
+        Some(bytes) => engine.with_memory(bytes),
+        None => engine,
+    }))
+}
+
+/// What answers held-out samples in a stage, where that is another.
+pub(super) fn evaluating(
+    config: &StageConfig,
+    recipe: &Recipe,
+    model: &dyn Backbone,
+    processor: &Processor,
+) -> Result<Option<Box<dyn Engine>>> {
+    let evaluation = config.evaluation.as_ref().unwrap_or(&recipe.evaluation);
+    evaluation.engine.as_ref().map(|config| servers(config, model, processor, Purpose::Reading)).transpose()
+}
+
+fn servers(
+    config: &EngineConfig,
+    model: &dyn Backbone,
+    processor: &Processor,
+    purpose: Purpose,
+) -> Result<Box<dyn Engine>> {
+    let rows = model.lm_head().size()[0];
+    Ok(Box::new(ServerEngine::open(config.clone(), processor.tokenizer().clone(), rows, purpose)?))
+}

@@ -1,0 +1,245 @@
+//! A server in vLLM's words, whose copy of the model the engine of this process samples from.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::spawn;
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+use tch::{Device, Kind};
+use vr1_data::Picture;
+use vr1_decode::LocalEngine;
+use vr1_nn::Adapter;
+use vr1_processor::{Layout, Message, Part, Processor, PromptRequest, Role};
+use vr1_rollout::{Engine, Finish, Request, SampleKey, Sampling, Sequence, stream};
+use vr1_vlm::Model;
+
+use super::tiny;
+
+/// What is wrong with a server.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Lies {
+    None,
+    /// It says that it took weights, and did not.
+    KeepsWeights,
+    /// Its log-probabilities are a little less.
+    Logprobs,
+    /// It is gone after so many answers.
+    DiesAfter(usize),
+}
+
+pub(crate) struct Copy {
+    pub(crate) url: String,
+    pushes: Arc<AtomicUsize>,
+}
+
+type Asked = (String, Value, mpsc::Sender<(u16, Value)>);
+
+impl Copy {
+    pub(crate) fn new(lies: Lies) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (asks, asked) = mpsc::channel::<Asked>();
+        let pushes = Arc::new(AtomicUsize::new(0));
+        let (counted, answered, gone) = (pushes.clone(), AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+        let left = gone.clone();
+        // Tensors stay on one thread.
+        spawn(move || {
+            let mut holder = Holder::new(lies, counted);
+            for (path, body, reply) in asked {
+                if let Lies::DiesAfter(count) = lies
+                    && path.contains("completions")
+                    && answered.fetch_add(1, Ordering::SeqCst) >= count
+                {
+                    left.store(true, Ordering::SeqCst);
+                    continue;
+                }
+                let _ = reply.send(holder.answer(&path, &body));
+            }
+        });
+        spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let (asks, gone) = (asks.clone(), gone.clone());
+                spawn(move || {
+                    let Some((path, body)) = request(&mut stream) else { return };
+                    if gone.load(Ordering::SeqCst) {
+                        return;
+                    }
+                    let (reply, said) = mpsc::channel();
+                    let _ = asks.send((path, body, reply));
+                    let Ok((status, said)) = said.recv() else { return };
+                    let said = said.to_string();
+                    let head = format!(
+                        "HTTP/1.1 {status} Said\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                        said.len()
+                    );
+                    let _ = stream.write_all((head + &said).as_bytes());
+                });
+            }
+        });
+        Self { url, pushes }
+    }
+
+    /// How often weights were handed to it.
+    pub(crate) fn pushes(&self) -> usize {
+        self.pushes.load(Ordering::SeqCst)
+    }
+}
+
+struct Holder {
+    lies: Lies,
+    pushes: Arc<AtomicUsize>,
+    processor: Processor,
+    /// Engines by the names that models have, and adapters.
+    engines: HashMap<String, LocalEngine>,
+    tag: Value,
+}
+
+impl Holder {
+    fn new(lies: Lies, pushes: Arc<AtomicUsize>) -> Self {
+        let processor = Processor::from_dir(&tiny()).unwrap();
+        let engines = HashMap::from([("tiny".to_owned(), engine(&tiny(), None, &processor))]);
+        Self { lies, pushes, processor, engines, tag: Value::Null }
+    }
+
+    fn answer(&mut self, path: &str, body: &Value) -> (u16, Value) {
+        let said = match path {
+            "/v1/models" => {
+                let ids: Vec<Value> = self.engines.keys().map(|id| json!({"id": id, "max_model_len": 1024})).collect();
+                json!({"data": ids})
+            }
+            "/server_info?config_format=json" => {
+                json!({"vllm_config": {"model_config": {"logprobs_mode": "processed_logprobs"}}})
+            }
+            "/v1/load_lora_adapter" => {
+                self.pushes.fetch_add(1, Ordering::SeqCst);
+                let name = body["lora_name"].as_str().unwrap().to_owned();
+                let dir = Path::new(body["lora_path"].as_str().unwrap());
+                let dir = if self.lies == Lies::KeepsWeights { None } else { Some(dir) };
+                let made = engine(&tiny(), dir, &self.processor);
+                self.engines.insert(name, made);
+                json!("Success")
+            }
+            "/v1/unload_lora_adapter" => {
+                self.engines.remove(body["lora_name"].as_str().unwrap());
+                json!("Success")
+            }
+            "/collective_rpc" => {
+                self.pushes.fetch_add(1, Ordering::SeqCst);
+                if self.lies != Lies::KeepsWeights {
+                    let dir = Path::new(body["args"][0].as_str().unwrap());
+                    self.engines.insert("tiny".to_owned(), engine(dir, None, &self.processor));
+                }
+                json!({"results": ["ok"]})
+            }
+            "/update_weight_version" => {
+                self.tag = body["new_version"].clone();
+                json!({"success": true})
+            }
+            "/weight_info" => json!({"weight_version": self.tag}),
+            "/v1/completions" | "/v1/chat/completions" => return self.complete(body),
+            _ => json!({}),
+        };
+        (200, said)
+    }
+
+    fn complete(&mut self, body: &Value) -> (u16, Value) {
+        let name = body["model"].as_str().unwrap();
+        let Some(engine) = self.engines.get_mut(name) else {
+            return (404, json!({"error": {"message": format!("The model `{name}` does not exist.")}}));
+        };
+        let messages: Vec<Message> = body["messages"].as_array().unwrap().iter().map(message).collect();
+        let request = PromptRequest { sample: "served", messages: &messages, layout: Layout::Chat, prefill: "" };
+        let prompt = self.processor.prompt(&request).unwrap();
+        let number = |key: &str| body[key].as_f64().unwrap();
+        let (key, seed) = drawn_with(body["seed"].as_u64().unwrap());
+        let sampling = Sampling {
+            temperature: number("temperature"),
+            max_completion_tokens: body["max_tokens"].as_u64().unwrap() as usize,
+            seed,
+            ..Sampling::default()
+        };
+        let request = Request::new(prompt, body["n"].as_u64().unwrap() as usize, sampling, key);
+        let group = engine.generate(vec![request]).unwrap().remove(0);
+        let less = if self.lies == Lies::Logprobs { 0.01 } else { 0.0 };
+        let choice = |(index, sequence): (usize, &Sequence)| {
+            let sampled = sequence.sampled().unwrap();
+            let said = if number("temperature") == 0.0 { &sampled.logprobs } else { &sampled.drawn };
+            let content: Vec<Value> = said.iter().map(|logprob| json!({"logprob": logprob - less})).collect();
+            let reason = if sampled.finish == Finish::Ended { "stop" } else { "length" };
+            json!({"index": index, "token_ids": sequence.ids(), "finish_reason": reason, "logprobs": {"content": content}})
+        };
+        let choices: Vec<Value> = group.sequences().iter().enumerate().map(choice).collect();
+        (200, json!({"model": name, "prompt_token_ids": group.prompt().input_ids(), "choices": choices}))
+    }
+}
+
+/// What a seed on the wire was made of: the runs here have one seed and few samples.
+fn drawn_with(wire: u64) -> (SampleKey, u64) {
+    for seed in [42, 0] {
+        for dataset in [0, 1 << 16] {
+            for epoch in 0..8 {
+                for index in 0..16 {
+                    let key = SampleKey { dataset, epoch, index };
+                    if stream(seed, key, 0) >> 2 == wire {
+                        return (key, seed);
+                    }
+                }
+            }
+        }
+    }
+    panic!("a seed that no sample here has: {wire}")
+}
+
+fn engine(dir: &Path, adapter: Option<&Path>, processor: &Processor) -> LocalEngine {
+    let model = Model::load(dir, Device::Cpu, Kind::Float).unwrap();
+    let model = match adapter {
+        Some(dir) => model.with_adapter(Adapter::open(dir).unwrap()).unwrap(),
+        None => model,
+    };
+    LocalEngine::new(Rc::new(model), processor.tokenizer().clone()).unwrap()
+}
+
+/// A message as it came over the wire.
+fn message(said: &Value) -> Message {
+    let role = if said["role"] == "assistant" { Role::Assistant } else { Role::User };
+    let part = |part: &Value| match part["type"].as_str().unwrap() {
+        "text" => Part::Text(part["text"].as_str().unwrap().to_owned()),
+        _ => {
+            let uri = part["image_url"]["url"].as_str().unwrap();
+            let bytes = base64::engine::general_purpose::STANDARD.decode(uri.split_once(',').unwrap().1).unwrap();
+            Part::Image(Picture::from(image::load_from_memory(&bytes).unwrap().into_rgb8()))
+        }
+    };
+    match &said["content"] {
+        Value::String(words) => Message::text(role, words.clone()),
+        parts => Message { role, parts: parts.as_array().unwrap().iter().map(part).collect() },
+    }
+}
+
+/// The path and the JSON of a request.
+fn request(stream: &mut TcpStream) -> Option<(String, Value)> {
+    let (mut bytes, mut part) = (Vec::new(), [0; 65536]);
+    loop {
+        if let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+            let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+            let length = text.lines().find_map(|line| {
+                let (name, value) = line.split_once(':')?;
+                name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
+            });
+            if bytes.len() - head - 4 >= length.unwrap_or(0) {
+                let path = text.split(' ').nth(1)?.to_owned();
+                return Some((path, serde_json::from_slice(&bytes[head + 4..]).unwrap_or_default()));
+            }
+        }
+        match stream.read(&mut part).ok()? {
+            0 => return None,
+            count => bytes.extend_from_slice(&part[..count]),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The same against vLLM itself, where `cargo xtask fetch vllm` has brought it.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tch::{Device, Kind};
+use vr1_decode::LocalEngine;
+use vr1_processor::{Layout, Message, Processor, PromptRequest};
+use vr1_remote::{EngineConfig, Purpose, ServerEngine, ServerKind};
+use vr1_rollout::{Engine, Request, SampleKey, Sampling};
+use vr1_train::Trainer;
+use vr1_vlm::Model;
+
+use super::{LORA, folder, recipe, run, tiny};
+
+/// vLLM on the CPU, serving the embedded model; its whole group of processes ends when this is dropped.
+struct Vllm {
+    url: String,
+    leader: Child,
+}
+
+impl Vllm {
+    /// It, where it is installed; otherwise says that the test is skipped.
+    fn start() -> Option<Self> {
+        let home = std::env::var_os("HOME").map(PathBuf::from)?;
+        let python = home.join(".cache/vr1/vllm-0.32.0/bin/python");
+        if !python.exists() {
+            eprintln!("skipped: no vLLM in {}: `cargo xtask fetch vllm` brings it", python.display());
+            return None;
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let extension = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-remote/vllm");
+        let model = tiny();
+        let mut command = Command::new("setsid");
+        command.arg(python).args(["-m", "vllm.entrypoints.openai.api_server", "--model"]).arg(model);
+        command.args(["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", &port.to_string()]);
+        command
+            .args("--dtype float32 --max-model-len 1024 --enforce-eager --logprobs-mode processed_logprobs".split(' '));
+        command.args("--generation-config vllm --no-enable-chunked-prefill --max-num-batched-tokens 4096".split(' '));
+        command.args("--enable-lora --max-lora-rank 16 --max-loras 4 --enable-tower-connector-lora".split(' '));
+        command.args(["--worker-extension-cls", "vr1_extension.Reload"]);
+        command.env("PYTHONPATH", extension).env("OMP_NUM_THREADS", "1").env("TORCH_COMPILE_DISABLE", "1");
+        command.env("VLLM_CPU_OMP_THREADS_BIND", "nobind").env("VLLM_CPU_KVCACHE_SPACE", "1");
+        command.env("VLLM_SERVER_DEV_MODE", "1").env("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1");
+        command.env("HF_HUB_OFFLINE", "1").env("VLLM_NO_USAGE_STATS", "1");
+        command.env_remove("LD_LIBRARY_PATH").stdout(Stdio::null()).stderr(Stdio::null());
+        let mut server = Self { url: format!("http://127.0.0.1:{port}"), leader: command.spawn().ok()? };
+        let begun = Instant::now();
+        while !server.is_well() {
+            assert!(begun.elapsed() < Duration::from_secs(600), "vLLM does not start");
+            assert!(server.leader.try_wait().unwrap().is_none(), "vLLM ended while it started");
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Some(server)
+    }
+
+    fn is_well(&self) -> bool {
+        let address = self.url.trim_start_matches("http://");
+        let Ok(mut stream) = std::net::TcpStream::connect(address) else { return false };
+        let asked = "GET /health HTTP/1.1\r\nhost: vllm\r\nconnection: close\r\n\r\n";
+        let mut said = String::new();
+        let asked = std::io::Write::write_all(&mut stream, asked.as_bytes());
+        asked.is_ok() && std::io::Read::read_to_string(&mut stream, &mut said).is_ok() && said.contains(" 200 ")
+    }
+
+    fn engine(&self) -> String {
+        let url = &self.url;
+        format!("rollout: {{ engine: {{ kind: vllm, urls: [{url:?}], model: tiny, canary_tolerance: 1.0e-3 }} }}\n")
+    }
+
+    fn kill(&mut self) {
+        // Its workers outlive it otherwise.
+        let group = format!("-{}", self.leader.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.leader.wait();
+    }
+}
+
+impl Drop for Vllm {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+#[test]
+fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
+    let Some(mut server) = Vllm::start() else { return };
+    let processor = Processor::from_dir(&tiny()).unwrap();
+    let model = Model::load(&tiny(), Device::Cpu, Kind::Float).unwrap();
+    let rows = vr1_vlm::Backbone::lm_head(&model).size()[0];
+    let mut near = LocalEngine::new(std::rc::Rc::new(model), processor.tokenizer().clone()).unwrap();
+    let config = EngineConfig::new(ServerKind::Vllm, vec![server.url.clone()], "tiny");
+    let mut far = ServerEngine::open(config, processor.tokenizer().clone(), rows, Purpose::Training).unwrap();
+    // Pictures of several sizes, and words alone: prompt ids are compared by the engine, greedy tokens and log-probabilities here.
+    let picture =
+        |width, height| image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(2 * x) as u8, (2 * y) as u8, 7]));
+    let shown = |sizes: &[(u32, u32)]| {
+        let pictures: Vec<_> = sizes.iter().map(|&(w, h)| std::sync::Arc::new(picture(w, h))).collect();
+        let messages = [Message::user(pictures, "What colour is the square?")];
+        processor
+            .prompt(&PromptRequest { sample: "s", messages: &messages, layout: Layout::Chat, prefill: "" })
+            .unwrap()
+    };
+    let prompts = [shown(&[]), shown(&[(56, 56)]), shown(&[(131, 77)]), shown(&[(96, 96), (64, 48)])];
+    let requests = |sampling: &Sampling| -> Vec<Request> {
+        prompts.iter().map(|prompt| Request::new(prompt.clone(), 2, sampling.clone(), SampleKey::default())).collect()
+    };
+    let mut widest = 0f32;
+    let greedy = Sampling::greedy(24);
+    let (ours, theirs) = (near.generate(requests(&greedy)).unwrap(), far.generate(requests(&greedy)).unwrap());
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        let (ours, theirs) = (&ours.sequences()[0], &theirs.sequences()[0]);
+        assert_eq!(ours.ids(), theirs.ids());
+        let lists = [ours, theirs].map(|sequence| sequence.sampled().unwrap().logprobs.clone());
+        widest = lists[0].iter().zip(&lists[1]).map(|(a, b)| (a - b).abs()).fold(widest, f32::max);
+    }
+    eprintln!("vLLM: greedy tokens equal, log-probabilities {widest:e} apart at most");
+    assert!(widest < 1e-3, "{widest}");
+    // What is asked again is answered the same.
+    let warm = Sampling { temperature: 0.7, top_p: 0.9, max_completion_tokens: 16, ..Sampling::default() };
+    let ids = |groups: Vec<vr1_rollout::Group>| -> Vec<Vec<i64>> {
+        groups.iter().flat_map(|group| group.sequences()).map(|sequence| sequence.ids().to_vec()).collect()
+    };
+    assert_eq!(ids(far.generate(requests(&warm)).unwrap()), ids(far.generate(requests(&warm)).unwrap()));
+    drop(far);
+    // Ten steps with an adapter and ten with the whole model: every push is seen in the test prompt, and the reward rises as it does here.
+    for more in [LORA, ""] {
+        let dir = folder();
+        let overrides = ["steps=10", "objective.prompts_per_step=4", "objective.group_size=8"];
+        let [near, far] = ["", server.engine().as_str()].map(|engine| {
+            let out = dir.path().join(if engine.is_empty() { "near" } else { "far" });
+            run(recipe(dir.path(), &format!("{more}{engine}"), &overrides).unwrap(), &out).unwrap()
+        });
+        let reward = |rows: &[vr1_run::StepMetrics], steps: std::ops::Range<usize>| {
+            let count = steps.len() as f64;
+            rows[steps].iter().map(|row| row.values["reward"]).sum::<f64>() / count
+        };
+        let of = |name: &str| far.iter().map(|row| row.values[name]).fold(0.0, f64::max);
+        let (gap, kl) = (of("canary_gap"), of("sampler_gap"));
+        let seconds = far.iter().map(|row| row.values["seconds_weights"]).sum::<f64>() / far.len() as f64;
+        let rises = [&near, &far].map(|rows| (reward(rows, 0..3), reward(rows, 7..10)));
+        eprintln!(
+            "vLLM {more:?}: rewards {rises:?} (here, there); canary_gap {gap:e}, sampler_gap {kl:e}, push and check {seconds:.2} s a step"
+        );
+        assert!(gap < 1e-3 && kl < 1e-2, "{gap} {kl}");
+        for (first, last) in rises {
+            assert!(last > first, "{rises:?}");
+        }
+    }
+    // Gone in the middle.
+    let dir = folder();
+    let recipe = recipe(dir.path(), &server.engine(), &[]).unwrap();
+    let options =
+        vr1_train::RunOptions { show: vr1_run::Show::Quiet, ..vr1_train::RunOptions::new(dir.path().join("killed")) };
+    let mut trainer = Trainer::new(recipe, options).unwrap();
+    trainer.step().unwrap();
+    server.kill();
+    let error = trainer.step().unwrap_err().to_string();
+    eprintln!("vLLM killed: {error}");
+    assert!(error.contains(&server.url), "{error}");
+}

@@ -1,0 +1,217 @@
+//! Runs whose completions come over HTTP, from servers that hold a copy of the model: a script in vLLM's words, over the engine of this process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod copy;
+mod live;
+
+use std::path::{Path, PathBuf};
+
+use copy::{Copy, Lies};
+use vr1_run::{Show, StepMetrics, read_metrics};
+use vr1_train::{Recipe, RunOptions, Trainer};
+
+fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/assets/tiny")
+}
+
+/// A folder with questions about pictures of one colour, to learn from and held out.
+fn folder() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, count) in [("train.jsonl", 6), ("test.jsonl", 2)] {
+        let row = |i: usize| {
+            let name = format!("{file}-{i}.png");
+            let colour = image::Rgb([(i * 40) as u8, 90, 200]);
+            image::RgbImage::from_pixel(48, 48, colour).save(dir.path().join(&name)).unwrap();
+            let said = serde_json::json!([
+                {"from": "human", "value": format!("<image>\nWhat is number {i}?")}, {"from": "gpt", "value": "blue"}]);
+            serde_json::json!({"id": format!("{file} {i}"), "image": name, "conversations": said}).to_string() + "\n"
+        };
+        let rows: String = (0..count).map(row).collect();
+        std::fs::write(dir.path().join(file), rows).unwrap();
+    }
+    dir
+}
+
+/// A run of a few steps; `more` are further keys.
+fn recipe(dir: &Path, more: &str, overrides: &[&str]) -> vr1_train::Result<Recipe> {
+    let text = format!(
+        "
+system: served
+model: {:?}
+steps: 3
+prompt: {{ text: '{{{{ question }}}}' }}
+objective:
+  kind: grpo
+  sources: [ {{ kind: jsonl, path: train.jsonl }} ]
+  prompts_per_step: 2
+  group_size: 3
+  sampling: {{ max_completion_tokens: 6, temperature: 0.8 }}
+reward: {{ terms: {{ accuracy: 'length(completion) / 10' }}, total: accuracy }}
+optimizer: {{ learning_rate: 1.0e-3, schedule: constant }}
+evaluation: {{ samples: 2, max_completion_tokens: 3, sets: {{ held_out: {{ kind: jsonl, path: test.jsonl }} }} }}
+{more}",
+        tiny()
+    );
+    let path = dir.join("recipe.yaml");
+    std::fs::write(&path, text).unwrap();
+    let overrides: Vec<String> = overrides.iter().map(|&one| one.to_owned()).collect();
+    Recipe::load(&path, &overrides)
+}
+
+const LORA: &str = "lora: { rank: 4, alpha: 8 }\n";
+
+fn engine(copies: &[&Copy]) -> String {
+    let urls: Vec<&str> = copies.iter().map(|copy| copy.url.as_str()).collect();
+    format!(
+        "rollout: {{ engine: {{ kind: vllm, urls: {urls:?}, model: tiny, retries: 1, canary_tolerance: 1.0e-4 }} }}\n"
+    )
+}
+
+fn run(recipe: Recipe, out: &Path) -> vr1_train::Result<Vec<StepMetrics>> {
+    Trainer::new(recipe, RunOptions { show: Show::Quiet, ..RunOptions::new(out) })?.run()?;
+    Ok(read_metrics(&out.join("metrics.jsonl")).unwrap())
+}
+
+/// What was measured, without times and what only servers have; and every row that was sampled, without its versions' names.
+fn told(rows: &[StepMetrics], out: &Path) -> Vec<String> {
+    let own = ["memory_gb", "canary_gap", "sampled_entropy"];
+    let kept = |row: &StepMetrics| {
+        let mut row = row.clone();
+        row.values.retain(|name, _| !name.contains("second") && !own.contains(&name.as_str()));
+        serde_json::to_string(&row).unwrap()
+    };
+    let mut all: Vec<String> = rows.iter().map(kept).collect();
+    for step in 1..=rows.len() {
+        let lines = vr1_run::lines(&out.join(format!("rollouts/step-{step}.jsonl.zst"))).unwrap();
+        all.extend(lines.map(|line| {
+            let mut row: serde_json::Value = serde_json::from_slice(&line.unwrap()).unwrap();
+            let row = row.as_object_mut().unwrap();
+            // At another temperature a server does not say what the model itself thought, and never its entropy.
+            ["logprobs", "entropies"].map(|key| row.remove(key));
+            serde_json::to_string(row).unwrap()
+        }));
+    }
+    all
+}
+
+fn the_same_over_http(more: &str) {
+    let dir = folder();
+    let (near, far) = (dir.path().join("near"), dir.path().join("far"));
+    let expected = run(recipe(dir.path(), more, &[]).unwrap(), &near).unwrap();
+    let copy = Copy::new(Lies::None);
+    let rows = run(recipe(dir.path(), &format!("{more}{}", engine(&[&copy])), &[]).unwrap(), &far).unwrap();
+    let (expected, found) = (told(&expected, &near), told(&rows, &far));
+    assert_eq!(expected.len(), found.len());
+    expected.iter().zip(&found).for_each(|(expected, found)| assert_eq!(expected, found));
+    assert!(rows.iter().all(|row| row.values["canary_gap"] < 1e-5), "{rows:?}");
+}
+
+#[test]
+fn a_run_over_http_is_the_run_in_this_process_token_for_token() {
+    the_same_over_http("");
+}
+
+#[test]
+fn so_is_one_whose_adapter_goes_over() {
+    the_same_over_http(LORA);
+}
+
+#[test]
+fn a_server_that_keeps_its_old_weights_is_found_at_once() {
+    for more in ["", LORA] {
+        let dir = folder();
+        let copy = Copy::new(Lies::KeepsWeights);
+        let overrides = ["rollout.engine.canary_tolerance=1000"];
+        let recipe = recipe(dir.path(), &format!("{more}{}", engine(&[&copy])), &overrides).unwrap();
+        let error = run(recipe, &dir.path().join("out")).unwrap_err().to_string();
+        assert!(error.contains("did not get there") && error.contains(&copy.url), "{error}");
+    }
+}
+
+#[test]
+fn a_server_whose_log_probabilities_are_not_the_models_is_found_before_the_first_step() {
+    let dir = folder();
+    let copy = Copy::new(Lies::Logprobs);
+    let error = run(recipe(dir.path(), &engine(&[&copy]), &[]).unwrap(), &dir.path().join("out")).unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("nats a token off the trainer's own, where 0.0001 is allowed"), "{error}");
+}
+
+#[test]
+fn a_server_that_dies_in_the_middle_is_left_and_the_run_is_the_same() {
+    let dir = folder();
+    let (whole, halved) = (dir.path().join("whole"), dir.path().join("halved"));
+    let one = Copy::new(Lies::None);
+    let expected = run(recipe(dir.path(), &engine(&[&one]), &[]).unwrap(), &whole).unwrap();
+    let (mortal, other) = (Copy::new(Lies::DiesAfter(6)), Copy::new(Lies::None));
+    let rows = run(recipe(dir.path(), &engine(&[&mortal, &other]), &[]).unwrap(), &halved).unwrap();
+    assert_eq!(told(&expected, &whole), told(&rows, &halved));
+    let alone = Copy::new(Lies::DiesAfter(6));
+    let out = dir.path().join("alone");
+    let error = run(recipe(dir.path(), &engine(&[&alone]), &[]).unwrap(), &out).unwrap_err().to_string();
+    assert!(error.contains(alone.url.as_str()), "{error}");
+}
+
+#[test]
+fn completions_of_the_next_step_are_drawn_while_one_is_learnt_from_and_say_by_which_weights() {
+    let dir = folder();
+    let copy = Copy::new(Lies::None);
+    let more = engine(&[&copy]);
+    let overrides = [
+        "rollout.max_staleness_steps=1",
+        "objective.loss.sampler_correction={kind: token_truncate, max: 2.0}",
+        "evaluation.every_steps=2",
+    ];
+    let out = dir.path().join("out");
+    let rows = run(recipe(dir.path(), &more, &overrides).unwrap(), &out).unwrap();
+    let stale: Vec<f64> = rows.iter().map(|row| row.values["staleness"]).collect();
+    assert_eq!(stale, [0.0, 1.0, 1.0]);
+    let version = |step: usize| {
+        let lines = vr1_run::lines(&out.join(format!("rollouts/step-{step}.jsonl.zst"))).unwrap();
+        let versions = lines.map(|line| {
+            let row: serde_json::Value = serde_json::from_slice(&line.unwrap()).unwrap();
+            row["version"].as_u64().unwrap()
+        });
+        versions.collect::<std::collections::BTreeSet<u64>>().into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!([version(1), version(2), version(3)], [vec![0], vec![0], vec![1]]);
+}
+
+#[test]
+fn what_servers_cannot_do_is_said_before_anything_is_done() {
+    let dir = folder();
+    let more = "rollout: { engine: { kind: vllm, urls: ['http://127.0.0.1:9'], model: tiny } }\n";
+    let refused = |overrides: &[&str], expected: &str| {
+        let error = recipe(dir.path(), more, overrides).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    refused(&["rollout.engine.kind=openai"], "takes no weights");
+    refused(&["rollout.engine.urls=[]"], "urls");
+    refused(&["rollout.max_staleness_steps=1"], "completions of older weights are corrected for");
+    refused(&["rollout.max_staleness_steps=2"], "must be 0 or 1");
+    let error = recipe(
+        dir.path(),
+        "rollout: { max_staleness_steps: 1 }\n",
+        &["objective.loss.sampler_correction={kind: token_truncate, max: 2.0}"],
+    );
+    assert!(error.unwrap_err().to_string().contains("needs `rollout.engine`"));
+    let nobody = run(recipe(dir.path(), more, &[]).unwrap(), &dir.path().join("out")).unwrap_err().to_string();
+    assert!(nobody.contains("http://127.0.0.1:9/v1/models"), "{nobody}");
+    assert!(!dir.path().join("out").exists(), "nothing is written where nobody answers");
+}
+
+#[test]
+fn held_out_samples_can_be_answered_by_servers_alone() {
+    let dir = folder();
+    let copy = Copy::new(Lies::None);
+    let (near, far) = (dir.path().join("near"), dir.path().join("far"));
+    let own = recipe(dir.path(), "", &[]).unwrap();
+    let mut served = own.clone();
+    let text = engine(&[&copy]);
+    served.evaluation.engine = recipe(dir.path(), &text, &[]).unwrap().rollout.engine;
+    let options = |out: &Path| RunOptions { show: Show::Quiet, ..RunOptions::new(out) };
+    let expected = Trainer::new(own, options(&near)).unwrap().run().unwrap();
+    let found = Trainer::new(served, options(&far)).unwrap().run().unwrap();
+    assert_eq!((expected.before, expected.after), (found.before, found.after));
+    assert!(copy.pushes() == 2, "the weights of the beginning and of the end: {}", copy.pushes());
+}
