@@ -7,6 +7,7 @@ mod engine;
 mod error;
 mod gate;
 mod request;
+mod simulation;
 mod wire;
 
 pub use answer::{ChatAnswer, Choice, Finished, Usage};
@@ -15,3 +16,4 @@ pub use config::ServerConfig;
 pub use engine::{EngineConfig, Purpose, Push, ServerEngine, ServerKind};
 pub use error::{Error, Result};
 pub use request::{ChatMessage, ChatPart, ChatRequest, Format, Prefill};
+pub use simulation::{Simulated, Simulation};

@@ -18,6 +18,7 @@ mod replay;
 mod report;
 mod rescore;
 mod score;
+mod simulate;
 mod sweeps;
 mod train;
 
@@ -65,6 +66,8 @@ enum Command {
     Audit(audit::Audit),
     /// Say what a recipe would take, before any weights are loaded: memory by phase, tokens, time, and what to change where it does not fit.
     Plan(plan::Plans),
+    /// Count what servers that sample and a trainer that waits for them come to, by a clock that is only counted.
+    Simulate(simulate::Simulate),
     /// Write a run's report: one self-contained HTML page; or serve it.
     Report(report::Report),
     /// Put runs beside each other: scores, what differs in their recipes, and their curves.
@@ -89,6 +92,7 @@ impl Command {
             Self::Score(score) => score.run(),
             Self::Audit(audit) => audit.run(),
             Self::Plan(plan) => plan.run(),
+            Self::Simulate(simulate) => simulate.run(),
             Self::Report(report) => report.run(),
             Self::Compare(compare) => compare.run(),
             Self::Replay(replay) => replay.run(),

@@ -58,7 +58,8 @@ impl Fleet {
 
     /// The server with the least to do.
     fn least(&self) -> Option<Visit<'_>> {
-        self.all().min_by_key(|server| server.under_way()).map(Server::visit)
+        let servers: Vec<&Server> = self.all().collect();
+        least_busy(servers.iter().map(|server| server.under_way())).map(|place| servers[place].visit())
     }
 
     /// Asks until a server answers: another where one is gone, later where it was busy, failed or broke off. Tokens follow from the request's
@@ -116,6 +117,11 @@ impl Fleet {
     pub(crate) fn kind(&self) -> ServerKind {
         self.config.kind
     }
+}
+
+/// Which has the least to do, the first where several have.
+pub(crate) fn least_busy(under_way: impl Iterator<Item = usize>) -> Option<usize> {
+    under_way.enumerate().min_by_key(|(_, requests)| *requests).map(|(place, _)| place)
 }
 
 /// vLLM's engine does not come back after this.

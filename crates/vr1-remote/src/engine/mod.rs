@@ -20,6 +20,7 @@ use vr1_processor::{Specials, Tokenizer};
 use vr1_rollout::{Engine, Group, Request, Sampled, Search, Sequence, Ticket, Version, Weights};
 
 use self::check::Checking;
+pub(crate) use self::fleet::least_busy;
 use self::fleet::{Fleet, Heard, failure};
 use self::job::{Completion, Job, Target};
 use self::mode::{Found, is_own, look};
