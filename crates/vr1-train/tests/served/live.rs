@@ -45,12 +45,20 @@ impl Vllm {
         command.env("VLLM_CPU_OMP_THREADS_BIND", "nobind").env("VLLM_CPU_KVCACHE_SPACE", "1");
         command.env("VLLM_SERVER_DEV_MODE", "1").env("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1");
         command.env("HF_HUB_OFFLINE", "1").env("VLLM_NO_USAGE_STATS", "1");
-        command.env_remove("LD_LIBRARY_PATH").stdout(Stdio::null()).stderr(Stdio::null());
+        let log = tempfile::NamedTempFile::new().unwrap();
+        command
+            .env_remove("LD_LIBRARY_PATH")
+            .stdout(log.reopen().unwrap())
+            .stderr(log.reopen().unwrap())
+            .stdin(Stdio::null());
         let mut server = Self { url: format!("http://127.0.0.1:{port}"), leader: command.spawn().ok()? };
+        let said = || {
+            std::fs::read_to_string(log.path()).unwrap_or_default().lines().rev().take(5).collect::<Vec<_>>().join("\n")
+        };
         let begun = Instant::now();
         while !server.is_well() {
-            assert!(begun.elapsed() < Duration::from_secs(600), "vLLM does not start");
-            assert!(server.leader.try_wait().unwrap().is_none(), "vLLM ended while it started");
+            assert!(begun.elapsed() < Duration::from_secs(1800), "vLLM does not start: {}", said());
+            assert!(server.leader.try_wait().unwrap().is_none(), "vLLM ended while it started: {}", said());
             std::thread::sleep(Duration::from_millis(500));
         }
         Some(server)
