@@ -10,7 +10,9 @@ use crate::media::{Piece, Shown, Shows, pieces};
 use crate::placing::Placing;
 use crate::prompt::{Ingredients, Pads};
 use crate::rendered::Rendered;
-use crate::{ChatTemplate, Conversation, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, Voice, media};
+use crate::{
+    ChatTemplate, Conversation, Ending, Error, Message, Part, Prompt, Result, Role, Specials, Tokenizer, Voice, media,
+};
 
 /// How a conversation becomes text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]

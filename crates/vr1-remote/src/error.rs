@@ -148,7 +148,9 @@ pub enum Error {
     #[error("servers draw tokens, and do not search with beams: that is for the engine in this process")]
     Beams,
     /// Weights for a server that takes none.
-    #[error("a server of kind `openai` takes no weights, and says no token's log-probability: it can be evaluated and make rows, and nothing is learnt with it")]
+    #[error(
+        "a server of kind `openai` takes no weights, and says no token's log-probability: it can be evaluated and make rows, and nothing is learnt with it"
+    )]
     TakesNone,
     /// A server did not take weights.
     #[error("{endpoint}: it did not take the weights of version {version}: {reason}")]

@@ -98,8 +98,12 @@ fn tokens_go_in_and_come_out_with_what_they_were_drawn_by() {
     assert_eq!((sampled.finish, sampled.version), (Finish::Ended, Version(0)));
     assert_eq!(groups[1].key(), key);
     engine.generate(requests).unwrap();
-    let bodies: Vec<Value> =
-        server.asked().iter().filter(|asked| asked.contains("/v1/completions")).map(|asked| server::body(asked)).collect();
+    let bodies: Vec<Value> = server
+        .asked()
+        .iter()
+        .filter(|asked| asked.contains("/v1/completions"))
+        .map(|asked| server::body(asked))
+        .collect();
     assert_eq!(bodies[0]["prompt"], json!(words().input_ids()));
     let count = |of: &str| bodies.iter().map(|body| body[of].to_string()).collect::<std::collections::BTreeSet<_>>();
     assert_eq!(count("seed").len(), 2, "what is asked again has the same seed, and another sample another");
@@ -176,7 +180,10 @@ fn what_is_no_answer_says_what_is_wrong_with_it() {
         (|said| said["choices"][0]["token_ids"] = Value::Null, "should be a list of token ids, and are null"),
         (|said| said["model"] = json!("other"), "it is of model \"other\", where `tiny` was asked"),
         (|said| drop(said["choices"].as_array_mut().unwrap().pop()), "1 completions, where 2 were asked for"),
-        (|said| said["choices"][0]["token_ids"][2] = json!(11), "it stopped at token 11, and an answer ends with one of"),
+        (
+            |said| said["choices"][0]["token_ids"][2] = json!(11),
+            "it stopped at token 11, and an answer ends with one of",
+        ),
         (
             |said| {
                 said["choices"][0]["finish_reason"] = json!("length");
@@ -224,7 +231,8 @@ fn who_is_busy_or_breaks_off_is_asked_again() {
 
 #[test]
 fn a_server_that_is_gone_is_left_and_the_others_answer_for_it() {
-    let (gone, other) = (Server::answering(|path, _| looked_at(path).filter(|_| path != "/health")), Server::answering(well));
+    let (gone, other) =
+        (Server::answering(|path, _| looked_at(path).filter(|_| path != "/health")), Server::answering(well));
     let mut engine = engine(config(&[&gone, &other]));
     let groups = engine.generate((0..8).map(|_| request(2, drawn())).collect()).unwrap();
     assert_eq!(groups.len(), 8);
@@ -244,7 +252,8 @@ fn a_server_that_is_gone_is_left_and_the_others_answer_for_it() {
 #[test]
 fn another_model_is_found_before_anything_is_asked() {
     let server = Server::answering(well);
-    let open = |config| ServerEngine::open(config, processor().tokenizer().clone(), 789, Purpose::Training).unwrap_err();
+    let open =
+        |config| ServerEngine::open(config, processor().tokenizer().clone(), 789, Purpose::Training).unwrap_err();
     let error = open(EngineConfig { model: "large".to_owned(), ..config(&[&server]) }).to_string();
     assert!(error.ends_with(": it holds no model `large`, but tiny"), "{error}");
     let error = open(EngineConfig { kind: ServerKind::Openai, ..config(&[&server]) }).to_string();
@@ -344,7 +353,8 @@ fn an_adapter_goes_under_a_new_name_each_time_and_the_old_one_goes_when_nobody_a
     let mut versions = vec![];
     while versions.len() < 2 {
         let done = engine.poll().unwrap();
-        versions.extend(done.iter().map(|(t, group)| (*t == ticket, group.sequences()[0].sampled().unwrap().version.0)));
+        versions
+            .extend(done.iter().map(|(t, group)| (*t == ticket, group.sequences()[0].sampled().unwrap().version.0)));
     }
     versions.sort_unstable();
     assert_eq!(versions, [(false, 2), (true, 1)], "each has the version that it was asked of");
@@ -425,5 +435,7 @@ fn words_of_a_server_that_gives_no_tokens_can_be_read() {
     let sequence = &groups[0].sequences()[0];
     assert_eq!(sequence.text(), "no");
     assert!(sequence.finished() && sequence.sampled().unwrap().drawn.iter().all(|drawn| drawn.is_nan()));
-    assert!(engine.load(&FakeWeights { version: 1, adapter: false }).unwrap_err().to_string().contains("takes no weights"));
+    assert!(
+        engine.load(&FakeWeights { version: 1, adapter: false }).unwrap_err().to_string().contains("takes no weights")
+    );
 }

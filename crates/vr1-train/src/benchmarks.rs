@@ -112,8 +112,13 @@ impl OpenBenchmark {
             watch.hears("evaluating");
             if interrupt.requested() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        let mut who =
-            Answering { engine: run.evaluation_engine()?, processor: &processor, model: "the run's", judge: None, reward: None };
+        let mut who = Answering {
+            engine: run.evaluation_engine()?,
+            processor: &processor,
+            model: "the run's",
+            judge: None,
+            reward: None,
+        };
         let Some(summary) = evaluate(&self.questions, &mut who, &config, Some(folder), &mut told)? else {
             return Ok(None);
         };

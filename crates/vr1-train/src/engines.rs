@@ -7,8 +7,8 @@ use vr1_learn::Learner;
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Ticket, Version};
 
-use crate::canary::Canary;
 use crate::Result;
+use crate::canary::Canary;
 
 /// An engine, and what is known of it.
 pub(crate) struct Handed {

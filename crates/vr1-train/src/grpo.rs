@@ -88,7 +88,20 @@ impl Grpo {
         let beta = Beta::new(config.loss.beta, config.kl_in_reward, config.kl_control, config.beta_schedule);
         let sampled = Diverged::default();
         let (config, course) = (config.clone(), Course::new(curriculum));
-        Ok(Self { config, prompting, reward, draw, course, ahead: Ahead::default(), flown: None, loss, beta, sampled, solved, seed })
+        Ok(Self {
+            config,
+            prompting,
+            reward,
+            draw,
+            course,
+            ahead: Ahead::default(),
+            flown: None,
+            loss,
+            beta,
+            sampled,
+            solved,
+            seed,
+        })
     }
 
     /// The same with a curriculum of the user's own.

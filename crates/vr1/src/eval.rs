@@ -135,8 +135,7 @@ impl Eval {
         config.max_prompt_tokens = Some(room);
         let rows = described.text.vocab_size;
         let (mut engine, model) = self.engine(&dir, &processor, rows)?;
-        let name = model
-            + &self.adapter.as_ref().map_or_else(String::new, |a| format!(" + {}", a.display()));
+        let name = model + &self.adapter.as_ref().map_or_else(String::new, |a| format!(" + {}", a.display()));
         let mut who = Answering {
             engine: engine.as_mut(),
             processor: &processor,

@@ -97,7 +97,8 @@ fn vllm(checking: &Checking<'_>) -> Result<Heard<Vec<Completion>>> {
     checking.count(choices.len(), checking.job.different())?;
     let mut made: Vec<(u64, Completion)> = Vec::with_capacity(choices.len());
     for choice in choices {
-        let prompt = if said["prompt_token_ids"].is_null() { &choice["prompt_token_ids"] } else { &said["prompt_token_ids"] };
+        let prompt =
+            if said["prompt_token_ids"].is_null() { &choice["prompt_token_ids"] } else { &said["prompt_token_ids"] };
         checking.prompt(prompt)?;
         let ids = checking.ids(&choice["token_ids"], "the completion's ids")?;
         let given = &choice["logprobs"];
@@ -178,7 +179,9 @@ pub(crate) fn conversation(job: &Job) -> Result<&Arc<Conversation>> {
     })?;
     match conversation.layout {
         Layout::Chat => Ok(conversation),
-        _ => Err(cannot("it was made without the chat template (`layout: raw`), and a server makes its prompts with it")),
+        _ => {
+            Err(cannot("it was made without the chat template (`layout: raw`), and a server makes its prompts with it"))
+        }
     }
 }
 

@@ -74,7 +74,12 @@ impl ServerEngine {
     ///
     /// # Errors
     /// If a setting is out of its range, a server is not there or holds another model, or none of that kind can be learnt with.
-    pub fn open(config: EngineConfig, tokenizer: impl Into<Arc<Tokenizer>>, vocabulary: i64, purpose: Purpose) -> Result<Self> {
+    pub fn open(
+        config: EngineConfig,
+        tokenizer: impl Into<Arc<Tokenizer>>,
+        vocabulary: i64,
+        purpose: Purpose,
+    ) -> Result<Self> {
         let fleet = Arc::new(Fleet::new(config)?);
         if fleet.kind() == ServerKind::Openai && purpose == Purpose::Training {
             return Err(Error::TakesNone);
@@ -89,8 +94,7 @@ impl ServerEngine {
             let work = move || work(&fleet, &vocabulary, &era, &waiting, &finished);
             thread::Builder::new().name("vr1-servers".to_owned()).spawn(work).map_err(Error::Thread)?;
         }
-        let target =
-            Target { version: Version::default(), name: fleet.config.model.as_str().into(), adapter: false };
+        let target = Target { version: Version::default(), name: fleet.config.model.as_str().into(), adapter: false };
         let pushing = Pushing::new(fleet.config.weights_dir.clone());
         Ok(Self {
             fleet,

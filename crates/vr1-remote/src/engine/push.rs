@@ -86,7 +86,9 @@ pub(crate) fn push(fleet: &Fleet, written: &Written) -> Result<()> {
         let hand = |server| (server, scope.spawn(move || hand(fleet, server, written)));
         let handed: Vec<_> = fleet.all().map(hand).collect();
         let joined = handed.into_iter().map(|(server, handed)| (server, handed.join()));
-        joined.map(|(server, result)| (server, result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))).collect()
+        joined
+            .map(|(server, result)| (server, result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))))
+            .collect()
     });
     let taken = results.iter().filter(|(_, result)| result.is_ok()).count();
     for (server, result) in results {
@@ -120,7 +122,11 @@ fn hand(fleet: &Fleet, server: &Server, written: &Written) -> Result<()> {
             post("/v1/load_lora_adapter", &body)?;
             let models = get("/v1/models")?;
             let there = models["data"].as_array().is_some_and(|all| all.iter().any(|model| model["id"] == *name));
-            if there { Ok(()) } else { Err(wrong("/v1/models", format!("there is no model `{name}` after it was loaded"))) }
+            if there {
+                Ok(())
+            } else {
+                Err(wrong("/v1/models", format!("there is no model `{name}` after it was loaded")))
+            }
         }
         (ServerKind::Sglang, true) => {
             let path = "/load_lora_adapter";
@@ -178,7 +184,9 @@ fn advice(path: &str, status: u16) -> &'static str {
         ("/pause?mode=keep" | "/collective_rpc", 404 | 405) => {
             " (vLLM takes whole models where it was started with VLLM_SERVER_DEV_MODE=1)"
         }
-        ("/collective_rpc", 500) => " (vLLM reloads with --worker-extension-cls vr1_extension.Reload, and sees the folder)",
+        ("/collective_rpc", 500) => {
+            " (vLLM reloads with --worker-extension-cls vr1_extension.Reload, and sees the folder)"
+        }
         _ => "",
     }
 }

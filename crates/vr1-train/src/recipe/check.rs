@@ -98,7 +98,10 @@ impl Recipe {
             }
         }
         if stale > 0 && self.rollout.engine.is_none() {
-            return fault("rollout.max_staleness_steps", "needs `rollout.engine`: this process cannot sample while it learns");
+            return fault(
+                "rollout.max_staleness_steps",
+                "needs `rollout.engine`: this process cannot sample while it learns",
+            );
         }
         Ok(())
     }

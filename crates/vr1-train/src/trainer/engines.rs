@@ -8,8 +8,8 @@ use vr1_remote::{EngineConfig, Purpose, ServerEngine};
 use vr1_rollout::Engine;
 use vr1_vlm::Backbone;
 
-use crate::recipe::{Recipe, StageConfig};
 use crate::Result;
+use crate::recipe::{Recipe, StageConfig};
 
 /// What samples completions to learn from.
 pub(super) fn sampling(recipe: &Recipe, model: &Rc<dyn Backbone>, processor: &Processor) -> Result<Box<dyn Engine>> {

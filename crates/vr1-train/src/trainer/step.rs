@@ -6,8 +6,8 @@ use vr1_learn::Step;
 use vr1_rollout::Version;
 use vr1_run::StepMetrics;
 
-use super::{Trainer, engines};
 use super::stage::{self, evaluation, learner, objective};
+use super::{Trainer, engines};
 use crate::recipe::{NotFinite, NotFiniteConfig};
 use crate::rollout::draw;
 use crate::{Result, Rollout, Stepped};

@@ -74,7 +74,10 @@ impl Copy {
                     let _ = asks.send((path, body, reply));
                     let Ok((status, said)) = said.recv() else { return };
                     let said = said.to_string();
-                    let head = format!("HTTP/1.1 {status} Said\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", said.len());
+                    let head = format!(
+                        "HTTP/1.1 {status} Said\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+                        said.len()
+                    );
                     let _ = stream.write_all((head + &said).as_bytes());
                 });
             }

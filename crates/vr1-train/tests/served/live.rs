@@ -36,7 +36,8 @@ impl Vllm {
         let mut command = Command::new("setsid");
         command.arg(python).args(["-m", "vllm.entrypoints.openai.api_server", "--model"]).arg(model);
         command.args(["--served-model-name", "tiny", "--host", "127.0.0.1", "--port", &port.to_string()]);
-        command.args("--dtype float32 --max-model-len 1024 --enforce-eager --logprobs-mode processed_logprobs".split(' '));
+        command
+            .args("--dtype float32 --max-model-len 1024 --enforce-eager --logprobs-mode processed_logprobs".split(' '));
         command.args("--generation-config vllm --no-enable-chunked-prefill --max-num-batched-tokens 4096".split(' '));
         command.args("--enable-lora --max-lora-rank 16 --max-loras 4 --enable-tower-connector-lora".split(' '));
         command.args(["--worker-extension-cls", "vr1_extension.Reload"]);
@@ -44,12 +45,20 @@ impl Vllm {
         command.env("VLLM_CPU_OMP_THREADS_BIND", "nobind").env("VLLM_CPU_KVCACHE_SPACE", "1");
         command.env("VLLM_SERVER_DEV_MODE", "1").env("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "1");
         command.env("HF_HUB_OFFLINE", "1").env("VLLM_NO_USAGE_STATS", "1");
-        command.env_remove("LD_LIBRARY_PATH").stdout(Stdio::null()).stderr(Stdio::null());
+        let log = tempfile::NamedTempFile::new().unwrap();
+        command
+            .env_remove("LD_LIBRARY_PATH")
+            .stdout(log.reopen().unwrap())
+            .stderr(log.reopen().unwrap())
+            .stdin(Stdio::null());
         let mut server = Self { url: format!("http://127.0.0.1:{port}"), leader: command.spawn().ok()? };
+        let said = || {
+            std::fs::read_to_string(log.path()).unwrap_or_default().lines().rev().take(5).collect::<Vec<_>>().join("\n")
+        };
         let begun = Instant::now();
         while !server.is_well() {
-            assert!(begun.elapsed() < Duration::from_secs(600), "vLLM does not start");
-            assert!(server.leader.try_wait().unwrap().is_none(), "vLLM ended while it started");
+            assert!(begun.elapsed() < Duration::from_secs(1800), "vLLM does not start: {}", said());
+            assert!(server.leader.try_wait().unwrap().is_none(), "vLLM ended while it started: {}", said());
             std::thread::sleep(Duration::from_millis(500));
         }
         Some(server)
@@ -93,11 +102,14 @@ fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
     let config = EngineConfig::new(ServerKind::Vllm, vec![server.url.clone()], "tiny");
     let mut far = ServerEngine::open(config, processor.tokenizer().clone(), rows, Purpose::Training).unwrap();
     // Pictures of several sizes, and words alone: prompt ids are compared by the engine, greedy tokens and log-probabilities here.
-    let picture = |width, height| image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(2 * x) as u8, (2 * y) as u8, 7]));
+    let picture =
+        |width, height| image::RgbImage::from_fn(width, height, |x, y| image::Rgb([(2 * x) as u8, (2 * y) as u8, 7]));
     let shown = |sizes: &[(u32, u32)]| {
         let pictures: Vec<_> = sizes.iter().map(|&(w, h)| std::sync::Arc::new(picture(w, h))).collect();
         let messages = [Message::user(pictures, "What colour is the square?")];
-        processor.prompt(&PromptRequest { sample: "s", messages: &messages, layout: Layout::Chat, prefill: "" }).unwrap()
+        processor
+            .prompt(&PromptRequest { sample: "s", messages: &messages, layout: Layout::Chat, prefill: "" })
+            .unwrap()
     };
     let prompts = [shown(&[]), shown(&[(56, 56)]), shown(&[(131, 77)]), shown(&[(96, 96), (64, 48)])];
     let requests = |sampling: &Sampling| -> Vec<Request> {
@@ -137,7 +149,9 @@ fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
         let (gap, kl) = (of("canary_gap"), of("sampler_gap"));
         let seconds = far.iter().map(|row| row.values["seconds_weights"]).sum::<f64>() / far.len() as f64;
         let rises = [&near, &far].map(|rows| (reward(rows, 0..3), reward(rows, 7..10)));
-        eprintln!("vLLM {more:?}: rewards {rises:?} (here, there); canary_gap {gap:e}, sampler_gap {kl:e}, push and check {seconds:.2} s a step");
+        eprintln!(
+            "vLLM {more:?}: rewards {rises:?} (here, there); canary_gap {gap:e}, sampler_gap {kl:e}, push and check {seconds:.2} s a step"
+        );
         assert!(gap < 1e-3 && kl < 1e-2, "{gap} {kl}");
         for (first, last) in rises {
             assert!(last > first, "{rises:?}");
@@ -146,7 +160,8 @@ fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
     // Gone in the middle.
     let dir = folder();
     let recipe = recipe(dir.path(), &server.engine(), &[]).unwrap();
-    let options = vr1_train::RunOptions { show: vr1_run::Show::Quiet, ..vr1_train::RunOptions::new(dir.path().join("killed")) };
+    let options =
+        vr1_train::RunOptions { show: vr1_run::Show::Quiet, ..vr1_train::RunOptions::new(dir.path().join("killed")) };
     let mut trainer = Trainer::new(recipe, options).unwrap();
     trainer.step().unwrap();
     server.kill();
