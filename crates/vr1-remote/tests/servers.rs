@@ -158,6 +158,9 @@ fn shown() -> Message {
     Message::user([picture()], "Is it red?")
 }
 
+/// What a server changes in an answer.
+type Lie = fn(&mut Value);
+
 #[test]
 fn what_is_no_answer_says_what_is_wrong_with_it() {
     let changed = |change: fn(&mut Value)| {
@@ -172,7 +175,7 @@ fn what_is_no_answer_says_what_is_wrong_with_it() {
     let ours = words().input_ids()[2];
     assert!(error.contains(", 5, ") && error.contains(&format!(", {ours}, ")), "both are shown: {error}");
     assert_eq!(asked, 1, "an answer stays what it is");
-    let cases: [(fn(&mut Value), &str); 9] = [
+    let cases: [(Lie, &str); 9] = [
         (|said| said["choices"][0]["finish_reason"] = json!("abort"), "the answer was broken off"),
         (|said| said["choices"][0]["token_ids"] = json!([1, 2]), "3 log-probabilities for 2 tokens"),
         (|said| said["choices"][0]["logprobs"]["token_logprobs"][1] = json!(0.5), "of token 1 is 0.5, which is none"),
