@@ -59,8 +59,7 @@ impl Canary {
                     return Err(Error::NotLanded { server, version: version.0, moved });
                 }
             }
-            // NaN is not within it either.
-            if !(gap <= tolerance) {
+            if gap.is_nan() || gap > tolerance {
                 return Err(Error::Canary { server, version: version.0, gap, tolerance });
             }
             widest = Some(gap.max(widest.unwrap_or(0.0)));
