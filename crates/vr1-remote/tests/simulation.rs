@@ -54,16 +54,14 @@ fn with_a_step_of_staleness_rollouts_hide_behind_updates() {
     let seen = Simulation { max_staleness_steps: 1, ..plain() }.run().unwrap();
     near(seen.seconds_per_step, 3.5);
     near(seen.staleness_steps, 1.0);
-    // And where rollouts take longer, updates behind them; a push stops both.
+    // And where rollouts take longer, updates behind them; nothing is under way while weights are pushed.
     let slow = Simulation { token_seconds: 0.1, max_staleness_steps: 1, ..plain() }.run().unwrap();
     near(slow.seconds_per_step, 10.5);
-    let deeper = Simulation { token_seconds: 0.1, max_staleness_steps: 4, ..plain() }.run().unwrap();
-    assert!(deeper.seconds_per_step <= slow.seconds_per_step + 1e-6, "{deeper:?}");
 }
 
 #[test]
 fn more_servers_are_no_slower_and_never_beyond_what_the_trainer_takes() {
-    for max_staleness_steps in [0, 1, 2] {
+    for max_staleness_steps in [0, 1] {
         let mut last = f64::INFINITY;
         for servers in [1, 2, 4, 8, 16, 32, 64] {
             let of = Simulation {
@@ -103,6 +101,7 @@ fn a_setting_out_of_its_range_is_named() {
         (Simulation { spread: f64::NAN, ..plain() }, "spread"),
         (Simulation { mean_tokens: 0.5, ..plain() }, "mean_tokens"),
         (Simulation { steps: 1, ..plain() }, "steps"),
+        (Simulation { max_staleness_steps: 2, ..plain() }, "max_staleness_steps"),
         (Simulation { push_seconds: f64::INFINITY, ..plain() }, "push_seconds"),
     ] {
         let error = of.run().unwrap_err().to_string();

@@ -17,24 +17,19 @@ pub(crate) struct Handed {
     /// The weights that it has.
     loaded: Option<Version>,
     canary: Canary,
+    /// How far copies elsewhere were off the trainer when they took these weights, in nats a token.
+    gap: Option<f64>,
     /// Requests of the next step, which it works at while others are asked for, and groups of these that came out meanwhile.
     awaited: HashSet<Ticket>,
     here: HashMap<Ticket, Group>,
-}
-
-/// What handing weights over took and found.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Handing {
-    pub(crate) seconds: f64,
-    /// How far a copy elsewhere is off the trainer, in nats a token.
-    pub(crate) gap: Option<f64>,
 }
 
 impl Handed {
     /// An engine of this rank, which shares what all ranks ask with the others of `world`.
     pub(crate) fn new(engine: Box<dyn Engine>, world: World) -> Self {
         let engine = Dealt::new(engine, world);
-        Self { engine, loaded: None, canary: Canary::default(), awaited: HashSet::new(), here: HashMap::new() }
+        let (awaited, here) = (HashSet::new(), HashMap::new());
+        Self { engine, loaded: None, canary: Canary::default(), gap: None, awaited, here }
     }
 
     /// The engine with the weights that it has.
@@ -53,25 +48,30 @@ impl Handed {
         self.forget_awaited();
     }
 
+    /// The mean difference of a test prompt's log-probabilities from the trainer's own, over the copies of the weights that engines elsewhere
+    /// have: the widest, in nats a token.
+    pub(crate) fn gap(&self) -> Option<f64> {
+        self.gap
+    }
+
     /// The engine with the learner's weights as they are now; copies elsewhere are seen to have them. What is under way of the next step is
-    /// waited for first.
+    /// waited for first. `seconds` grows by the time that this takes.
     pub(crate) fn with_weights(
         &mut self,
         learner: &Learner,
         processor: &Processor,
-        handing: &mut Handing,
+        seconds: &mut f64,
     ) -> Result<&mut dyn Engine> {
         let begun = Instant::now();
         let weights = learner.snapshot();
         if self.loaded != Some(weights.version) {
             self.gather()?;
             self.engine.load(&weights)?;
-            let gap = self.canary.check(self.engine.own(), learner, processor, weights.version)?;
-            handing.gap = gap.or(handing.gap);
+            self.gap = self.canary.check(self.engine.own(), learner, processor, weights.version)?;
             self.loaded = Some(weights.version);
         }
         self.gather()?;
-        handing.seconds += begun.elapsed().as_secs_f64();
+        *seconds += begun.elapsed().as_secs_f64();
         Ok(&mut self.engine)
     }
 

@@ -7,7 +7,7 @@ use vr1_learn::{Learner, Step, World};
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Version};
 
-use crate::engines::{Handed, Handing};
+use crate::engines::Handed;
 use crate::recorded::Recorded;
 use crate::rollout::trained;
 use crate::threads::Threads;
@@ -23,8 +23,8 @@ pub struct Run {
     evaluating: Option<Handed>,
     /// The most updates that weights may be older by which drew what is learnt from.
     staleness: u64,
-    /// What handing weights over came to in this step, and seconds of waiting for rewards.
-    handing: Handing,
+    /// Seconds of this step in which weights were handed over, and rewards waited for.
+    handing: f64,
     waiting: f64,
     /// What answers instead of the engine, where a step is done again.
     recorded: Option<Recorded>,
@@ -71,7 +71,7 @@ impl Run {
             engine: Handed::new(engine, world),
             evaluating: None,
             staleness: 0,
-            handing: Handing::default(),
+            handing: 0.0,
             waiting: 0.0,
             recorded,
             scorers,
@@ -208,7 +208,7 @@ impl Run {
         let begun = Instant::now();
         // What was sampled between steps is no part of this one.
         self.engine.as_it_is().take_seconds();
-        (self.handing, self.waiting) = (Handing::default(), 0.0);
+        (self.handing, self.waiting) = (0.0, 0.0);
         if objective.compares() && self.learner.reference().is_none() {
             self.learner.keep_reference()?;
         }
@@ -219,9 +219,9 @@ impl Run {
         let Collected { groups, signals, mut metrics, mut rollouts, mut warnings } = objective.collect(self, at)?;
         let gathered = begun.elapsed().as_secs_f64();
         let sampled = self.engine.as_it_is().take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);
-        let parts = sampled.chain([("weights", self.handing.seconds), ("rewards", self.waiting)]);
+        let parts = sampled.chain([("weights", self.handing), ("rewards", self.waiting)]);
         metrics.extend(parts.map(|(part, seconds)| (format!("seconds_{part}"), seconds)));
-        metrics.extend(self.handing.gap.map(|gap| ("canary_gap".to_owned(), gap)));
+        metrics.extend(self.engine.gap().map(|gap| ("canary_gap".to_owned(), gap)));
         if self.staleness > 0 {
             metrics.insert("staleness".to_owned(), staleness(&groups, self.learner.snapshot().version));
         }

@@ -19,8 +19,9 @@ use crate::{Error, Result};
 /// `token_seconds + row_seconds × rows`. A prompt is read once for its group, and nothing is decoded meanwhile. Requests go to the server with
 /// the least to do, by the rule that [`ServerEngine`](crate::ServerEngine) goes by. While weights are pushed servers stand still.
 ///
-/// Step `t` is asked for as soon as `t − max_staleness_steps` updates were made and pushed, and learnt from once all of its groups are there
-/// and the update before is.
+/// The order is the trainer's. Without staleness a step is asked for, learnt from and its weights are pushed, one after the other. With one step
+/// of it, once all groups of a step are there the weights of the update before are pushed, the next step is asked for by them, and this one is
+/// learnt from meanwhile.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Simulation {
@@ -50,7 +51,7 @@ pub struct Simulation {
     pub update_seconds: f64,
     /// Seconds to bring its weights to the servers.
     pub push_seconds: f64,
-    /// Updates that a rollout's weights may be behind.
+    /// Updates that a rollout's weights may be behind: 0 or 1.
     pub max_staleness_steps: u64,
     /// Steps in all; the second half of them is measured.
     pub steps: u64,
@@ -183,6 +184,7 @@ impl Simulation {
             check(field, value as f64, "1 to 65536", (1..=65_536).contains(&value))?;
         }
         check("steps", self.steps as f64, "2 to 100000", (2..=100_000).contains(&self.steps))?;
+        check("max_staleness_steps", self.max_staleness_steps as f64, "0 or 1", self.max_staleness_steps <= 1)?;
         check("most_tokens", self.most_tokens as f64, "1 or more", self.most_tokens > 0)?;
         check("mean_tokens", self.mean_tokens, "1 or more", self.mean_tokens >= 1.0)?;
         check("token_seconds", self.token_seconds, "above 0", self.token_seconds > 0.0)?;
@@ -200,10 +202,9 @@ impl Simulation {
 impl Clock<'_> {
     /// Asks for the steps that may be asked for, and hands what waits to servers.
     fn ask(&mut self, length: &mut impl FnMut() -> f64) {
-        while (self.missing.len() as u64) < self.of.steps
-            && self.missing.len() as u64 <= self.pushed + self.of.max_staleness_steps
-        {
-            let step = self.missing.len();
+        let step = self.missing.len();
+        let landed = self.missing.last().is_none_or(|missing| *missing == 0);
+        if landed && (step as u64) < self.of.steps && step as u64 <= self.pushed + self.of.max_staleness_steps {
             for _ in 0..self.of.prompts_per_step {
                 self.waiting.push_back(Ask { step, tokens: (0..self.of.group_size).map(|_| length()).collect() });
             }
@@ -223,8 +224,13 @@ impl Clock<'_> {
         for server in &mut self.servers {
             server.fill(self.of.rows);
         }
-        // The next step is learnt from once it is there.
-        if self.phase == Phase::Waits && self.missing.get(self.learnt as usize) == Some(&0) {
+        if self.phase != Phase::Waits || self.missing.get(self.learnt as usize) != Some(&0) {
+            return;
+        }
+        // The step is there. The one after it is drawn by the weights of the update before, which servers may not have yet.
+        if self.pushed < self.learnt {
+            self.phase = Phase::Pushes(self.of.push_seconds);
+        } else {
             self.phase = Phase::Learns(self.of.update_seconds);
             if self.learnt >= self.of.steps / 2 {
                 self.measured.stale += (self.learnt - self.drawn_by[self.learnt as usize]) as f64;
@@ -263,7 +269,10 @@ impl Clock<'_> {
                 if self.learnt == self.of.steps / 2 {
                     self.measured = Measured { since: self.now, ..Measured::default() };
                 }
-                Phase::Pushes(self.of.push_seconds)
+                match self.of.max_staleness_steps {
+                    0 => Phase::Pushes(self.of.push_seconds),
+                    _ => Phase::Waits,
+                }
             }
             Phase::Pushes(left) if left <= span => {
                 self.pushed = self.learnt;
