@@ -10,6 +10,7 @@
 
 namespace {
 
+using vr1::laid_out;
 using vr1::Partial;
 using vr1::Path;
 
@@ -47,8 +48,6 @@ Partial fused(const at::Tensor &query, const at::Tensor &key, const at::Tensor &
   if (mask) lse.masked_fill_((*mask == kHidden).all(-1), kHidden);
   return {out, lse};
 }
-
-at::Tensor laid_out(const at::Tensor &x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
 
 // [B, T, H, d] over [B, S, K, d], to [B, T, H, d] and [B, H, T].
 Partial attend(const at::Tensor &query, const at::Tensor &key, const at::Tensor &value, std::optional<at::Tensor> mask, Path path) {

@@ -16,7 +16,7 @@ using vr1::Path;
 using vr1::Plan;
 
 // The kernels read heads and tokens at any distance, but not overlapping, and the numbers of a head side by side.
-at::Tensor laid_out(const at::Tensor &x) {
+at::Tensor heads_laid_out(const at::Tensor &x) {
   const int64_t d = x.size(2);
   return x.stride(2) == 1 && x.stride(1) >= d && x.stride(0) >= d ? x : x.contiguous();
 }
@@ -25,7 +25,7 @@ struct SharedPrefixAttention : torch::autograd::Function<SharedPrefixAttention> 
   static variable_list forward(AutogradContext *context, const Variable &query, const Variable &key, const Variable &value,
                                const c10::intrusive_ptr<Plan> &plan, Path path) {
     if (query.is_cuda() && !vr1::fused_on_cuda(query)) path = Path::Plain;
-    const auto q = laid_out(query), k = laid_out(key), v = laid_out(value);
+    const auto q = heads_laid_out(query), k = heads_laid_out(key), v = heads_laid_out(value);
     const bool in_one = query.is_cuda() && path == Path::Fused;
     const auto out = in_one ? vr1::ragged(q, k, v, *plan) : vr1::dense(q, k, v, *plan, path);
     context->save_for_backward({query, key, value, out.out, out.lse});
@@ -39,7 +39,7 @@ struct SharedPrefixAttention : torch::autograd::Function<SharedPrefixAttention> 
     TORCH_CHECK(!at::GradMode::is_enabled(), "shared_prefix_attention has no second derivative");
     if (!gradients[0].defined()) return {{}, {}, {}, {}, {}};
     const auto saved = context->get_saved_variables();
-    const auto q = laid_out(saved[0]), k = laid_out(saved[1]), v = laid_out(saved[2]);
+    const auto q = heads_laid_out(saved[0]), k = heads_laid_out(saved[1]), v = heads_laid_out(saved[2]);
     const Partial merged{saved[3], saved[4]};
     const auto plan = c10::static_intrusive_pointer_cast<Plan>(context->saved_data["plan"].toCapsule());
     const auto path = static_cast<Path>(context->saved_data["path"].toInt());

@@ -27,6 +27,9 @@ struct Gradients {
 // The kind that softmax and sums are computed in.
 inline at::ScalarType accumulation(at::ScalarType kind) { return kind == at::kDouble ? at::kDouble : at::kFloat; }
 
+// The numbers of a head side by side, as the fused kernels read them.
+inline at::Tensor laid_out(const at::Tensor &x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
+
 // The scores a plain computation holds at a time.
 constexpr int64_t kScores = int64_t{1} << 22;
 

@@ -40,7 +40,7 @@ at::Tensor flattened(const at::Tensor &x) {
   return flat.stride(2) == 1 ? flat : flat.contiguous();
 }
 
-at::Tensor on_cpu(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn) {
+at::Tensor rotated_on_cpu(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn) {
   const auto flat = flattened(x);
   const int64_t rows = flat.size(0), heads = flat.size(1), d = flat.size(2);
   const auto factors = std::make_pair(cos.contiguous(), sin.contiguous());
@@ -57,7 +57,7 @@ at::Tensor on_cpu(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &
 }
 
 // The same by libtorch's operations, each rounded to the wider kind.
-at::Tensor composed(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn) {
+at::Tensor rotated_by_operators(const at::Tensor &x, const at::Tensor &cos, const at::Tensor &sin, float turn) {
   const auto halves = x.chunk(2, -1);
   const auto turned = at::mul(at::cat({halves[1].neg(), halves[0]}, -1), sin);
   return at::mul(x, cos).add_(turned, turn).to(x.scalar_type());
@@ -71,7 +71,7 @@ at::Tensor rotated(const at::Tensor &x, const at::Tensor &cos, const at::Tensor 
   }
   const auto kind = x.scalar_type();
   const bool plain = x.is_cpu() && cos.scalar_type() == kind && (kind == at::kFloat || kind == at::kDouble);
-  return (plain ? on_cpu : composed)(x, cos, sin, turn);
+  return (plain ? rotated_on_cpu : rotated_by_operators)(x, cos, sin, turn);
 }
 
 struct Rotate : torch::autograd::Function<Rotate> {

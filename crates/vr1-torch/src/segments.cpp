@@ -11,9 +11,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 using vr1::Call;
+using vr1::laid_out;
 using vr1::Mask;
-
-at::Tensor laid_out(const at::Tensor &x) { return x.stride(2) == 1 ? x : x.contiguous(); }
 
 struct SegmentAttention : torch::autograd::Function<SegmentAttention> {
   static variable_list forward(AutogradContext *context, const Variable &query, const Variable &key, const Variable &value,
