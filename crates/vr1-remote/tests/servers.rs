@@ -94,7 +94,10 @@ fn tokens_go_in_and_come_out_with_what_they_were_drawn_by() {
     assert_eq!(first.ids(), [11, 20, end]);
     let sampled = first.sampled().unwrap();
     assert_eq!(sampled.drawn, [-1.5, f32::NEG_INFINITY, -0.25]);
-    assert_eq!(sampled.logprobs, sampled.drawn, "at temperature 1 without limits the two are one");
+    assert!(
+        sampled.logprobs.iter().all(|own| own.is_nan()),
+        "ids that are never sampled were left out of what it says"
+    );
     assert_eq!((sampled.finish, sampled.version), (Finish::Ended, Version(0)));
     assert_eq!(groups[1].key(), key);
     engine.generate(requests).unwrap();
@@ -274,6 +277,16 @@ fn what_tokens_are_drawn_by_is_known_or_nothing_is_learnt() {
     };
     let server = Server::answering(raw);
     let warm = Sampling { temperature: 0.7, ..drawn() };
+    // What a server says before it leaves anything out is the model's own.
+    let own = Server::answering(|path, body| match path {
+        "/server_info?config_format=json" => {
+            let info = json!({"vllm_config": {"model_config": {"logprobs_mode": "raw_logprobs"}}});
+            Some(("200 OK", info.to_string()))
+        }
+        _ => well(path, body),
+    });
+    let groups = engine(config(&[&own])).generate(vec![request(1, drawn())]).unwrap();
+    assert_eq!(groups[0].sequences()[0].sampled().unwrap().logprobs, [-1.5, f32::NEG_INFINITY, -0.25]);
     let mut engine = engine(config(&[&server]));
     assert_eq!(engine.generate(vec![request(1, drawn())]).unwrap().len(), 1);
     let error = engine.submit(request(1, warm.clone())).unwrap_err().to_string();

@@ -172,13 +172,16 @@ impl ServerEngine {
     fn sequence(&self, job: &Job, Completion { ids, logprobs, finish }: Completion) -> vr1_rollout::Result<Sequence> {
         let sampling = &job.request.sampling;
         let unknown = || vec![f32::NAN; ids.len()];
-        let (own, drawn) = match sampling.temperature {
-            // The likeliest was taken, and servers give its log-probability under the model.
-            0.0 => (logprobs, vec![0.0; ids.len()]),
-            _ if is_own(sampling) => (logprobs.clone(), logprobs),
-            _ if self.found.mode.is_drawn(sampling) => (unknown(), logprobs),
-            _ => (unknown(), unknown()),
+        let mode = self.found.mode;
+        let drawn = match sampling.temperature {
+            0.0 => vec![0.0; ids.len()],
+            _ if mode.is_drawn(sampling) => logprobs.clone(),
+            _ => unknown(),
         };
+        // Where the likeliest was taken servers give its log-probability at temperature 1; over the whole vocabulary only as far as
+        // they look before what is never sampled is left out.
+        let whole = mode == Mode::Raw || self.vocabulary.is_whole();
+        let own = if whole && (sampling.temperature == 0.0 || is_own(sampling)) { logprobs } else { unknown() };
         let text = self.vocabulary.tokenizer.decode(&ids, Specials::Skip)?;
         let sampled = Sampled { logprobs: own, drawn, entropies: Vec::new(), version: job.target.version, finish };
         Sequence::completion(job.request.prompt.clone(), &ids, text, sampled)

@@ -17,4 +17,9 @@ impl Vocabulary {
         let never = tokenizer.unreachable_ids(rows).into_iter().map(|id| (id.to_string(), Value::from(-100.0)));
         Self { never: never.collect::<Map<_, _>>().into(), tokenizer }
     }
+
+    /// Whether every id may be sampled.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.never.as_object().is_none_or(Map::is_empty)
+    }
 }
