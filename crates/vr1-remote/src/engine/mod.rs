@@ -23,7 +23,7 @@ use self::check::Checking;
 pub(crate) use self::fleet::least_busy;
 use self::fleet::{Fleet, Heard, failure};
 use self::job::{Completion, Job, Target};
-use self::mode::{Found, is_own, look};
+use self::mode::{Found, Mode, is_own, look};
 use self::push::{Pushing, Written, drop_adapter, push};
 use self::vocabulary::Vocabulary;
 use crate::{Error, Result};
