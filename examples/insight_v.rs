@@ -51,7 +51,7 @@ fn main() -> Result<ExitCode> {
         set.push("stages.1.objective.rounds=1".to_owned());
     }
     let (reasoner, rounds) = train("insight_v", &of("reasoner", set))?;
-    let questions = Scenes::new(Task::Spatial, Split::Train, reasoner.seed, QUESTIONS);
+    let questions = Scenes::new(Task::Spatial, Split::Train, reasoner.seed, if args.smoke { 64 } else { QUESTIONS });
     let said = paths((&rounds[0], &reasoner), &questions, &out.join("paths"))?;
     let set = [0, 1].map(|document| format!("objective.documents.{document}.source.path={}", json!(said))).to_vec();
     let (summariser, summarises) = train("insight_v.summariser", &of("summariser", set))?;

@@ -128,14 +128,14 @@ impl RunArgs {
 
 /// What makes the recipe in `path` a run of under a minute that shows whether it learns: sixteen steps, of each stage where
 /// there are several, and twenty-four of GRPO alone. Where answers to drawn scenes are sampled it asks the same few prompts at each step,
-/// because rewards and margins of ever new prompts differ by more than so few steps bring.
+/// because rewards and margins of ever new prompts differ by more than so few steps bring; four of them are enough for GRPO.
 fn short(path: &Path) -> Result<Vec<String>> {
     let recipe = Recipe::load(path, &[])?;
     let mut settings = vec!["evaluation.samples=16".to_owned()];
     if let Some(objective) = &recipe.objective {
         let same = same_prompts(objective, "objective");
-        settings.extend(match (objective, &same) {
-            (ObjectiveConfig::Grpo(_), Some(_)) => {
+        settings.extend(match objective {
+            ObjectiveConfig::Grpo(_) if !same.is_empty() => {
                 vec!["steps=24".to_owned(), "optimizer.schedule=constant".to_owned()]
             }
             _ => vec!["steps=16".to_owned()],
@@ -150,17 +150,25 @@ fn short(path: &Path) -> Result<Vec<String>> {
     Ok(settings)
 }
 
-/// The setting by which the objective at `key` asks the same prompts in each of its steps, where it samples answers to drawn scenes.
-fn same_prompts(objective: &ObjectiveConfig, key: &str) -> Option<String> {
-    let (train, key, each) = match objective {
-        ObjectiveConfig::Grpo(grpo) => (grpo.train.as_ref()?, format!("{key}.train"), grpo.prompts_per_step),
+/// The settings by which the objective at `key` asks the same prompts in each of its steps, where it samples answers to drawn scenes.
+fn same_prompts(objective: &ObjectiveConfig, key: &str) -> Vec<String> {
+    match objective {
+        ObjectiveConfig::Grpo(grpo) => {
+            let scenes = grpo.train.as_ref().and_then(|train| scenes_at(train, &format!("{key}.train")));
+            let each = grpo.prompts_per_step.min(4);
+            scenes
+                .map(|scenes| vec![format!("{key}.prompts_per_step={each}"), format!("{scenes}.samples={each}")])
+                .unwrap_or_default()
+        }
         ObjectiveConfig::Dpo(dpo) => match &dpo.pairs {
-            PairSource::Sampled { train, .. } => (train, format!("{key}.pairs.train"), dpo.pairs_per_step),
-            PairSource::Written { .. } | PairSource::Rows(_) => return None,
+            PairSource::Sampled { train, .. } => {
+                let scenes = scenes_at(train, &format!("{key}.pairs.train"));
+                scenes.map(|scenes| format!("{scenes}.samples={}", dpo.pairs_per_step)).into_iter().collect()
+            }
+            PairSource::Written { .. } | PairSource::Rows(_) => Vec::new(),
         },
-        _ => return None,
-    };
-    Some(format!("{}.samples={each}", scenes_at(train, &key)?))
+        _ => Vec::new(),
+    }
 }
 
 /// The key of the drawn scenes that a source at `key` is, or draws the questions of.
