@@ -14,7 +14,7 @@ pub struct Asking {
 }
 
 /// A language model that judges answers.
-pub trait Ask {
+pub trait Ask: std::fmt::Debug {
     /// Which one: what another has said of an answer is asked anew.
     fn name(&self) -> &str;
 

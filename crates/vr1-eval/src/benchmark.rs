@@ -111,6 +111,12 @@ impl Benchmark {
         self.0.headline
     }
 
+    /// Whether nothing but a language model can score it.
+    #[must_use]
+    pub fn needs_judge(self) -> bool {
+        self.0.judging == Judging::Steps
+    }
+
     /// How long its answers may be, in tokens, where nothing else is asked for.
     #[must_use]
     pub fn max_completion_tokens(self) -> usize {

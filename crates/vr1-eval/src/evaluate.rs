@@ -8,7 +8,7 @@ use vr1_processor::{Layout, Processor, Prompt};
 use vr1_reward::Program;
 use vr1_rollout::{Engine, Group, Request, SampleKey, Search, answer_in_stages, uniform};
 
-use crate::benchmark::{Benchmark, Judged, Judging};
+use crate::benchmark::{Benchmark, Judged};
 use crate::config::{EvalConfig, Turns};
 use crate::item::Item;
 use crate::mark::Mark;
@@ -57,8 +57,7 @@ pub fn evaluate(
     told: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Option<Summary>> {
     let (benchmark, items) = (questions.benchmark(), questions.items());
-    let judging = benchmark.0.judging;
-    if judging == Judging::Steps && who.judge.is_none() && who.reward.is_none() {
+    if benchmark.needs_judge() && who.judge.is_none() && who.reward.is_none() {
         return Err(Error::NoJudge { benchmark: benchmark.name() });
     }
     let chosen = chosen(items.len(), config.samples);

@@ -3,9 +3,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vr1_eval::{Answering, Benchmark, BoxUnits, EvalConfig, Extraction, Questions, evaluate};
+use vr1_eval::{Answering, Benchmark, BoxUnits, EvalConfig, Extraction, Questions, Turns, evaluate};
 use vr1_processor::Layout;
-use vr1_rollout::Sampling;
+use vr1_rollout::{Sampling, Search};
 use vr1_run::Interrupt;
 
 use crate::{Error, Result, Run};
@@ -39,12 +39,28 @@ pub struct BenchmarkConfig {
     /// What boxes are written in; what the checkpoint's family does where nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boxes: Option<BoxUnits>,
+    /// At once, or in LlamaV-o1's four turns.
+    #[serde(default)]
+    pub turns: Turns,
+    /// Beams, in each turn; 1 takes the likeliest token.
+    #[serde(default = "one")]
+    pub num_beams: usize,
+    /// Whether the judge that the run was given is asked, where the benchmark asks a language model.
+    #[serde(default)]
+    pub judge: bool,
+}
+
+fn one() -> usize {
+    1
 }
 
 impl BenchmarkConfig {
     /// Why it cannot be asked, if it cannot.
     pub(crate) fn check(&self) -> Result<(), String> {
-        Benchmark::named(&self.name).map_err(|error| format!("`name`: {error}"))?;
+        let benchmark = Benchmark::named(&self.name).map_err(|error| format!("`name`: {error}"))?;
+        if benchmark.needs_judge() && !self.judge {
+            return Err(format!("`judge`: {} is scored by a language model, and needs `judge: true`", self.name));
+        }
         match &self.prompt {
             Some(prompt) if !prompt.contains("{question}") => {
                 Err("`prompt`: {question} does not stand in it".to_owned())
@@ -59,6 +75,7 @@ pub(crate) struct OpenBenchmark {
     pub(crate) name: String,
     questions: Questions,
     config: EvalConfig,
+    judged: bool,
 }
 
 impl OpenBenchmark {
@@ -75,13 +92,18 @@ impl OpenBenchmark {
             extraction: config.extraction,
             prompt: config.prompt.clone(),
             layout: config.layout,
+            turns: config.turns,
+            search: match config.num_beams {
+                1 => Search::Draw,
+                beams => Search::Beam { beams, length_penalty: 1.0 },
+            },
             boxes: config.boxes.map_or_else(boxes, Ok)?,
             samples: config.samples,
             sampling: Sampling::greedy(tokens),
             ..EvalConfig::default()
         };
         let questions = benchmark.open(&config.path, config.images.as_deref())?;
-        Ok(Self { name: name.to_owned(), questions, config: asked })
+        Ok(Self { name: name.to_owned(), questions, config: asked, judged: config.judge })
     }
 
     /// The score that is known to come of it.
@@ -108,6 +130,7 @@ impl OpenBenchmark {
         };
         let config = EvalConfig { max_prompt_tokens: Some(room), ..self.config.clone() };
         let (processor, watch, world) = (run.processor.clone(), run.watch().clone(), run.world().clone());
+        let judge = run.judge().filter(|_| self.judged);
         if !world.is_alone() && folder.exists() {
             // What is there only rank 0 has, and all ask the same.
             std::fs::remove_dir_all(folder).map_err(|source| vr1_run::RunError::Io {
@@ -128,7 +151,7 @@ impl OpenBenchmark {
             engine: run.evaluation_engine()?,
             processor: &processor,
             model: "the run's",
-            judge: None,
+            judge: judge.as_deref(),
             reward: None,
         };
         let Some(summary) = evaluate(&self.questions, &mut who, &config, Some(folder), &mut told)? else {

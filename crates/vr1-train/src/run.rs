@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
+use vr1_eval::Ask;
 use vr1_learn::{Learner, Step, World};
 use vr1_processor::Processor;
 use vr1_rollout::{Engine, Group, Version};
@@ -34,6 +35,8 @@ pub struct Run {
     watch: Watch,
     /// Whether a step that is not finite is passed over.
     passes: bool,
+    /// The language model that judges, where a benchmark asks one.
+    judge: Option<Arc<dyn Ask>>,
     /// What was sampled for a step that failed.
     unlearnt: Vec<Rollout>,
     /// Turns sequences into weights.
@@ -77,6 +80,7 @@ impl Run {
             scorers,
             watch,
             passes,
+            judge: None,
             unlearnt,
             learner,
             processor,
@@ -115,6 +119,16 @@ impl Run {
     pub(crate) fn evaluate_with(&mut self, engine: Option<Box<dyn Engine>>) {
         let world = self.world().clone();
         self.evaluating = engine.map(|engine| Handed::new(engine, world));
+    }
+
+    /// Has benchmarks that ask a language model ask this one.
+    pub(crate) fn judge_by(&mut self, judge: Option<Arc<dyn Ask>>) {
+        self.judge = judge;
+    }
+
+    /// The language model that judges, if one was given.
+    pub(crate) fn judge(&self) -> Option<Arc<dyn Ask>> {
+        self.judge.clone()
     }
 
     /// Has the next step's completions sampled while a step is learnt from, by weights that are so many updates older at most.

@@ -1,8 +1,9 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use clap::Args;
-use vr1_eval::Judge;
+use vr1_eval::{Ask, Judge};
 use vr1_learn::World;
 use vr1_reward::Registry;
 use vr1_run::Show;
@@ -121,8 +122,9 @@ impl RunArgs {
         let out = self.out.clone().unwrap_or_else(|| free_folder(name));
         let from = self.from.as_deref().map(step).transpose()?;
         let (accept_changes, check_weights) = (self.accept_changes, self.check_weights);
-        let registry = registry()?;
-        Ok(RunOptions { from, accept_changes, check_weights, device, kind, show, registry, ..RunOptions::new(out) })
+        let (registry, judge) = (registry()?, named_judge()?.map(|judge| Arc::new(judge) as Arc<dyn Ask>));
+        let options = RunOptions { from, accept_changes, check_weights, device, kind, show, ..RunOptions::new(out) };
+        Ok(RunOptions { registry, judge, ..options })
     }
 }
 
@@ -187,10 +189,16 @@ fn scenes_at(source: &Source, key: &str) -> Option<String> {
 /// If one of the two is missing.
 pub fn registry() -> Result<Registry> {
     let mut registry = Registry::default();
-    if ["VR1_JUDGE_URL", "VR1_JUDGE_MODEL"].iter().any(|name| std::env::var_os(name).is_some()) {
-        judge()?.register(&mut registry);
+    if let Some(judge) = named_judge()? {
+        judge.register(&mut registry);
     }
     Ok(registry)
+}
+
+/// The [`judge`], where the environment says anything of one.
+fn named_judge() -> Result<Option<Judge>> {
+    let said = ["VR1_JUDGE_URL", "VR1_JUDGE_MODEL"].iter().any(|name| std::env::var_os(name).is_some());
+    said.then(judge).transpose()
 }
 
 /// The judge that `VR1_JUDGE_URL` and `VR1_JUDGE_MODEL` name, with `VR1_JUDGE_KEY` as the server's key, if there is one.

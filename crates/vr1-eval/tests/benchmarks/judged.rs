@@ -18,6 +18,12 @@ impl<F: Fn(&Asking) -> Option<String>> Script<F> {
     }
 }
 
+impl<F> std::fmt::Debug for Script<F> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("asked", &self.asked).finish_non_exhaustive()
+    }
+}
+
 impl<F: Fn(&Asking) -> Option<String>> Ask for Script<F> {
     fn name(&self) -> &str {
         "a script"

@@ -178,6 +178,7 @@ fn check_stage(stage: &StageConfig) -> Result<(), Fault> {
         }
         for (name, benchmark) in &evaluation.benchmarks {
             benchmark.check().or_else(|reason| fault(&format!("evaluation.benchmarks.{name}"), reason))?;
+            count(&format!("evaluation.benchmarks.{name}.num_beams"), benchmark.num_beams as u64, ABREAST)?;
         }
         let sampled = |pairs: &PairSource| matches!(pairs, PairSource::Sampled { .. });
         if let Some((name, _)) = evaluation.preferences.iter().find(|(_, pairs)| sampled(pairs)) {

@@ -1,19 +1,20 @@
-//! Which engines a recipe samples and evaluates with.
+//! Which engines a recipe samples and evaluates with, and who judges.
 
 use std::rc::Rc;
 
 use vr1_decode::LocalEngine;
-use vr1_learn::World;
 use vr1_processor::Processor;
 use vr1_remote::{EngineConfig, Purpose, ServerEngine};
 use vr1_rollout::Engine;
 use vr1_vlm::Backbone;
 
 use crate::recipe::{Recipe, StageConfig};
-use crate::{Error, Result};
+use crate::{Error, Result, RunOptions};
 
 /// Several processes sample themselves: each would hand its weights to the same servers.
-pub(super) fn check(recipe: &Recipe, world: &World) -> Result<()> {
+pub(super) fn check(recipe: &Recipe, options: &RunOptions) -> Result<()> {
+    judged(recipe, options)?;
+    let world = &options.world;
     let stages = recipe.all_stages();
     let evaluations = stages.iter().filter_map(|stage| stage.evaluation.as_ref()).chain([&recipe.evaluation]);
     let mut servers =
@@ -25,6 +26,20 @@ pub(super) fn check(recipe: &Recipe, world: &World) -> Result<()> {
             Err(Error::Recipe(format!("`{key}` is for a run of one process, and this one has {}", world.size())))
         }
         None => Ok(()),
+    }
+}
+
+/// Whether the language model is there that benchmarks are to ask. Several processes would each ask it.
+fn judged(recipe: &Recipe, options: &RunOptions) -> Result<()> {
+    let stages = recipe.all_stages();
+    let evaluations = stages.iter().filter_map(|stage| stage.evaluation.as_ref()).chain([&recipe.evaluation]);
+    let mut benchmarks = evaluations.flat_map(|evaluation| &evaluation.benchmarks);
+    let Some((name, _)) = benchmarks.find(|(_, benchmark)| benchmark.judge) else { return Ok(()) };
+    let fault = |reason: String| Err(Error::Recipe(format!("evaluation.benchmarks.{name}.judge: {reason}")));
+    match (&options.judge, options.world.is_alone()) {
+        (None, _) => fault("the run was given no judge: VR1_JUDGE_URL and VR1_JUDGE_MODEL name one".to_owned()),
+        (_, false) => fault(format!("is for a run of one process, and this one has {}", options.world.size())),
+        (Some(_), true) => Ok(()),
     }
 }
 

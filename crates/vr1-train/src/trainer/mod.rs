@@ -178,12 +178,13 @@ impl Trainer {
         let derivation = stage::check((&stages, stage), &recipe, &reward, model.as_ref(), &processor)?;
         let evaluation = evaluation(config, &recipe)?;
         let objective = objective(config, &recipe, &reward)?;
-        engines::check(&recipe, &options.world)?;
+        engines::check(&recipe, &options)?;
         let engine = engines::sampling(&recipe, &model, &processor)?;
         let evaluating = engines::evaluating(config, &recipe, model.as_ref(), &processor)?;
         let learner = learner(config, &recipe, model, &processor)?.with_world(options.world.clone());
         let mut run = Run::new(engine, learner, processor, recipe.seed);
         run.evaluate_with(evaluating);
+        run.judge_by(options.judge.clone());
         run.allow_staleness(recipe.rollout.max_staleness_steps);
         let watched = (recipe.watchdog_minutes > 0.0).then(|| Duration::from_secs_f64(recipe.watchdog_minutes * 60.0));
         run.watch_by(Watch::new(watched));

@@ -1,6 +1,8 @@
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use tch::{Device, Kind};
+use vr1_eval::Ask;
 use vr1_learn::World;
 use vr1_reward::Registry;
 use vr1_run::Show;
@@ -26,6 +28,8 @@ pub struct RunOptions {
     pub world: World,
     /// Verifiers that the recipe's reward may call.
     pub registry: Registry,
+    /// The language model that benchmarks ask, where the recipe says that they do.
+    pub judge: Option<Arc<dyn Ask>>,
 }
 
 impl RunOptions {
@@ -34,6 +38,6 @@ impl RunOptions {
         let (device, kind, show) = (Device::Cpu, Kind::Float, Show::Auto);
         let (from, accept_changes, check_weights) = (None, false, false);
         let (out, registry, world) = (out.into(), Registry::default(), World::default());
-        Self { out, from, accept_changes, check_weights, device, kind, show, world, registry }
+        Self { out, from, accept_changes, check_weights, device, kind, show, world, registry, judge: None }
     }
 }

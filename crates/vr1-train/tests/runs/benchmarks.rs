@@ -1,8 +1,29 @@
 //! Published benchmarks within a run: asked as they are outside of one, and their answers kept.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
+use vr1_eval::{Ask, Asking};
 
 use super::*;
+
+/// Rates every step 10, and finds the first of two final answers right.
+#[derive(Debug)]
+struct Lenient;
+
+impl Ask for Lenient {
+    fn name(&self) -> &str {
+        "lenient"
+    }
+
+    fn ask(&self, asking: &Asking) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        let Some(schema) = &asking.schema else {
+            return Ok(if asking.user.contains("Ground Truth: 12") { "1" } else { "0" }.to_owned());
+        };
+        let names = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| (name.clone(), json!(10)));
+        Ok(Value::Object(names.collect()).to_string())
+    }
+}
 
 const SFT: &str = "
 steps: 2
@@ -62,12 +83,37 @@ fn a_run_that_keeps_the_best_may_go_by_a_benchmark() {
 }
 
 #[test]
+fn vrc_bench_is_asked_in_four_turns_and_judged() {
+    let dir = folder();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../vr1-eval/tests/fixtures/vrc-bench");
+    let vrc = |more: &str| {
+        let set = format!(
+            "evaluation.benchmarks={{ steps: {{ name: vrc-bench, path: {}, max_completion_tokens: 4, turns: staged{more} }} }}",
+            json!(path)
+        );
+        read(dir.path(), SFT, &[&set])
+    };
+    let error = vrc("").unwrap_err().to_string();
+    assert!(error.contains("evaluation.benchmarks.steps: `judge`: vrc-bench is scored by a language model"), "{error}");
+    let recipe = vrc(", judge: true").unwrap();
+    let error = Trainer::new(recipe.clone(), options(&dir.path().join("none"))).unwrap_err().to_string();
+    assert!(error.contains("evaluation.benchmarks.steps.judge: the run was given no judge"), "{error}");
+    let judge: Option<Arc<dyn Ask>> = Some(Arc::new(Lenient));
+    let mut run = Trainer::new(recipe, RunOptions { judge, ..options(&dir.path().join("run")) }).unwrap();
+    let scores = run.evaluate().unwrap().unwrap();
+    assert_eq!((scores["steps/final_answer"], scores["steps/reasoning_steps"]), (0.5, 1.0), "{scores:?}");
+    let rows = std::fs::read_to_string(dir.path().join("run/evaluations/step-0/steps/samples.jsonl")).unwrap();
+    assert_eq!(rows.lines().filter(|row| row.contains("\"by\":\"lenient\"")).count(), 2, "{rows}");
+}
+
+#[test]
 fn a_benchmark_that_is_not_there_is_named() {
     let dir = folder();
     for (more, reason) in [
         (counting("").replace("superclevr, ", "superclever, "), "evaluation.benchmarks.counting"),
         (counting(", prompt: How many?"), "{question} does not stand in it"),
         (counting(", boxes: inches"), "boxes"),
+        (counting(", num_beams: 0"), "evaluation.benchmarks.counting.num_beams"),
     ] {
         let error = read(dir.path(), SFT, &[&more]).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
