@@ -4,6 +4,7 @@ mod error;
 mod make;
 mod paths;
 mod template;
+mod tools;
 mod two_agents;
 
 pub use error::{Error, Result};
@@ -13,4 +14,5 @@ pub use make::{
 };
 pub use paths::{BestPath, best_path, ranked, score_paths};
 pub use template::{AgentPrompts, Role, thoughts};
+pub use tools::{Observation, Seen, Tool, ToolEngine, Zoom};
 pub use two_agents::{Agent, Asked, Engines, ReasonThenSummarise, TwoAgentAnswer};

@@ -169,12 +169,46 @@ impl Sequence {
         Ok(Self { prompt: prompt.clone(), ..self })
     }
 
-    /// The sequence with further tokens behind it, which are not trained on: what a tool returned, a later turn.
+    /// The sequence with further tokens behind it, which are not trained on: what a tool returned, a later turn. `text` is what they read as.
     #[must_use]
-    pub fn followed_by(mut self, shown: &Prompt) -> Self {
+    pub fn followed_by(mut self, shown: &Prompt, text: &str) -> Self {
         self.trained.resize(self.trained.len() + shown.len(), false);
+        self.text.push_str(text);
         self.tail = self.tail.followed_by(shown).into();
         self
+    }
+
+    /// The sequence with what was sampled after it: `more` completes a prompt of this sequence's prompt and tail, and its tokens are
+    /// trained on as they are there. Of the two versions the older is kept.
+    ///
+    /// # Errors
+    /// If nobody sampled one of the two, or `more` follows something else.
+    pub fn then(mut self, more: &Self) -> Result<Self> {
+        let wrong = |reason: &str| Error::Sequence { sample: self.prompt.sample().into(), reason: reason.into() };
+        let (before, after) = (self.prompt.input_ids(), more.prompt.input_ids());
+        if after.len() != before.len() + self.tail.len() || !after.starts_with(before) || !after.ends_with(self.ids()) {
+            return Err(wrong("what was sampled further follows other tokens"));
+        }
+        let (Some(first), Some(second)) = (&self.sampled, &more.sampled) else {
+            return Err(wrong("what is put together was not sampled"));
+        };
+        let both = |of: fn(&Sampled) -> &Vec<f32>| [of(first).as_slice(), of(second)].concat();
+        let entropies = if [first, second].iter().any(|sampled| sampled.entropies.is_empty()) {
+            Vec::new()
+        } else {
+            both(|sampled| &sampled.entropies)
+        };
+        self.sampled = Some(Sampled {
+            logprobs: both(|sampled| &sampled.logprobs),
+            drawn: both(|sampled| &sampled.drawn),
+            entropies,
+            version: first.version.min(second.version),
+            finish: second.finish,
+        });
+        self.trained.extend_from_slice(&more.trained);
+        self.tail = self.tail.followed_by(&more.tail).into();
+        self.text.push_str(&more.text);
+        Ok(self)
     }
 }
 

@@ -143,7 +143,7 @@ fn what_cannot_be_a_document_says_why() {
 fn what_is_shown_behind_a_completion_is_not_trained_on() {
     let prompt = prompt("s");
     let shown = asked("s", &conversation()[..1]);
-    let made = completion(&prompt, &[7, 8, 9]).followed_by(&shown);
+    let made = completion(&prompt, &[7, 8, 9]).followed_by(&shown, " and");
     assert_eq!(made.ids(), [&[7, 8, 9][..], shown.input_ids()].concat());
     assert_eq!(made.trained(), [vec![true; 3], vec![false; shown.len()]].concat());
     assert_eq!((made.trained_tokens(), made.sampled().unwrap().logprobs.len()), (3, 3));
