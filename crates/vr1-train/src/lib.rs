@@ -63,7 +63,7 @@ pub use plan::{
 pub use recipe::{
     Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, NotFinite, NotFiniteConfig,
     ObjectiveConfig, PairLossConfig, PairSource, PromptConfig, Recipe, RolloutConfig, SftObjective, StageConfig,
-    StopConfig, Truncated, WeightedSource,
+    StopConfig, ToolKind, ToolsConfig, Truncated, WeightedSource,
 };
 pub use rescore::{Changed, Rescored, rescore};
 pub use rewards::OnError;

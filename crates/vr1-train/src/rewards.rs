@@ -53,7 +53,7 @@ pub(crate) fn judged<'a>(sample: &'a Sample, group: &'a Group, sequence: &'a Seq
         prompt: group.prompt().text(),
         completion: sequence.text(),
         solution: &sample.solution,
-        tokens: sequence.ids().len(),
+        tokens: sequence.trained_tokens(),
         finished: sequence.finished(),
         fields: &sample.fields,
     }
@@ -168,9 +168,12 @@ fn same(values: &[f64]) -> bool {
 pub(crate) fn lengths(groups: &[Group]) -> Vec<(String, f64)> {
     let sequences = || groups.iter().flat_map(Group::sequences);
     let count = sequences().count().max(1) as f64;
-    let tokens = sequences().map(|sequence| sequence.ids().len()).sum::<usize>() as f64;
+    let tokens = sequences().map(Sequence::trained_tokens).sum::<usize>() as f64;
     let finished = sequences().filter(|sequence| sequence.finished()).count() as f64;
     let mut metrics = vec![("completion_length".to_owned(), tokens / count), ("finished".to_owned(), finished / count)];
+    let returned = |sequence: &Sequence| sequence.trained().chunk_by(|a, b| a == b).filter(|run| !run[0]).count();
+    let calls = sequences().map(returned).sum::<usize>() as f64;
+    metrics.extend((calls > 0.0).then(|| ("tool_calls".to_owned(), calls / count)));
     let parts: Vec<(usize, usize)> = sequences().map(|sequence| thought_and_said(sequence.text())).collect();
     let mean = |of: fn(&(usize, usize)) -> usize| parts.iter().map(of).sum::<usize>() as f64 / count;
     metrics.push(("thinking_words".to_owned(), mean(|(thought, _)| *thought)));

@@ -59,8 +59,11 @@ pub struct Rollout {
     pub media: Vec<Shown>,
     /// The prompt's ids.
     pub prompt_ids: Vec<i64>,
-    /// The sampled ids.
+    /// The sampled ids, and between them those of what tools returned.
     pub ids: Vec<i64>,
+    /// Where in `ids` what tools returned stands, each from and up to which place; the lists below are of the other ids.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observations: Vec<(usize, usize)>,
     /// Their log-probabilities under the model itself.
     #[serde(with = "numbers")]
     pub logprobs: Vec<f32>,
@@ -109,7 +112,7 @@ pub(crate) fn rollouts(
                 completion: sequence.text().to_owned(),
                 solution: sample.solution.clone(),
                 fields: sample.fields.clone(),
-                tokens: sequence.ids().len(),
+                tokens: sequence.trained_tokens(),
                 finished: sequence.finished(),
                 outcome,
                 error,
@@ -119,6 +122,7 @@ pub(crate) fn rollouts(
                 media: media.clone(),
                 prompt_ids: group.prompt().input_ids().to_vec(),
                 ids: sequence.ids().to_vec(),
+                observations: observations(sequence),
                 logprobs: list(|sampled| &sampled.logprobs),
                 drawn: list(|sampled| &sampled.drawn),
                 entropies: list(|sampled| &sampled.entropies),
@@ -130,6 +134,15 @@ pub(crate) fn rollouts(
         }
     }
     Ok(rollouts)
+}
+
+/// Where what was not sampled stands.
+fn observations(sequence: &Sequence) -> Vec<(usize, usize)> {
+    let runs = sequence.trained().chunk_by(|a, b| a == b).scan(0, |place, run| {
+        let from = std::mem::replace(place, *place + run.len());
+        Some((run.first() == Some(&false)).then_some((from, from + run.len())))
+    });
+    runs.flatten().collect()
 }
 
 impl Rollout {

@@ -1,11 +1,13 @@
 use vr1_grpo::{Baseline, GroupOfOne, GrpoConfig, SamplerCorrection, Scale};
 use vr1_learn::ReferenceConfig;
+use vr1_processor::Layout;
 use vr1_remote::{EngineConfig, ServerKind};
 use vr1_rollout::Sampling;
 use vr1_sft::SftConfig;
 
 use super::{
     Advantages, Better, DpoObjective, GrpoObjective, ObjectiveConfig, PairLossConfig, PairSource, Recipe, StageConfig,
+    ToolsConfig,
 };
 use crate::Source;
 
@@ -84,6 +86,9 @@ impl Recipe {
         for engine in stages.iter().filter_map(|stage| stage.evaluation.as_ref()?.engine.as_ref()) {
             check_engine("evaluation.engine", engine)?;
         }
+        if let Some(tools) = &self.rollout.tools {
+            self.check_tools(tools, stages)?;
+        }
         if stale > 1 {
             return fault("rollout.max_staleness_steps", format!("is {stale}, and must be 0 or 1"));
         }
@@ -102,6 +107,42 @@ impl Recipe {
                 "rollout.max_staleness_steps",
                 "needs `rollout.engine`: this process cannot sample while it learns",
             );
+        }
+        Ok(())
+    }
+}
+
+impl Recipe {
+    /// Tools answer in turns, of what this process samples.
+    fn check_tools(&self, tools: &ToolsConfig, stages: &[StageConfig]) -> Result<(), Fault> {
+        if tools.kinds.is_empty() {
+            return fault("rollout.tools.kinds", "names no tool");
+        }
+        if !(1..=64).contains(&tools.max_calls) {
+            return fault("rollout.tools.max_calls", format!("is {}, and must be 1 to 64", tools.max_calls));
+        }
+        if self.rollout.engine.is_some() {
+            return fault(
+                "rollout.tools",
+                "servers of `rollout.engine` take no prompt that a tool's picture stands in",
+            );
+        }
+        for stage in stages {
+            let prompt = stage.prompt.as_ref().unwrap_or(&self.prompt);
+            let evaluation = stage.evaluation.as_ref().unwrap_or(&self.evaluation);
+            if evaluation.engine.is_some() {
+                return fault("evaluation.engine", "servers do not call the tools of `rollout.tools`");
+            }
+            match &stage.objective {
+                ObjectiveConfig::Grpo(_) if prompt.layout != Layout::Chat => {
+                    return fault("prompt.layout", "tools answer in turns, which only `chat` has");
+                }
+                ObjectiveConfig::Grpo(grpo) if grpo.grounding.every_steps > 0 => {
+                    return fault("objective.grounding", "does not know which of a tool's pictures to replace");
+                }
+                ObjectiveConfig::Grpo(_) => {}
+                _ => return fault("rollout.tools", "is for GRPO: other objectives learn from answers of one turn"),
+            }
         }
         Ok(())
     }

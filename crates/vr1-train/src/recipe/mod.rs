@@ -18,7 +18,7 @@ pub use objectives::{
     Truncated, WeightedSource,
 };
 pub(crate) use paths::of_source;
-pub use rollout::RolloutConfig;
+pub use rollout::{RolloutConfig, ToolKind, ToolsConfig};
 pub(crate) use same::first_difference;
 use serde::{Deserialize, Serialize};
 pub use stage::StageConfig;

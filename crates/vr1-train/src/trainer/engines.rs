@@ -1,7 +1,9 @@
 //! Which engines a recipe samples and evaluates with, and who judges.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
+use vr1_agent::ToolEngine;
 use vr1_decode::LocalEngine;
 use vr1_processor::Processor;
 use vr1_remote::{EngineConfig, Purpose, ServerEngine};
@@ -11,7 +13,7 @@ use vr1_vlm::Backbone;
 use crate::recipe::{Recipe, StageConfig};
 use crate::{Error, Result, RunOptions};
 
-/// Several processes sample themselves: each would hand its weights to the same servers.
+/// Several processes sample themselves: each would hand its weights to the same servers, and what a tool showed is not told other ranks.
 pub(super) fn check(recipe: &Recipe, options: &RunOptions) -> Result<()> {
     judged(recipe, options)?;
     let world = &options.world;
@@ -21,6 +23,7 @@ pub(super) fn check(recipe: &Recipe, options: &RunOptions) -> Result<()> {
         evaluations.map(|evaluation| ("evaluation.engine", evaluation.engine.is_some())).collect::<Vec<_>>();
     servers.push(("rollout.engine", recipe.rollout.engine.is_some()));
     servers.push(("rollout.max_staleness_steps", recipe.rollout.max_staleness_steps > 0));
+    servers.push(("rollout.tools", recipe.rollout.tools.is_some()));
     match servers.into_iter().find(|(_, set)| *set && !world.is_alone()) {
         Some((key, _)) => {
             Err(Error::Recipe(format!("`{key}` is for a run of one process, and this one has {}", world.size())))
@@ -44,15 +47,25 @@ fn judged(recipe: &Recipe, options: &RunOptions) -> Result<()> {
 }
 
 /// What samples completions to learn from.
-pub(super) fn sampling(recipe: &Recipe, model: &Rc<dyn Backbone>, processor: &Processor) -> Result<Box<dyn Engine>> {
+pub(super) fn sampling(
+    recipe: &Recipe,
+    model: &Rc<dyn Backbone>,
+    processor: &Arc<Processor>,
+) -> Result<Box<dyn Engine>> {
     if let Some(config) = &recipe.rollout.engine {
         return servers(config, model.as_ref(), processor, Purpose::Training);
     }
     let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
-    Ok(Box::new(match recipe.rollout.memory_bytes() {
+    let engine = Box::new(match recipe.rollout.memory_bytes() {
         Some(bytes) => engine.with_memory(bytes),
         None => engine,
-    }))
+    });
+    Ok(match &recipe.rollout.tools {
+        Some(config) => {
+            Box::new(ToolEngine::new(engine, processor.clone(), config.tools(), config.max_calls, model.max_tokens()))
+        }
+        None => engine,
+    })
 }
 
 /// What answers held-out samples in a stage, where that is another.

@@ -179,6 +179,7 @@ impl Trainer {
         let evaluation = evaluation(config, &recipe)?;
         let objective = objective(config, &recipe, &reward)?;
         engines::check(&recipe, &options)?;
+        let processor = Arc::new(processor);
         let engine = engines::sampling(&recipe, &model, &processor)?;
         let evaluating = engines::evaluating(config, &recipe, model.as_ref(), &processor)?;
         let learner = learner(config, &recipe, model, &processor)?.with_world(options.world.clone());

@@ -24,6 +24,7 @@ mod replay;
 mod scripted;
 mod stages;
 mod stop;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
