@@ -73,6 +73,7 @@ pub(crate) const EXPLAINED: &[Explained] = &[
     says("rewards/*", "reward", "mean of this term of the reward, over the completions that have it"),
     says("reward_std", "spread", "mean over groups of the standard deviation of rewards within a group: 0 teaches nothing"),
     says("completion_length", "length", "mean sampled tokens"),
+    says("tool_calls", "tool_calls", "calls of tools in a completion, on average"),
     says("finished", "finished", "share of completions that the model ended itself, rather than the limit"),
     says("thinking_words", "words", "mean words of a completion's thinking, before </think> or <answer>"),
     says("answer_words", "words", "mean words of a completion's answer"),

@@ -60,13 +60,14 @@ impl Trainer {
         if !RunFolder::holds_run(dir) {
             return Err(RunError::NoRun(dir.to_owned()).into());
         }
-        let recipe = Recipe::load(&config, &[])?.without_servers();
+        let recipe = Recipe::load(&config, &[])?;
         if recipe.rollout.tools.is_some() {
             let config = config.display();
             return Err(Error::Recipe(format!(
                 "{config}: rollout.tools: what a tool showed is not recorded, so no step can be done again"
             )));
         }
+        let recipe = recipe.without_servers();
         let rows = read_metrics(&dir.join("metrics.jsonl"))?;
         let record = |step: u64| {
             rows.iter().find(|row| row.step == step).ok_or_else(|| {
