@@ -5,6 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use vr1_data::{Dataset, Sample};
 use vr1_rollout::SampleKey;
 
@@ -207,4 +208,15 @@ impl Draw {
         self.drawn = drawing;
         Ok(())
     }
+}
+
+/// What was drawn and what the curriculum knew.
+pub(crate) fn drawn_state(state: &Value) -> Result<(Drawing, vr1_curriculum::State)> {
+    let broken =
+        |error: serde_json::Error| Error::Recipe(format!("the state of the objective cannot be read: {error}"));
+    let part = |key: &str| state.get(key).cloned().unwrap_or_default();
+    Ok((
+        serde_json::from_value(part("drawn")).map_err(broken)?,
+        serde_json::from_value(part("curriculum")).map_err(broken)?,
+    ))
 }

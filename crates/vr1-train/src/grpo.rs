@@ -11,19 +11,19 @@ use vr1_grpo::{
 use vr1_learn::{Loss, PolicyLoss, Signals, Step};
 use vr1_processor::Processor;
 use vr1_reward::{Outcome, Program};
-use vr1_rollout::{Group, Sampling};
+use vr1_rollout::{Group, Sampling, Sequence};
 
 use super::ahead::{Ahead, Wanted};
 use super::ask::{Asked, Completed, Flight, room};
 use super::beta::{Beta, Diverged, Place};
 use super::course::Course;
-use super::draw::{Deck, Draw, Drawing, Drawn};
+use super::draw::{Deck, Draw, Drawing, Drawn, drawn_state};
 use super::grounding::{GroundingConfig, Seen, measure};
 use super::prompting::Prompting;
 use super::rewards::{Rewarded, Said, lengths};
-use super::rollout::rollouts;
+use super::round::{Flown, Round};
 use crate::recipe::{Advantages, GrpoObjective, PromptConfig, Truncated, deck};
-use crate::{Collected, Error, Objective, Result, Rollout, Run, Supply};
+use crate::{Collected, Error, Objective, Result, Run, Supply};
 
 /// Group relative policy optimisation and its family: samples, prompts, groups of completions, rewards, advantages.
 pub struct Grpo {
@@ -310,37 +310,6 @@ fn value(outcome: &Outcome, term: &str) -> f32 {
     outcome.terms.iter().find(|(name, _)| name == term).and_then(|(_, value)| *value).unwrap_or(f32::NAN)
 }
 
-/// Completions that are sampled for the next step, and what they were drawn from.
-struct Flown {
-    wanted: Wanted,
-    from: Drawing,
-    after: Drawing,
-    flight: Flight,
-}
-
-/// Samples with their groups and rewards.
-struct Round {
-    drawn: Vec<Drawn>,
-    groups: Vec<Group>,
-    rewarded: Rewarded,
-    /// What others were asked in its place, with those that were replaced.
-    replaced: Vec<Self>,
-}
-
-impl Round {
-    /// What is written down of it.
-    fn rollouts(&self, signals: &Signals, seed: u64) -> Result<Vec<Rollout>> {
-        let samples: Vec<_> = self.drawn.iter().map(|drawn| &drawn.sample).collect();
-        let mut all = rollouts(&samples, &self.groups, &self.rewarded.said, signals, seed)?;
-        for other in &self.replaced {
-            let before = all.last().map_or(0, |last| last.group + 1);
-            let rows = other.rollouts(&Signals::default(), seed)?;
-            all.extend(rows.into_iter().map(|row| Rollout { group: before + row.group, ..row }));
-        }
-        Ok(all)
-    }
-}
-
 impl Objective for Grpo {
     fn collect(&mut self, run: &mut Run, at: Step) -> Result<Collected> {
         let begun = std::time::Instant::now();
@@ -348,7 +317,7 @@ impl Objective for Grpo {
         let (mut round, refills) = self.rounds(run, at)?;
         let sampled = begun.elapsed().as_secs_f64();
         self.look_ahead(run, at)?;
-        let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(|s| s.ids().len()).sum();
+        let tokens: usize = round.groups.iter().flat_map(Group::sequences).map(Sequence::trained_tokens).sum();
         let completions = round.groups.iter().map(Group::size).sum();
         self.sampled = Diverged { of_token: f64::NAN, tokens, completions };
         let signals = self.advantages(run, &round)?;
@@ -423,15 +392,4 @@ fn policy_loss(config: &GrpoObjective, beta: f64) -> PolicyLoss {
     let sampled = config.sampling.temperature;
     let temperature = if sampled > 0.0 { sampled } else { 1.0 };
     PolicyLoss { config: GrpoConfig { beta, ..config.loss }, temperature }
-}
-
-/// What was drawn and what the curriculum knew.
-pub(crate) fn drawn_state(state: &Value) -> Result<(Drawing, vr1_curriculum::State)> {
-    let broken =
-        |error: serde_json::Error| Error::Recipe(format!("the state of the objective cannot be read: {error}"));
-    let part = |key: &str| state.get(key).cloned().unwrap_or_default();
-    Ok((
-        serde_json::from_value(part("drawn")).map_err(broken)?,
-        serde_json::from_value(part("curriculum")).map_err(broken)?,
-    ))
 }

@@ -31,6 +31,7 @@ mod recorded;
 mod rescore;
 mod rewards;
 mod rollout;
+mod round;
 mod run;
 mod sft;
 mod shown;
