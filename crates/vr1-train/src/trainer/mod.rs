@@ -178,7 +178,7 @@ impl Trainer {
         let derivation = stage::check((&stages, stage), &recipe, &reward, model.as_ref(), &processor)?;
         let evaluation = evaluation(config, &recipe)?;
         let objective = objective(config, &recipe, &reward)?;
-        engines::check(&recipe, &options)?;
+        engines::check(&recipe, options)?;
         let processor = Arc::new(processor);
         let engine = engines::sampling(&recipe, &model, &processor)?;
         let evaluating = engines::evaluating(config, &recipe, model.as_ref(), &processor)?;
