@@ -237,7 +237,7 @@ impl Loader {
         };
         let own: Vec<Tensor> = parts.iter().map(laid).collect();
         let absent = own.iter().zip(parts).any(|(tensor, (_, shape))| tensor.size() != *shape);
-        if absent || matches!(self.source, Source::Shapes) || joint(&own).is_some() {
+        if absent || own.iter().any(takes_no_room) || joint(&own).is_some() {
             return own;
         }
         let mut state = self.state.borrow_mut();
@@ -273,6 +273,11 @@ impl Loader {
         };
         state.keep(name, tensor, options)
     }
+}
+
+/// Whether it is a shape alone, one number that stands for all: held as such, it is given no room of its own.
+fn takes_no_room(tensor: &Tensor) -> bool {
+    tensor.numel() > 1 && tensor.stride().iter().all(|stride| *stride == 0)
 }
 
 /// Room for these, one behind the other; none where a broken config asks for more than there is.

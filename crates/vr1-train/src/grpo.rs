@@ -17,7 +17,7 @@ use super::ahead::{Ahead, Wanted};
 use super::ask::{Asked, Completed, Flight, room};
 use super::beta::{Beta, Diverged, Place};
 use super::course::Course;
-use super::draw::{Deck, Draw, Drawing, Drawn, drawn_state};
+use super::draw::{Deck, Draw, Drawn, drawn_state};
 use super::grounding::{GroundingConfig, Seen, measure};
 use super::prompting::Prompting;
 use super::rewards::{Rewarded, Said, lengths};
