@@ -109,7 +109,7 @@ fn peak(folder: &Path, recipe: &Value, machine: &Machine) -> u64 {
 fn each_setting_takes_more_or_less_as_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None };
+    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None, ranks: 1 };
     for machine in [Machine::cpu(Kind::Float), card] {
         let of = |recipe: &Value| peak(at, recipe, &machine);
         let whole = grpo(at);
@@ -142,7 +142,7 @@ fn each_setting_takes_more_or_less_as_it_is_told_to() {
 #[test]
 fn what_is_offloaded_lies_on_the_host_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
-    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None };
+    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None, ranks: 1 };
     let plan = |offload: bool, machine: &Machine| {
         let recipe = with(grpo(folder.path()), &json!({"optimizer": {"offload": offload}}));
         Plan::new(&load(folder.path(), &recipe), machine).unwrap()

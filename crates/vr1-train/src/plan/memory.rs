@@ -8,12 +8,14 @@ use vr1_learn::{Moments, OptimizerConfig};
 use vr1_nn::Recompute;
 
 use super::batch::BatchSize;
-use super::shape::{ModelShape, TowerShape};
+use super::shape::{ModelShape, Share, TowerShape};
 
 /// Tokens whose logits are held at once.
 const HEAD_CHUNK: u64 = 1024;
 /// Numbers of parameters that an optimizer updates at once.
 const UPDATED: u64 = 1 << 24;
+/// Numbers of gradients that are summed over ranks at once, but for parameters that are larger.
+const BUCKET: u64 = 1 << 23;
 
 /// Something that is held, and its bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -59,6 +61,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) on_cpu: bool,
     /// The most bytes that decoding may take.
     pub(crate) decoding: u64,
+    /// Processes that learn together.
+    pub(crate) ranks: u64,
+    /// What this one updates.
+    pub(crate) own: Share,
 }
 
 impl Setting<'_> {
@@ -68,7 +74,11 @@ impl Setting<'_> {
 
     fn masters(&self) -> u64 {
         // An adapter is f32, as are the weights of a model of f32: those are their own masters.
-        if self.wide == 4 || self.shape.adapter > 0 { 0 } else { 4 * self.shape.trained }
+        if self.wide == 4 || self.shape.adapter > 0 { 0 } else { 4 * self.own.trained }
+    }
+
+    fn moments(&self) -> u64 {
+        self.own.moments(self.optimizer.moments)
     }
 
     /// Bytes of a number that is trained.
@@ -78,7 +88,7 @@ impl Setting<'_> {
 
     /// What is held all the time, and what of it on the host.
     fn resident(&self) -> (Vec<Held>, u64) {
-        let (shape, moments) = (self.shape, self.shape.moments(self.optimizer.moments));
+        let (shape, moments) = (self.shape, self.moments());
         let mut held = vec![
             Held { what: "weights", bytes: self.wide * shape.parameters },
             Held { what: "adapters", bytes: 4 * shape.adapter },
@@ -245,17 +255,37 @@ impl Setting<'_> {
         self.phase("update", moments.into_iter().max_by_key(|held| sum(held)).unwrap_or_default())
     }
 
+    /// Bytes of the gradients of this rank's own micro-batches.
+    fn gradients(&self, micro_batches: usize) -> u64 {
+        let wide = if micro_batches > 1 { 4 } else { self.trained_wide() };
+        wide * self.shape.trained
+    }
+
+    /// Gradients are summed over ranks, some at a time: the sums take their place, where this rank keeps them.
+    pub(crate) fn reduction(&self, micro_batches: usize) -> Option<Phase> {
+        let largest = self.shape.sizes.iter().max().map_or(0, |&size| size as u64);
+        let at_once = 4 * self.shape.trained.min(BUCKET.max(largest));
+        // What goes out in a row; on a CPU also what comes in.
+        let on_the_way = if self.on_cpu { 2 * at_once + at_once / self.ranks } else { at_once };
+        let held = [
+            Held { what: "gradients", bytes: self.gradients(micro_batches).max(4 * self.own.trained) },
+            Held { what: "sums over processes, on the way", bytes: on_the_way },
+        ];
+        (self.ranks > 1).then(|| self.phase("reduction", held))
+    }
+
     /// The optimizer's step.
     pub(crate) fn optimizer(&self, micro_batches: usize) -> Phase {
         let shape = self.shape;
-        let gradients = if micro_batches > 1 { 4 } else { self.trained_wide() } * shape.trained;
+        // Sums over ranks are f32.
+        let gradients = if self.ranks > 1 { 4 * self.own.trained } else { self.gradients(micro_batches) };
         let undo = match self.iterations {
             0 | 1 => 0,
-            _ => self.trained_wide() * shape.trained + self.masters() + shape.moments(self.optimizer.moments),
+            _ => self.trained_wide() * shape.trained + self.masters() + self.moments(),
         };
         let widened = |narrow: bool| if narrow { 4 } else { 0 };
         let packed = self.optimizer.moments == Moments::Blockwise8bit;
-        let a_number = widened(gradients < 4 * shape.trained)
+        let a_number = widened(gradients < 4 * self.own.trained)
             + 2 * widened(packed)
             + if self.offloads() { 4 * u64::from(self.wide < 4) + if packed { 2 } else { 8 } } else { 0 };
         self.phase(
@@ -263,7 +293,7 @@ impl Setting<'_> {
             [
                 Held { what: "gradients", bytes: gradients },
                 Held { what: "state, to go back to", bytes: undo },
-                Held { what: "what is updated at once, widened", bytes: a_number * shape.trained.min(UPDATED) },
+                Held { what: "what is updated at once, widened", bytes: a_number * self.own.trained.min(UPDATED) },
             ],
         )
     }
@@ -313,6 +343,8 @@ mod tests {
             iterations: 1,
             on_cpu: true,
             decoding: u64::MAX,
+            ranks: 1,
+            own: shape.share(1),
         }
     }
 

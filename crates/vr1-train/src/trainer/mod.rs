@@ -46,6 +46,9 @@ use crate::shown::Gallery;
 use crate::watch::Watch;
 use crate::{Derivation, Error, Objective, Result, Run};
 
+/// How long a rank waits for the others to save what there is, after a step that failed: less than they are given to end.
+const COMING: Duration = Duration::from_secs(10);
+
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
     recipe: Recipe,
@@ -181,7 +184,7 @@ impl Trainer {
         engines::check(&recipe, &options.world)?;
         let engine = engines::sampling(&recipe, &model, &processor)?;
         let evaluating = engines::evaluating(config, &recipe, model.as_ref(), &processor)?;
-        let learner = learner(config, &recipe, model, &processor)?.with_world(options.world.clone());
+        let learner = learner(config, &recipe, model, &processor, &options.world)?;
         let mut run = Run::new(engine, learner, processor, recipe.seed);
         run.evaluate_with(evaluating);
         run.allow_staleness(recipe.rollout.max_staleness_steps);
@@ -342,11 +345,12 @@ impl Trainer {
             }
             if let Err(error) = stepped {
                 self.progress.finish();
-                if self.done > self.saved.0
-                    && let Err(also) = self.checkpoint()
-                {
+                if self.done > self.saved.0 {
                     let step = self.saved.0;
-                    self.warn(&[format!("what was learnt after step {step} could not be saved: {also}")]);
+                    let lost = self
+                        .save_what_there_is()
+                        .map(|why| format!("what was learnt after step {step} could not be saved: {why}"));
+                    self.warn(&Vec::from_iter(lost));
                 }
                 return Err(error);
             }
@@ -370,6 +374,16 @@ impl Trainer {
         let summary = Summary { before, after, stages, steps: self.done, seconds, stopped, warnings };
         self.folder.write_summary(&summary)?;
         self.told(summary)
+    }
+
+    /// Writes a checkpoint after a step that failed: why it could not. Where each rank holds a share of the optimizer's state, all must have
+    /// come to this.
+    fn save_what_there_is(&mut self) -> Option<String> {
+        let place = format!("a checkpoint of step {}", self.done);
+        if self.run.learner.is_sharded() && !self.run.world().meets(&place, COMING) {
+            return Some("the optimizer's state is sharded, and not every rank is there to write its share".to_owned());
+        }
+        self.checkpoint().err().map(|error| error.to_string())
     }
 
     /// Whether there is a step to be taken.
