@@ -66,8 +66,9 @@ impl Train {
         if let Ok(plan) = Plan::new(recipe, &Machine { device, kind, memory, rates: None, ranks }) {
             let peak = plan.peak() as f64 / 1e9;
             let enough = if plan.fits() == Some(false) { "more than there is; " } else { "" };
+            let each = if ranks > 1 { " in each process" } else { "" };
             say(format_args!(
-                "  memory: about {peak:.2} GB of tensors at the fullest, {enough}`vr1 plan` has the parts"
+                "  memory: about {peak:.2} GB of tensors at the fullest{each}, {enough}`vr1 plan` has the parts"
             ));
         }
         Ok(())

@@ -14,8 +14,6 @@ use super::shape::{ModelShape, Share, TowerShape};
 const HEAD_CHUNK: u64 = 1024;
 /// Numbers of parameters that an optimizer updates at once.
 const UPDATED: u64 = 1 << 24;
-/// Numbers of gradients that are summed over ranks at once, but for parameters that are larger.
-const BUCKET: u64 = 1 << 23;
 
 /// Something that is held, and its bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,7 +80,7 @@ impl Setting<'_> {
     }
 
     /// Bytes of a number that is trained.
-    fn trained_wide(&self) -> u64 {
+    pub(super) fn trained_wide(&self) -> u64 {
         if self.shape.adapter > 0 { 4 } else { self.wide }
     }
 
@@ -253,25 +251,6 @@ impl Setting<'_> {
         ];
         let sum = |held: &[Held]| held.iter().map(|held| held.bytes).sum::<u64>();
         self.phase("update", moments.into_iter().max_by_key(|held| sum(held)).unwrap_or_default())
-    }
-
-    /// Bytes of the gradients of this rank's own micro-batches.
-    fn gradients(&self, micro_batches: usize) -> u64 {
-        let wide = if micro_batches > 1 { 4 } else { self.trained_wide() };
-        wide * self.shape.trained
-    }
-
-    /// Gradients are summed over ranks, some at a time: the sums take their place, where this rank keeps them.
-    pub(crate) fn reduction(&self, micro_batches: usize) -> Option<Phase> {
-        let largest = self.shape.sizes.iter().max().map_or(0, |&size| size as u64);
-        let at_once = 4 * self.shape.trained.min(BUCKET.max(largest));
-        // What goes out in a row; on a CPU also what comes in.
-        let on_the_way = if self.on_cpu { 2 * at_once + at_once / self.ranks } else { at_once };
-        let held = [
-            Held { what: "gradients", bytes: self.gradients(micro_batches).max(4 * self.own.trained) },
-            Held { what: "sums over processes, on the way", bytes: on_the_way },
-        ];
-        (self.ranks > 1).then(|| self.phase("reduction", held))
     }
 
     /// The optimizer's step.

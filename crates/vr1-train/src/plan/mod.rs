@@ -6,6 +6,7 @@ mod batch;
 mod lengths;
 mod memory;
 mod rates;
+mod reduction;
 mod sampling;
 mod shape;
 mod told;

@@ -46,9 +46,6 @@ use crate::shown::Gallery;
 use crate::watch::Watch;
 use crate::{Derivation, Error, Objective, Result, Run};
 
-/// How long a rank waits for the others to save what there is, after a step that failed: less than they are given to end.
-const COMING: Duration = Duration::from_secs(10);
-
 /// A run by a recipe: its stages one after the other, with a folder that says what happened.
 pub struct Trainer {
     recipe: Recipe,
@@ -374,16 +371,6 @@ impl Trainer {
         let summary = Summary { before, after, stages, steps: self.done, seconds, stopped, warnings };
         self.folder.write_summary(&summary)?;
         self.told(summary)
-    }
-
-    /// Writes a checkpoint after a step that failed: why it could not. Where each rank holds a share of the optimizer's state, all must have
-    /// come to this.
-    fn save_what_there_is(&mut self) -> Option<String> {
-        let place = format!("a checkpoint of step {}", self.done);
-        if self.run.learner.is_sharded() && !self.run.world().meets(&place, COMING) {
-            return Some("the optimizer's state is sharded, and not every rank is there to write its share".to_owned());
-        }
-        self.checkpoint().err().map(|error| error.to_string())
     }
 
     /// Whether there is a step to be taken.

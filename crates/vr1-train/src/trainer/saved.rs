@@ -1,7 +1,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use vr1_run::{RunError, StageScores, StepMetrics};
@@ -88,6 +88,9 @@ pub(super) enum Reference {
     Moved,
 }
 
+/// How long a rank waits for the others to save what there is, after a step that failed: less than they are given to end.
+const COMING: Duration = Duration::from_secs(10);
+
 const STATE: &str = "trainer_state.json";
 /// The folder of the adapter by itself.
 pub(super) const ADAPTER: &str = "adapter";
@@ -145,6 +148,16 @@ impl Trainer {
         }
         self.saved = (self.done, Instant::now());
         Ok(path)
+    }
+
+    /// Writes a checkpoint after a step that failed: why it could not. Where each rank holds a share of the optimizer's state, all must have
+    /// come to this.
+    pub(super) fn save_what_there_is(&mut self) -> Option<String> {
+        let place = format!("a checkpoint of step {}", self.done);
+        if self.run.learner.is_sharded() && !self.run.world().meets(&place, COMING) {
+            return Some("the optimizer's state is sharded, and not every rank is there to write its share".to_owned());
+        }
+        self.checkpoint().err().map(|error| error.to_string())
     }
 
     fn write(&self, dir: &Path) -> Result<()> {
