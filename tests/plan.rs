@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tch::{Device, Kind};
+use vr1_learn::owners;
 use vr1_run::Show;
 use vr1_torch::allocated;
 use vr1_train::{Machine, Plan, Recipe, RunOptions, Trainer};
@@ -109,7 +110,7 @@ fn peak(folder: &Path, recipe: &Value, machine: &Machine) -> u64 {
 fn each_setting_takes_more_or_less_as_it_is_told_to() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None };
+    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None, ranks: 1 };
     for machine in [Machine::cpu(Kind::Float), card] {
         let of = |recipe: &Value| peak(at, recipe, &machine);
         let whole = grpo(at);
@@ -142,7 +143,7 @@ fn each_setting_takes_more_or_less_as_it_is_told_to() {
 #[test]
 fn what_is_offloaded_lies_on_the_host_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
-    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None };
+    let card = Machine { device: Device::Cuda(0), kind: Kind::BFloat16, memory: None, rates: None, ranks: 1 };
     let plan = |offload: bool, machine: &Machine| {
         let recipe = with(grpo(folder.path()), &json!({"optimizer": {"offload": offload}}));
         Plan::new(&load(folder.path(), &recipe), machine).unwrap()
@@ -158,4 +159,51 @@ fn what_is_offloaded_lies_on_the_host_and_nowhere_else() {
     // Where the host is the device, nothing is moved.
     let cpu = Machine::cpu(Kind::Float);
     assert_eq!(plan(true, &cpu).peak(), plan(false, &cpu).peak());
+}
+
+#[test]
+fn of_several_ranks_each_holds_its_share_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let plan = |ranks: usize, sharding: &str| {
+            let recipe = with(base(folder.path()), &json!({"sharding": sharding}));
+            let machine = Machine { ranks, ..Machine::cpu(kind) };
+            Plan::new(&load(folder.path(), &recipe), &machine).unwrap()
+        };
+        let held = |plan: &Plan, phase: &str, what: &str| -> u64 {
+            let mut phases = plan.stages[0].phases.iter();
+            let phase = phases.find(|found| found.name == phase).unwrap();
+            phase.held.iter().filter(|held| held.what == what).map(|held| held.bytes).sum()
+        };
+        let one = plan(1, "zero2");
+        let trained = one.stages[0].model.trained;
+        assert!(one.by_sharding.is_empty() && held(&one, "optimizer", "moments") == 8 * trained, "alone it holds all");
+        let mut before = u64::MAX;
+        for ranks in [2, 4] {
+            let (whole, sharded) = (plan(ranks, "none"), plan(ranks, "zero2"));
+            let mut shares = vec![0; ranks];
+            let sizes = &sharded.stages[0].model.sizes;
+            owners(sizes, ranks).iter().zip(sizes).for_each(|(&owner, &size)| shares[owner] += size as u64);
+            let most = shares.into_iter().max().unwrap();
+            let masters = if kind == Kind::Float { 0 } else { 4 };
+            for (what, bytes) in [("moments", 8), ("f32 masters", masters), ("gradients", 4)] {
+                assert_eq!(held(&whole, "optimizer", what), bytes * trained, "{ranks} {what}");
+                assert_eq!(held(&sharded, "optimizer", what), bytes * most, "{ranks} {what}");
+            }
+            let own = kind.elt_size_in_bytes() as u64 * trained;
+            assert_eq!(held(&whole, "reduction", "gradients"), 4 * trained);
+            assert_eq!(held(&sharded, "reduction", "gradients"), own.max(4 * most));
+            let peaks: Vec<u64> = whole.by_sharding.iter().map(|(_, peak)| *peak).collect();
+            assert_eq!(peaks, [whole.peak(), sharded.peak()]);
+            assert!(peaks[1] < peaks[0] && peaks[1] < before, "{peaks:?}");
+            assert_eq!(sharded.json()["peak_by_sharding"], json!({"none": peaks[0], "zero2": peaks[1]}));
+            assert!(sharded.told().contains(&format!("in each of {ranks} processes")), "{}", sharded.told());
+            before = peaks[1];
+        }
+        let mut small = Machine { ranks: 4, ..Machine::cpu(kind) };
+        small.memory = Some(plan(4, "zero2").peak());
+        let recipe = load(folder.path(), &with(base(folder.path()), &json!({"sharding": "none"})));
+        let advice = Plan::new(&recipe, &small).unwrap().advice;
+        assert!(advice.iter().any(|advice| advice.change == ["sharding: zero2"] && advice.fits), "{advice:?}");
+    }
 }

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
@@ -15,8 +14,8 @@ use super::pass::{WholeStep, Worked};
 use super::score::{check, lists, score};
 use super::times::Times;
 use crate::{
-    Error, Loss, Needs, Optimizer, OptimizerConfig, ReferenceConfig, Result, Scored, SequenceLogprobs, Signals, Stats,
-    World,
+    Error, Loss, Needs, Optimizer, OptimizerConfig, ReferenceConfig, Result, Scored, SequenceLogprobs, Sharding,
+    Signals, Stats, World,
 };
 
 /// How a learner learns.
@@ -34,13 +33,15 @@ pub struct LearnerConfig {
     pub iterations: u64,
     /// What losses compare with.
     pub reference: ReferenceConfig,
+    /// What the ranks of a world hold each a share of.
+    pub sharding: Sharding,
 }
 
 impl Default for LearnerConfig {
     fn default() -> Self {
         let (freeze, optimizer, reference) = (Vec::new(), OptimizerConfig::default(), ReferenceConfig::default());
-        let recompute = Recompute::None;
-        Self { freeze, optimizer, tokens_per_micro_batch: 0, recompute, iterations: 1, reference }
+        let (recompute, sharding) = (Recompute::None, Sharding::None);
+        Self { freeze, optimizer, tokens_per_micro_batch: 0, recompute, iterations: 1, reference, sharding }
     }
 }
 
@@ -77,7 +78,7 @@ pub struct Learner {
     pub(crate) world: World,
     /// Ids that are never sampled.
     pub(crate) unreachable: Tensor,
-    version: Version,
+    pub(crate) version: Version,
     /// Where the time since the last update went.
     pub(crate) times: Times,
     /// The step that broke off half way.
@@ -97,6 +98,15 @@ impl Learner {
     /// # Errors
     /// If a setting is out of range, everything is frozen, or the model is f16, whose gradients overflow.
     pub fn new(model: Rc<dyn Backbone>, config: LearnerConfig, unreachable: &[i64]) -> Result<Self> {
+        Self::in_world(model, config, unreachable, World::default())
+    }
+
+    /// The same, which learns together with the other ranks of `world`: every rank is given the same groups, learns from its share of them,
+    /// and makes the same weights of the sum of all gradients.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn in_world(model: Rc<dyn Backbone>, config: LearnerConfig, unreachable: &[i64], world: World) -> Result<Self> {
         if model.kind() == Kind::Half {
             return Err(Error::Half);
         }
@@ -113,19 +123,12 @@ impl Learner {
         if trained.iter().any(|(_, tensor)| tensor.kind() == Kind::Half) {
             return Err(Error::Half);
         }
-        let optimizer = Optimizer::of_parts(trained, config.optimizer.clone(), |name| model.part(name))?;
+        let part = |name: &str| model.part(name);
+        let optimizer = Optimizer::sharded(trained, config.optimizer.clone(), part, config.sharding, &world)?;
         let unreachable = Tensor::from_slice(unreachable).to_device(model.device());
-        let (compared, version, times) = (Compared::default(), Version::default(), Times::new(model.device()));
-        let world = World::default();
+        let (mut compared, version, times) = (Compared::default(), Version::default(), Times::new(model.device()));
+        compared.share(!world.is_alone());
         Ok(Self { model, config, optimizer, compared, world, unreachable, version, times, torn: None })
-    }
-
-    /// Learns together with the other ranks of `world`: every rank is given the same groups, learns from its share of them, and makes the
-    /// same weights of the sum of all gradients.
-    #[must_use]
-    pub fn with_world(mut self, world: World) -> Self {
-        self.compared.share(!world.is_alone());
-        Self { world, ..self }
     }
 
     /// The ranks that learn together.
@@ -136,6 +139,11 @@ impl Learner {
     /// The model.
     pub fn model(&self) -> &Rc<dyn Backbone> {
         &self.model
+    }
+
+    /// What makes updates of gradients.
+    pub fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
     }
 
     /// The weights as they are now, for an engine.
@@ -217,7 +225,7 @@ impl Learner {
     }
 
     /// Nothing goes on from what a step left that broke off half way.
-    fn whole(&self) -> Result<()> {
+    pub(crate) fn whole(&self) -> Result<()> {
         match self.torn {
             None => Ok(()),
             Some(step) => Err(Error::Torn { step, reason: "nothing can be learnt or saved after it".to_owned() }),
@@ -263,7 +271,8 @@ impl Learner {
             parts.iter_mut().for_each(|part| part.batch.recompute = self.config.recompute);
         }
         let (mut parts, tokens, micro_batches) = self.counted(parts)?;
-        let (mut worked, mut norm, mut reduced, mut logprobs) = (Worked::default(), 0.0, 0, Vec::new());
+        let (mut worked, mut norm, mut logprobs) = (Worked::default(), 0.0, Vec::new());
+        let (mut reduced, mut gathered) = (0, 0);
         let mut sampler = Stats::default();
         for iteration in 0..self.config.iterations {
             let known = WholeStep { needs, counts, tokens, mismatched_kl, step, iteration };
@@ -274,11 +283,16 @@ impl Learner {
                 sampler = std::mem::take(&mut worked.sampler);
                 logprobs = std::mem::take(&mut worked.logprobs);
             }
-            if iteration == 0 && (self.config.iterations > 1 || self.optimizer.may_overflow(at.done, at.of)) {
-                *undo = Some(self.optimizer.copy_of_state());
-            }
             let optimizer = &mut self.optimizer;
-            norm = self.times.of("optimizer", || optimizer.step(gradients, at.done, at.of))?;
+            if iteration == 0 && (self.config.iterations > 1 || optimizer.may_overflow(at.done, at.of)) {
+                let copied = guarded(|| optimizer.copy_of_state()).map_err(Error::from);
+                *undo = Some(optimizer.shards().agreed(copied)?);
+            }
+            norm = self.times.of("optimizer", || optimizer.apply(gradients, at.done, at.of))?;
+            gathered += match optimizer.shards().is_whole() {
+                true => optimizer.gather()?,
+                false => self.times.of("gather", || optimizer.gather())?,
+            };
         }
         worked.stats.fold(&sampler);
         let mut metrics = worked.stats.into_values();
@@ -289,6 +303,9 @@ impl Learner {
         metrics.insert("micro_batches".to_owned(), micro_batches as f64);
         if !self.world.is_alone() {
             metrics.insert("reduced_bytes".to_owned(), reduced as f64);
+        }
+        if !self.optimizer.shards().is_whole() {
+            metrics.insert("gathered_bytes".to_owned(), gathered as f64);
         }
         Ok((metrics, logprobs))
     }
@@ -349,29 +366,4 @@ impl Learner {
         }
         Ok(part.scored(said, needs, mismatched_kl))
     }
-
-    /// Writes what a resumed run needs beside the weights into `dir`: the optimizer's state, what the reference said of
-    /// answers that come up again, and what a moving one was rounded from.
-    ///
-    /// # Errors
-    /// If a file cannot be written, or a step broke off half way.
-    pub fn save(&self, dir: &Path) -> Result<()> {
-        self.whole()?;
-        self.optimizer.save(&dir.join(OPTIMIZER))?;
-        self.compared.save(dir)
-    }
-
-    /// Takes up what [`save`](Self::save) wrote; `version` updates had been made. A reference is set before.
-    ///
-    /// # Errors
-    /// If a file cannot be read, or is of other parameters; nothing is changed then.
-    pub fn restore(&mut self, dir: &Path, version: Version) -> Result<()> {
-        let compared = self.compared.read(dir)?;
-        self.optimizer.restore(&dir.join(OPTIMIZER))?;
-        self.compared.take_up(compared);
-        self.version = version;
-        Ok(())
-    }
 }
-
-const OPTIMIZER: &str = "optimizer.safetensors";

@@ -79,8 +79,8 @@ impl Learner {
         let told = times.of("waiting", || world.all(told));
         let summed = told.and_then(|told| {
             let (whole, present) = self.whole_of(told, step)?;
-            let parameters = self.optimizer.parameters();
-            let (gradients, bytes) = times.of("reduce", || summed(&world, parameters, gradients, &present))?;
+            let (parameters, shards) = (self.optimizer.parameters(), self.optimizer.shards());
+            let (gradients, bytes) = times.of("reduce", || summed(&world, shards, parameters, gradients, &present))?;
             *reduced += bytes;
             Ok((gradients, whole))
         });

@@ -105,11 +105,12 @@ char *vr1_group_open(vr1_store *store, int rank, int size, uint64_t meeting_ms, 
 
 void vr1_group_close(vr1_group *group) { delete group; }
 
-// Every rank gives the r-th of `input`'s equal parts to rank r.
-char *vr1_group_all_to_all(vr1_group *group, at::Tensor *input, at::Tensor *output) {
+// Every rank gives the r-th of `input`'s parts to rank r: `given[r]` numbers, and gets `taken[r]` from it.
+char *vr1_group_all_to_all(vr1_group *group, at::Tensor *input, at::Tensor *output, const int64_t *given, const int64_t *taken,
+                           size_t ranks) {
   return vr1::message_of([&] {
-    std::vector<int64_t> even;
-    finish(group->backend->alltoall_base(*output, *input, even, even));
+    std::vector<int64_t> out(taken, taken + ranks), in(given, given + ranks);
+    finish(group->backend->alltoall_base(*output, *input, out, in));
   });
 }
 

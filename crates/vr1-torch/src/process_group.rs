@@ -11,7 +11,6 @@ use crate::message::check;
 use crate::{Error, Result, described, unfit};
 
 type Pointer = *mut c_void;
-type Collective = unsafe extern "C" fn(Pointer, Pointer, Pointer) -> *mut c_char;
 
 unsafe extern "C" {
     fn vr1_store_open(
@@ -36,7 +35,14 @@ unsafe extern "C" {
         group: *mut Pointer,
     ) -> *mut c_char;
     fn vr1_group_close(group: Pointer);
-    fn vr1_group_all_to_all(group: Pointer, input: Pointer, output: Pointer) -> *mut c_char;
+    fn vr1_group_all_to_all(
+        group: Pointer,
+        input: Pointer,
+        output: Pointer,
+        given: *const i64,
+        taken: *const i64,
+        ranks: usize,
+    ) -> *mut c_char;
     fn vr1_group_all_gather(group: Pointer, input: Pointer, output: Pointer) -> *mut c_char;
     fn vr1_group_barrier(group: Pointer) -> *mut c_char;
 }
@@ -190,25 +196,66 @@ impl ProcessGroup {
     /// # Shapes
     /// `tensor` is of one dimension; the sum is, too, and lies where it does.
     pub fn sum(&self, tensor: &Tensor) -> Result<Tensor> {
-        if tensor.dim() != 1 {
-            return Err(unfit("sum over ranks", format!("one dimension is wanted, not {}", described(tensor))));
-        }
         let (count, ranks) = (tensor.numel() as i64, self.size as i64);
         let share = (count + ranks - 1) / ranks;
+        let counts: Vec<i64> = (0..ranks).map(|rank| (count - rank * share).clamp(0, share)).collect();
+        let sum = self.reduce_scatter(tensor, &counts)?;
+        self.all_gather(&sum, &counts)
+    }
+
+    /// This rank's share of the [sum](Self::sum) over ranks of `tensor`, whose first `counts[0]` numbers are the share of rank 0, the next
+    /// `counts[1]` that of rank 1, and so on: the same bits as there. A rank sends what is not its own, and receives its share of each other.
+    ///
+    /// # Errors
+    /// If `counts` are not those of all ranks, or `tensor` has another number of numbers; or as [`sum`](Self::sum).
+    ///
+    /// # Shapes
+    /// `tensor` is of one dimension, as is the share, which lies where it does.
+    pub fn reduce_scatter(&self, tensor: &Tensor, counts: &[i64]) -> Result<Tensor> {
+        self.fits("reduce-scatter", tensor, counts, counts.iter().sum())?;
+        let own = counts[self.rank];
+        tch::no_grad(|| {
+            let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+            let parts = Tensor::f_empty([own * self.size as i64], (tensor.kind(), Device::Cpu))?;
+            self.all_to_all((&host, counts), (&parts, &vec![own; self.size]))?;
+            // One after the other: a sum over a dimension may be cut up otherwise.
+            let mut sum = parts.f_narrow(0, 0, own)?.copy();
+            for rank in 1..self.size as i64 {
+                let _ = sum.f_add_(&parts.f_narrow(0, rank * own, own)?)?;
+            }
+            Ok(sum.f_to_device(tensor.device())?)
+        })
+    }
+
+    /// The shares of all ranks in the order of ranks, of `counts` numbers each, of which `tensor` is this one's: what
+    /// [`reduce_scatter`](Self::reduce_scatter) took apart. A rank sends its share to each other, and receives what is not its own.
+    ///
+    /// # Errors
+    /// As [`reduce_scatter`](Self::reduce_scatter).
+    ///
+    /// # Shapes
+    /// `tensor` is of one dimension, as are all shares together, which lie where it does.
+    pub fn all_gather(&self, tensor: &Tensor, counts: &[i64]) -> Result<Tensor> {
+        self.fits("all-gather", tensor, counts, counts.get(self.rank).copied().unwrap_or_default())?;
+        let own = counts[self.rank];
         tch::no_grad(|| {
             let host = tensor.f_detach()?.f_to_device(Device::Cpu)?;
-            let padded = host.f_constant_pad_nd([0, share * ranks - count])?.f_contiguous()?;
-            let parts = padded.f_empty_like()?;
-            self.call(vr1_group_all_to_all, &padded, &parts)?;
-            // One after the other: a sum over a dimension may be cut up otherwise.
-            let parts = parts.f_view([ranks, share])?;
-            let mut sum = parts.f_select(0, 0)?.copy();
-            for rank in 1..ranks {
-                let _ = sum.f_add_(&parts.f_select(0, rank)?)?;
-            }
-            self.call(vr1_group_all_gather, &sum, &padded)?;
-            Ok(padded.f_narrow(0, 0, count)?.f_to_device(tensor.device())?)
+            let given = host.f_repeat([self.size as i64])?;
+            let all = Tensor::f_empty([counts.iter().sum::<i64>()], (tensor.kind(), Device::Cpu))?;
+            self.all_to_all((&given, &vec![own; self.size]), (&all, counts))?;
+            Ok(all.f_to_device(tensor.device())?)
         })
+    }
+
+    /// Checks that `tensor` has one dimension of `count` numbers, and `counts` are those of all ranks.
+    fn fits(&self, what: &'static str, tensor: &Tensor, counts: &[i64], count: i64) -> Result<()> {
+        if counts.len() != self.size || counts.iter().any(|count| *count < 0) {
+            return Err(unfit(what, format!("the shares of {} ranks are wanted, not {counts:?}", self.size)));
+        }
+        if tensor.size() != [count] {
+            return Err(unfit(what, format!("one dimension of {count} is wanted, not {}", described(tensor))));
+        }
+        Ok(())
     }
 
     /// What every rank gives, in the order of ranks; they may differ in length.
@@ -218,7 +265,7 @@ impl ProcessGroup {
     pub fn gather(&self, bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
         let ranks = self.size as i64;
         let lengths = Tensor::zeros([ranks], (Kind::Int64, Device::Cpu));
-        self.call(vr1_group_all_gather, &Tensor::from_slice(&[bytes.len() as i64]), &lengths)?;
+        self.gathered(&Tensor::from_slice(&[bytes.len() as i64]), &lengths)?;
         let lengths: Vec<i64> = Vec::try_from(&lengths)?;
         let longest = lengths.iter().copied().max().unwrap_or(0);
         if longest == 0 {
@@ -226,7 +273,7 @@ impl ProcessGroup {
         }
         let own = Tensor::from_slice(bytes).f_constant_pad_nd([0, longest - bytes.len() as i64])?;
         let all = Tensor::zeros([ranks * longest], (Kind::Uint8, Device::Cpu));
-        self.call(vr1_group_all_gather, &own, &all)?;
+        self.gathered(&own, &all)?;
         let all: Vec<u8> = Vec::try_from(&all)?;
         let one = |(list, &length): (&[u8], &i64)| list[..length as usize].to_vec();
         Ok(all.chunks(longest as usize).zip(&lengths).map(one).collect())
@@ -241,12 +288,20 @@ impl ProcessGroup {
         check(unsafe { vr1_group_barrier(self.group.as_ptr()) })
     }
 
-    /// A collective from one tensor on the host to another.
-    fn call(&self, collective: Collective, input: &Tensor, output: &Tensor) -> Result<()> {
+    /// What every rank gives, in the order of ranks, all of one size: from one tensor on the host to another.
+    fn gathered(&self, input: &Tensor, output: &Tensor) -> Result<()> {
+        let [from, to] = [input, output].map(|tensor| tensor.as_ptr().cast_mut().cast());
         // SAFETY: the group and the tensors live, and the call comes back when it no longer reads or writes them.
-        check(unsafe {
-            collective(self.group.as_ptr(), input.as_ptr().cast_mut().cast(), output.as_ptr().cast_mut().cast())
-        })
+        check(unsafe { vr1_group_all_gather(self.group.as_ptr(), from, to) })
+    }
+
+    /// Gives each rank its part of the first tensor, and has from each its part of the second, both on the host and with these counts.
+    fn all_to_all(&self, (input, given): (&Tensor, &[i64]), (output, taken): (&Tensor, &[i64])) -> Result<()> {
+        let [from, to] = [input, output].map(|tensor| tensor.as_ptr().cast_mut().cast());
+        let (group, ranks) = (self.group.as_ptr(), self.size);
+        // SAFETY: the group and the tensors live, the lists have a number for each rank, and the call comes back when it no longer reads or
+        // writes any of them.
+        check(unsafe { vr1_group_all_to_all(group, from, to, given.as_ptr(), taken.as_ptr(), ranks) })
     }
 }
 

@@ -57,6 +57,32 @@ fn a_sum_is_added_in_the_order_of_ranks_and_is_the_same_bits_on_all() {
 }
 
 #[test]
+fn shares_of_a_sum_are_the_bits_of_the_sum_and_come_together_again() {
+    for counts in [vec![3, 5], vec![0, 7, 2], vec![1, 0, 0, 6]] {
+        let (size, count) = (counts.len(), counts.iter().sum::<i64>());
+        let done = ranks(size, move |group| {
+            let numbers = |i: i64| 0.1 * 3f32.powi(group.rank() as i32 * 5) * (i as f32 + 1.0).sin();
+            let own = Tensor::from_slice(&(0..count).map(numbers).collect::<Vec<_>>());
+            let before: i64 = counts[..group.rank()].iter().sum();
+            let whole = group.sum(&own).unwrap();
+            let share = group.reduce_scatter(&own, &counts).unwrap();
+            assert!(share.equal(&whole.narrow(0, before, counts[group.rank()])));
+            assert!(group.all_gather(&share, &counts).unwrap().equal(&whole));
+            // Whatever kind it is of.
+            let bytes =
+                group.all_gather(&share.view_dtype(Kind::Uint8), &counts.iter().map(|n| 4 * n).collect::<Vec<_>>());
+            assert!(bytes.unwrap().view_dtype(Kind::Float).equal(&whole));
+            let wrong = [counts[1..].to_vec(), vec![1; counts.len()], vec![-1; counts.len()]];
+            wrong.map(|counts| group.reduce_scatter(&own, &counts).unwrap_err().to_string())
+        });
+        for [few, more, none] in done {
+            assert!(few.contains(&format!("{size} ranks")) && none.contains("-1"), "{few} {none}");
+            assert!(more.contains(&format!("one dimension of {size} is wanted")), "{more}");
+        }
+    }
+}
+
+#[test]
 fn bytes_of_any_lengths_are_gathered_in_the_order_of_ranks() {
     let gathered = ranks(3, |group| {
         let nothing = group.gather(b"").unwrap();

@@ -30,6 +30,9 @@ pub(crate) struct Plans {
     /// Take the time of a step from this run's metrics, and not from a probe of this machine.
     #[arg(long, value_name = "RUN_DIR")]
     from_run: Option<PathBuf>,
+    /// Processes that train together, each with such a device: what one of them holds is planned.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    ranks: usize,
     /// Print a line of JSON to stdout instead of a table.
     #[arg(long)]
     json: bool,
@@ -62,7 +65,8 @@ impl Plans {
             (None, Ok(device)) => Some(Rates::probe(device, kind)?),
             _ => None,
         };
-        let machine = Machine { device, kind, memory: memory.or(free), rates };
+        ensure!((1..=65_536).contains(&self.ranks), "--ranks is {}, and must be from 1 to 65536", self.ranks);
+        let machine = Machine { device, kind, memory: memory.or(free), rates, ranks: self.ranks };
         let plan = Plan::new(&recipe, &machine)?;
         if self.json {
             let mut json = plan.json();

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 use vr1::RunArgs;
-use vr1_learn::World;
+use vr1_learn::{Launch, World};
 use vr1_run::Dashboard;
 use vr1_train::{Derivation, Machine, Plan, Recipe};
 
@@ -33,7 +33,8 @@ impl Train {
         if self.dry_run {
             let recipe = self.run.recipe(&self.recipe)?;
             say(Derivation::of(&recipe, &vr1::registry()?)?);
-            self.say_memory(&recipe)?;
+            let launch = Launch::read(|name| std::env::var(name).ok())?;
+            self.say_memory(&recipe, launch.map_or(1, |launch| launch.size))?;
             return Ok(ExitCode::SUCCESS);
         }
         let name = self.recipe.file_stem().map_or_else(|| "run".into(), |stem| stem.to_string_lossy());
@@ -48,7 +49,7 @@ impl Train {
             dashboard.serve(trainer.folder())
         };
         if !self.run.quiet && world.is_first() {
-            self.say_memory(trainer.recipe())?;
+            self.say_memory(trainer.recipe(), world.size())?;
         }
         let _serving = dashboard.map(serve).transpose()?;
         let ended = vr1::run(trainer, self.run.smoke)?;
@@ -58,15 +59,16 @@ impl Train {
         Ok(ended.exit_code())
     }
 
-    /// Says how much memory the recipe is planned to take, where that can be planned.
-    fn say_memory(&self, recipe: &Recipe) -> Result<()> {
+    /// Says how much memory the recipe is planned to take in each of so many processes, where that can be planned.
+    fn say_memory(&self, recipe: &Recipe, ranks: usize) -> Result<()> {
         let (device, kind) = (vr1_torch::device(&self.run.device)?, vr1::kind(&self.run.dtype)?);
         let memory = vr1_torch::device_memory(device).map(|memory| memory.free + memory.used);
-        if let Ok(plan) = Plan::new(recipe, &Machine { device, kind, memory, rates: None }) {
+        if let Ok(plan) = Plan::new(recipe, &Machine { device, kind, memory, rates: None, ranks }) {
             let peak = plan.peak() as f64 / 1e9;
             let enough = if plan.fits() == Some(false) { "more than there is; " } else { "" };
+            let each = if ranks > 1 { " in each process" } else { "" };
             say(format_args!(
-                "  memory: about {peak:.2} GB of tensors at the fullest, {enough}`vr1 plan` has the parts"
+                "  memory: about {peak:.2} GB of tensors at the fullest{each}, {enough}`vr1 plan` has the parts"
             ));
         }
         Ok(())

@@ -1,20 +1,23 @@
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use tch::{Device, Kind, Tensor};
 use vr1_torch::{
-    AdamWStep, blockwise_adamw, foreach_copy, foreach_norm, foreach_scale, foreach_shift, fused_adamw, take_gradient,
+    AdamWStep, blockwise_adamw, foreach_copy, foreach_scale, foreach_shift, fused_adamw, guarded, take_gradient,
 };
 
-use crate::{Error, Result};
+use crate::reduce::gathered;
+use crate::sharding::Shards;
+use crate::{Error, Result, Sharding, World};
 
 mod blockwise;
 mod config;
 mod groups;
 mod muon;
+mod norms;
 mod numbers;
 mod piece;
 mod slot;
+mod state;
 
 use blockwise::Codebook;
 pub use config::{Method, Moments, OptimizerConfig};
@@ -24,14 +27,22 @@ use muon::muon;
 use numbers::Numbers;
 use piece::{Piece, batches};
 use slot::{Rates, Rule, Slot};
+pub(crate) use state::FILE;
 
 /// AdamW, or Muon where [`Method::Muon`] is chosen, over named parameters. Parameters of a narrow kind (bf16, f16) have f32 masters, which
 /// the updates are added to: at a learning rate of 1e-6 an update is smaller than half of bf16's last digit and would be lost.
 #[derive(Debug)]
 pub struct Optimizer {
     config: OptimizerConfig,
+    /// Of all parameters the name, and the part of the model that it is in.
+    names: Vec<(String, Option<&'static str>)>,
     parameters: Vec<Tensor>,
+    /// Which rank holds what of them.
+    shards: Shards,
+    /// What this rank holds, in the order of parameters.
     slots: Vec<Slot>,
+    /// The places of the parameters that a step has changed at their owners, and that are not yet at all ranks.
+    changed: Vec<usize>,
     /// The norm that the last step's gradient had in each part of the model.
     norms: BTreeMap<&'static str, f64>,
     /// Whether all of it is of one step: not where an update broke off half way.
@@ -41,7 +52,7 @@ pub struct Optimizer {
 /// The gradients of a step, and which step it is.
 #[derive(Debug, Clone, Copy)]
 struct Work<'a> {
-    /// The parameters that have one.
+    /// Whose they are: numbers of slots.
     with_gradient: &'a [usize],
     gradients: &'a [Tensor],
     /// What they count.
@@ -74,19 +85,36 @@ impl Optimizer {
         config: OptimizerConfig,
         part: impl Fn(&str) -> Option<&'static str>,
     ) -> Result<Self> {
+        Self::sharded(parameters, config, part, Sharding::None, &World::default())
+    }
+
+    /// The same, of which the ranks of a world hold each a share where that is asked for.
+    pub(crate) fn sharded(
+        parameters: Vec<(String, Tensor)>,
+        config: OptimizerConfig,
+        part: impl Fn(&str) -> Option<&'static str>,
+        sharding: Sharding,
+        world: &World,
+    ) -> Result<Self> {
         config.validate()?;
         let Some((_, first)) = parameters.first() else { return Err(Error::NothingToTrain) };
         let codebooks = [Codebook::signed(first.device()), Codebook::unsigned(first.device())];
         let (names, parameters): (Vec<_>, Vec<_>) = parameters.into_iter().unzip();
-        let parts: Vec<_> = names.iter().map(|name| part(name)).collect();
-        let named: Vec<_> = names.iter().zip(&parts).map(|(name, &part)| Named { name, part }).collect();
+        let names: Vec<_> =
+            names.into_iter().map(|name| (part(&name), name)).map(|(part, name)| (name, part)).collect();
+        let named: Vec<_> = names.iter().map(|(name, part)| Named { name, part: *part }).collect();
         let groups = assigned(&config.groups, &named)?;
-        let places = names.into_iter().zip(parts).zip(groups).zip(&parameters);
-        let slots = places.map(|((named, group), parameter)| {
-            let rates = Rates::new(&config, group.map(|number| &config.groups[number]), parameter);
-            Slot::new(named, rates, parameter, &config, &codebooks)
+        let sizes: Vec<usize> = parameters.iter().map(Tensor::numel).collect();
+        let shards = Shards::new(sharding, &sizes, world);
+        let own = (0..parameters.len()).filter(|&place| shards.has(place));
+        let slots = own.map(|place| {
+            let (parameter, group) = (&parameters[place], groups[place].map(|number| &config.groups[number]));
+            let rates = Rates::new(&config, group, parameter);
+            Slot::new((place, names[place].0.clone()), rates, parameter, &config, &codebooks)
         });
-        Ok(Self { slots: slots.collect(), config, parameters, norms: BTreeMap::new(), whole: true })
+        let slots = slots.collect();
+        let (changed, norms) = (Vec::new(), BTreeMap::new());
+        Ok(Self { config, names, parameters, shards, slots, changed, norms, whole: true })
     }
 
     /// The norm that the gradient of the last step had in each part of the model, before it was clipped.
@@ -105,11 +133,22 @@ impl Optimizer {
         &self.parameters
     }
 
+    /// Which rank holds what of them.
+    pub(crate) fn shards(&self) -> &Shards {
+        &self.shards
+    }
+
+    /// Bytes of the moments, step counts and f32 masters that this rank holds between steps, wherever they lie.
+    pub fn state_bytes(&self) -> u64 {
+        let bytes = |tensor: &Tensor| (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64;
+        self.slots.iter().flat_map(Slot::state).map(|(_, tensor)| bytes(tensor)).sum()
+    }
+
     /// The hash of the parameters.
     pub(crate) fn fingerprint(&self) -> Result<String> {
         let mut hasher = blake3::Hasher::new();
-        for (slot, parameter) in self.slots.iter().zip(&self.parameters) {
-            let (name, kind, shape) = (&slot.name, parameter.kind(), parameter.size());
+        for ((name, _), parameter) in self.names.iter().zip(&self.parameters) {
+            let (kind, shape) = (parameter.kind(), parameter.size());
             hasher.update(format!("{name} {kind:?} {shape:?}\n").as_bytes());
             let bytes = parameter.detach().f_to_device(Device::Cpu)?.f_contiguous()?.f_flatten(0, -1)?;
             hasher.update_rayon(&Vec::<u8>::try_from(bytes.f_view_dtype(Kind::Uint8)?)?);
@@ -129,21 +168,29 @@ impl Optimizer {
     /// If a gradient is not finite; the first parameter with such a one is named. If there is no room for what the step holds on the way.
     /// Nothing is changed then. If a parameter is not finite after the step, which is not [whole](Self::is_whole) then.
     pub fn step(&mut self, gradients: Vec<Option<Tensor>>, step: u64, steps: u64) -> Result<f64> {
+        let norm = self.apply(gradients, step, steps)?;
+        self.gather()?;
+        Ok(norm)
+    }
+
+    /// A [`step`](Self::step) of what this rank holds, by the norm over all ranks; it is whole once all [have](Self::gather) the parameters.
+    /// Where one rank fails all do.
+    pub(crate) fn apply(&mut self, mut gradients: Vec<Option<Tensor>>, step: u64, steps: u64) -> Result<f64> {
+        let own = self.slots.iter().enumerate();
         let (with_gradient, gradients): (Vec<usize>, Vec<Tensor>) =
-            gradients.into_iter().enumerate().filter_map(|(i, gradient)| Some((i, gradient?))).unzip();
-        if gradients.is_empty() {
+            own.filter_map(|(i, slot)| Some((i, gradients.get_mut(slot.place)?.take()?))).unzip();
+        let norms = self.all_norms(&with_gradient, &gradients)?;
+        if norms.is_empty() {
             return Ok(0.0);
         }
-        let norms = foreach_norm(&gradients)?;
-        let norm = Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?;
+        let norm = self.norm(&norms)?;
         if !norm.is_finite() {
-            let bad = norms.iter().position(|n| !n.double_value(&[]).is_finite()).unwrap_or_default();
-            let what = format!("the gradient of {}", self.slots[with_gradient[bad]].name);
-            return Err(Error::NotFinite { what, step: step + 1 });
+            let bad = norms.iter().find(|(_, norm)| !norm.is_finite()).map_or(norms[0].0, |(place, _)| *place);
+            return Err(Error::NotFinite { what: format!("the gradient of {}", self.names[bad].0), step: step + 1 });
         }
         let scale = (self.config.max_grad_norm / (norm + 1e-6)).min(1.0);
         let work = Work { with_gradient: &with_gradient, gradients: &gradients, scale, step, steps };
-        self.norms = self.norms_by_part(&work, &norms)?;
+        self.norms = self.norms_by_part(&norms);
         let mut rates: Vec<Rates> = Vec::new();
         for slot in &self.slots {
             if !rates.contains(&slot.rates) {
@@ -158,52 +205,48 @@ impl Optimizer {
             let held =
                 plans.iter().flat_map(|(_, batches)| batches).chain(&matrices).map(|batch| self.held(batch, &work));
             let most = held.max().unwrap_or(0);
-            drop(Tensor::f_empty([most as i64], (Kind::Uint8, self.parameters[0].device()))?);
+            let room = Tensor::f_empty([most as i64], (Kind::Uint8, self.parameters[0].device()));
+            self.shards.agreed(room.map(drop).map_err(Error::from))?;
             self.whole = false;
-            for (rates, batches) in &plans {
-                self.adamw(batches, *rates, &work)?;
+            let applied = guarded(|| {
+                for (rates, batches) in &plans {
+                    self.adamw(batches, *rates, &work)?;
+                }
+                self.muon(&matrices, &work)?;
+                self.not_finite(&with_gradient)
+            });
+            let bad = self.shards.world().all(applied.map_err(Error::from).flatten())?;
+            if let Some(place) = bad.into_iter().flatten().min() {
+                let what = format!("the parameter {} after it", self.names[place].0);
+                return Err(Error::NotFinite { what, step: step + 1 });
             }
-            self.muon(&matrices, &work)?;
-            if let Some(name) = self.not_finite(&with_gradient)? {
-                return Err(Error::NotFinite { what: format!("the parameter {name} after it"), step: step + 1 });
-            }
-            self.whole = true;
+            self.changed = norms.iter().map(|(place, _)| *place).collect();
             Ok(norm)
         })
     }
 
-    /// The first of these parameters that holds a number which is not finite: all of them are looked at in one pass.
-    fn not_finite(&self, changed: &[usize]) -> Result<Option<&str>> {
-        let parameters: Vec<Tensor> = changed.iter().map(|&i| self.parameters[i].detach()).collect();
-        let norms = foreach_norm(&parameters)?;
-        if Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?.is_finite() {
-            return Ok(None);
-        }
-        // The square of a large number may be infinite where the number is not.
-        let finite = |i: &usize| self.parameters[*i].detach().isfinite().all().double_value(&[]) != 0.0;
-        Ok(changed.iter().find(|i| !finite(i)).map(|&i| self.slots[i].name.as_str()))
+    /// Brings what a step has changed from its owners to all ranks: the bytes of it.
+    ///
+    /// # Errors
+    /// If another rank is gone; nothing is [whole](Self::is_whole) then.
+    pub(crate) fn gather(&mut self) -> Result<u64> {
+        let bytes = gathered(&self.shards, &self.parameters, &self.changed)?;
+        self.changed.clear();
+        self.whole = true;
+        Ok(bytes)
     }
 
     /// Whether a step at these settings may leave numbers that are not finite though its gradient is: where rates are such that nothing is
     /// learnt, or gradients so large that their squares may be infinite.
     pub(crate) fn may_overflow(&self, step: u64, steps: u64) -> bool {
         let factor = self.config.factor(step, steps);
-        let wild = |rates: Rates| rates.learning_rate * factor > 1.0 || rates.learning_rate * rates.weight_decay > 1.0;
-        self.config.max_grad_norm > 1e9 || self.slots.iter().any(|slot| wild(slot.rates))
-    }
-
-    fn norms_by_part(&self, work: &Work<'_>, norms: &[Tensor]) -> Result<BTreeMap<&'static str, f64>> {
-        if self.slots.iter().all(|slot| slot.part.is_none()) {
-            return Ok(BTreeMap::new());
-        }
-        let norms = Vec::<f64>::try_from(Tensor::f_stack(norms, 0)?.f_to_kind(Kind::Double)?)?;
-        let mut parts = BTreeMap::new();
-        for (&i, norm) in work.with_gradient.iter().zip(norms) {
-            if let Some(part) = self.slots[i].part {
-                *parts.entry(part).or_default() += norm * norm;
-            }
-        }
-        Ok(parts.into_iter().map(|(part, square): (_, f64)| (part, square.sqrt())).collect())
+        let OptimizerConfig { learning_rate, weight_decay, max_grad_norm, .. } = self.config;
+        let own =
+            self.config.groups.iter().map(|group| {
+                (group.learning_rate.unwrap_or(learning_rate), group.weight_decay.unwrap_or(weight_decay))
+            });
+        let wild = |(rate, decay): (f64, f64)| rate * factor > 1.0 || rate * decay > 1.0;
+        max_grad_norm > 1e9 || own.chain([(learning_rate, weight_decay)]).any(wild)
     }
 
     /// The parameters that go by a rule, at these rates, in pieces that are updated at once; matrices of Muon's one by one.
@@ -224,7 +267,7 @@ impl Optimizer {
             let gradient = if work.gradients[piece.gradient].kind() == Kind::Float { 0 } else { 4 };
             let lists = [&slot.master, &slot.exp_avg, &slot.exp_avg_sq].map(|numbers| numbers.held(piece));
             let muon = if slot.rule == Rule::Muon { muon::HELD } else { 0 };
-            piece.run(self.parameters[piece.parameter].numel()).1 as u64 * (gradient + lists.iter().sum::<u64>() + muon)
+            piece.run(slot.parameter.numel()).1 as u64 * (gradient + lists.iter().sum::<u64>() + muon)
         };
         // What is rounded up for each tensor.
         batch.iter().map(of).sum::<u64>() + (batch.len() as u64 * 8 + 64) * 512
@@ -293,11 +336,10 @@ impl Optimizer {
 
     /// Brings what was changed in f32 masters to the parameters themselves.
     fn narrow(&self, pieces: &[Piece], masters: &[Tensor]) -> Result<()> {
-        let pairs =
-            pieces.iter().zip(masters).filter(|(piece, _)| self.parameters[piece.parameter].kind() != Kind::Float);
-        let (narrow, wide): (Vec<Tensor>, Vec<Tensor>) = pairs
-            .map(|(piece, master)| (piece.of(&self.parameters[piece.parameter].detach()), master.shallow_clone()))
-            .unzip();
+        let parameter = |piece: &Piece| &self.slots[piece.parameter].parameter;
+        let pairs = pieces.iter().zip(masters).filter(|(piece, _)| parameter(piece).kind() != Kind::Float);
+        let (narrow, wide): (Vec<Tensor>, Vec<Tensor>) =
+            pairs.map(|(piece, master)| (piece.of(&parameter(piece).detach()), master.shallow_clone())).unzip();
         Ok(foreach_copy(&narrow, &wide)?)
     }
 
@@ -316,61 +358,17 @@ impl Optimizer {
     }
 
     fn narrow_all(&self) {
-        for (slot, parameter) in self.slots.iter().zip(&self.parameters).filter(|(_, p)| p.kind() != Kind::Float) {
+        for slot in self.slots.iter().filter(|slot| slot.parameter.kind() != Kind::Float) {
             for (_, master) in slot.master.tensors() {
-                parameter.shallow_clone().copy_(master);
+                slot.parameter.shallow_clone().copy_(master);
             }
         }
     }
 
+    /// What this rank holds, and the parameters that others bring.
     fn changing(&self) -> impl Iterator<Item = &Tensor> {
-        self.slots.iter().flat_map(|slot| {
-            let numbers = [&slot.master, &slot.exp_avg, &slot.exp_avg_sq].into_iter().flat_map(Numbers::tensors);
-            numbers.map(|(_, tensor)| tensor).chain([&slot.step])
-        })
-    }
-
-    /// Writes what a resumed run needs: moments, step counts and, of narrow parameters, the f32 masters.
-    ///
-    /// # Errors
-    /// If the file cannot be written.
-    pub fn save(&self, file: &Path) -> Result<()> {
-        let tensors: Vec<(String, Tensor)> =
-            self.state().map(|(name, tensor)| (name, tensor.to_device(Device::Cpu).contiguous())).collect();
-        Ok(Tensor::write_safetensors(&tensors, file)?)
-    }
-
-    /// Takes up what [`save`](Self::save) wrote.
-    ///
-    /// # Errors
-    /// If the file cannot be read, or is of other parameters or moments; nothing is changed then.
-    pub fn restore(&mut self, file: &Path) -> Result<()> {
-        let broken = |reason: String| Error::State { path: file.to_owned(), reason };
-        let found = Tensor::read_safetensors(file).map_err(|error| broken(error.to_string()))?;
-        let found: BTreeMap<String, Tensor> = found.into_iter().collect();
-        let facts = |tensor: &Tensor| (tensor.kind(), tensor.size());
-        let pairs = self.state().map(|(name, mine)| match found.get(&name) {
-            Some(saved) if facts(saved) == facts(mine) => Ok((mine.shallow_clone(), saved)),
-            Some(saved) => Err(broken(format!("{name} is {:?}, should be {:?}", facts(saved), facts(mine)))),
-            None => Err(broken(format!("{name} is missing"))),
-        });
-        let pairs: Vec<_> = pairs.collect::<Result<_>>()?;
-        if pairs.len() != found.len() {
-            return Err(broken(format!("{} tensors, should be {}", found.len(), pairs.len())));
-        }
-        tch::no_grad(|| pairs.into_iter().try_for_each(|(mut mine, saved)| Ok(mine.f_copy_(saved).map(drop)?)))
-    }
-
-    /// The state's tensors, the optimizer's own, by name.
-    fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
-        self.slots.iter().zip(&self.parameters).flat_map(|(slot, parameter)| {
-            let master = (parameter.kind() != Kind::Float).then_some(("master", &slot.master));
-            let numbers = [("exp_avg", &slot.exp_avg), ("exp_avg_sq", &slot.exp_avg_sq)].into_iter().chain(master);
-            let tensors = numbers.flat_map(move |(what, numbers)| {
-                numbers.tensors().map(move |(part, tensor)| (format!("{what}{part}.{}", slot.name), tensor))
-            });
-            tensors.chain([(format!("step.{}", slot.name), &slot.step)])
-        })
+        let brought = self.parameters.iter().enumerate().filter(|(place, _)| !self.shards.has(*place));
+        self.slots.iter().flat_map(Slot::changing).chain(brought.map(|(_, parameter)| parameter))
     }
 
     /// The learning rate at `step` of `steps`, of what is in no group.

@@ -3,6 +3,7 @@ use tch::Tensor;
 /// Numbers of a parameter that are updated at once.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
+    /// Which of the slots is the parameter's.
     pub(super) parameter: usize,
     /// Which of the gradients is its.
     pub(super) gradient: usize,
@@ -57,6 +58,8 @@ pub(super) fn batches<'a>(gradients: impl Iterator<Item = (usize, usize, &'a Ten
             batch.push(Piece { parameter, gradient, run });
         }
     }
-    batches.push(batch);
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
     batches
 }

@@ -8,9 +8,11 @@ use super::{Method, Moments, OptimizerConfig};
 /// What is held of a parameter between steps.
 #[derive(Debug)]
 pub(super) struct Slot {
+    /// Its place among all parameters.
+    pub(super) place: usize,
     pub(super) name: String,
-    /// The part of the model that it is in.
-    pub(super) part: Option<&'static str>,
+    /// The parameter itself.
+    pub(super) parameter: Tensor,
     pub(super) rule: Rule,
     pub(super) rates: Rates,
     /// The parameter itself, where that is f32.
@@ -54,7 +56,7 @@ const SMALL: usize = 4096;
 
 impl Slot {
     pub(super) fn new(
-        (name, part): (String, Option<&'static str>),
+        (place, name): (usize, String),
         rates: Rates,
         parameter: &Tensor,
         config: &OptimizerConfig,
@@ -76,6 +78,22 @@ impl Slot {
             _ => wide(parameter.detach().to_kind(Kind::Float)),
         };
         let step = Tensor::zeros([], (Kind::Float, parameter.device()));
-        Self { name, part, rule, rates, master, exp_avg, exp_avg_sq, step }
+        let parameter = parameter.shallow_clone();
+        Self { place, name, parameter, rule, rates, master, exp_avg, exp_avg_sq, step }
+    }
+    /// All that a step changes, as it lies.
+    pub(super) fn changing(&self) -> impl Iterator<Item = &Tensor> {
+        let numbers = [&self.master, &self.exp_avg, &self.exp_avg_sq].into_iter().flat_map(Numbers::tensors);
+        numbers.map(|(_, tensor)| tensor).chain([&self.step])
+    }
+
+    /// The tensors that are held beside the parameter, by name: of a narrow one the f32 masters, too.
+    pub(super) fn state(&self) -> impl Iterator<Item = (String, &Tensor)> {
+        let master = (self.parameter.kind() != Kind::Float).then_some(("master", &self.master));
+        let numbers = [("exp_avg", &self.exp_avg), ("exp_avg_sq", &self.exp_avg_sq)].into_iter().chain(master);
+        let tensors = numbers.flat_map(move |(what, numbers)| {
+            numbers.tensors().map(move |(part, tensor)| (format!("{what}{part}.{}", self.name), tensor))
+        });
+        tensors.chain([(format!("step.{}", self.name), &self.step)])
     }
 }

@@ -71,6 +71,11 @@ impl Lookout {
         None
     }
 
+    /// Whether a rank is known to be lost.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lock().is_some()
+    }
+
     /// Looks no longer.
     pub(super) fn end(&self) {
         self.over.store(true, Ordering::SeqCst);

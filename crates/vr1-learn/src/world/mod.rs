@@ -113,15 +113,7 @@ impl World {
 
     /// Each rank's run of things that weigh so much, about as heavy as the others'.
     pub fn shares(&self, weights: &[usize]) -> Vec<Range<usize>> {
-        let total: usize = weights.iter().sum::<usize>().max(1);
-        let (mut before, mut shares) = (0, vec![0..0; self.size]);
-        for (i, weight) in weights.iter().enumerate() {
-            // By where its middle lies.
-            let rank = ((2 * before + weight) * self.size / (2 * total)).min(self.size - 1);
-            before += weight;
-            shares[rank] = if shares[rank].is_empty() { i..i + 1 } else { shares[rank].start..i + 1 };
-        }
-        shares
+        shares(weights, self.size)
     }
 
     /// What every rank gives, in the order of ranks.
@@ -195,6 +187,28 @@ impl World {
         }
     }
 
+    /// This rank's share of the sum of every rank's `tensor` of one dimension, in the order of ranks: `counts` numbers for each.
+    ///
+    /// # Errors
+    /// If another rank is gone.
+    pub(crate) fn reduce_scatter(&self, tensor: Tensor, counts: &[i64]) -> Result<Tensor> {
+        match &self.joined {
+            Some(joined) => self.told(joined, |group| group.reduce_scatter(&tensor, counts)),
+            None => Ok(tensor),
+        }
+    }
+
+    /// What every rank gives, of one dimension and `counts` numbers, in the order of ranks.
+    ///
+    /// # Errors
+    /// If another rank is gone.
+    pub(crate) fn all_gather(&self, tensor: Tensor, counts: &[i64]) -> Result<Tensor> {
+        match &self.joined {
+            Some(joined) => self.told(joined, |group| group.all_gather(&tensor, counts)),
+            None => Ok(tensor),
+        }
+    }
+
     /// Checks that all ranks begin with the same, by name.
     ///
     /// # Errors
@@ -222,6 +236,35 @@ impl World {
         match &self.joined {
             Some(joined) => self.told(joined, ProcessGroup::barrier),
             None => Ok(()),
+        }
+    }
+
+    /// Whether every rank comes to `place` within some time. What is asked goes by the store alone, and takes part in no collective: so a
+    /// rank may ask it that does not know where the others are.
+    pub fn meets(&self, place: &str, within: Duration) -> bool {
+        let Some(joined) = &self.joined else { return true };
+        let store = joined.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = |rank: usize| format!("met/{place}/{rank}");
+        let begun = Instant::now();
+        let all_here = || -> vr1_torch::Result<bool> {
+            for rank in 0..self.size {
+                if store.get(&key(rank))?.is_none() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        };
+        if store.set(&key(self.rank), b"1").is_err() {
+            return false;
+        }
+        loop {
+            match all_here() {
+                Ok(true) => return true,
+                Ok(false) if begun.elapsed() < within && !joined.lookout.is_lost() => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                Ok(false) | Err(_) => return false,
+            }
         }
     }
 
@@ -258,6 +301,24 @@ impl World {
             Error::Lost { rank: self.rank, reason }
         })
     }
+}
+
+/// Each rank's run of things that weigh so much, about as heavy as the others'.
+///
+/// # Example
+/// ```
+/// assert_eq!(vr1_learn::shares(&[5, 5, 5, 5, 20], 2), [0..4, 4..5]);
+/// ```
+pub fn shares(weights: &[usize], ranks: usize) -> Vec<Range<usize>> {
+    let (total, ranks) = (weights.iter().sum::<usize>().max(1), ranks.max(1));
+    let (mut before, mut shares) = (0, vec![0..0; ranks]);
+    for (i, weight) in weights.iter().enumerate() {
+        // By where its middle lies.
+        let rank = ((2 * before + weight) * ranks / (2 * total)).min(ranks - 1);
+        before += weight;
+        shares[rank] = if shares[rank].is_empty() { i..i + 1 } else { shares[rank].start..i + 1 };
+    }
+    shares
 }
 
 impl Drop for Joined {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use vr1_learn::Sharding;
 use vr1_rollout::Group;
 
 mod told;
@@ -18,6 +19,9 @@ pub struct Derivation {
     pub checkpoints: u64,
     /// Minutes after which another is made, whatever the step; 0 for none.
     pub checkpoint_minutes: f64,
+    /// What the processes of the run hold each a share of.
+    #[serde(default)]
+    pub sharding: Sharding,
     /// The servers that sample, where this process does not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampled_by: Option<String>,

@@ -1,5 +1,7 @@
 use std::fmt::{self, Display};
 
+use vr1_learn::Sharding;
+
 use super::{Derivation, Rate, Spread, StageDerivation};
 
 impl Display for Derivation {
@@ -10,6 +12,12 @@ impl Display for Derivation {
         }
         if let Some(servers) = &self.sampled_by {
             write!(f, "\n  completions: sampled by {servers}")?;
+        }
+        if self.sharding == Sharding::Zero2 {
+            write!(
+                f,
+                "\n  sharded: of N processes each holds about an Nth of moments, f32 masters and summed gradients (ZeRO-2)"
+            )?;
         }
         let first = self.stages.first().map_or(0, |stage| stage.evaluation_samples);
         let on_the_way: u64 = self.stages.iter().map(|stage| stage.evaluations).sum();

@@ -6,6 +6,8 @@ const NUMBERS: &str = "`vr1 train --dtype` says it";
 const LOADED: &str = "the model is in the device's memory, and its rows are read from their files";
 const LOGGED: &str = "every step has its line in metrics.jsonl and its event for TensorBoard";
 const ALONE: &str = "one process trains";
+const SHARDED: &str = "one process trains; of several each holds a share with `sharding: zero2`, and `optimizer.offload` keeps masters and \
+                       moments in the host's memory";
 const PUBLISHED: &str = "nothing is published; `vr1 export` writes the model's directory";
 const KERNELS: &str = "kernels are its own";
 
@@ -122,9 +124,9 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("ddp_static_graph", Rest::Idle(ALONE)),
     ("ddp_backend", Rest::Idle(ALONE)),
     ("ddp_timeout", Rest::Idle(ALONE)),
-    ("fsdp", Rest::Idle(ALONE)),
-    ("fsdp_config", Rest::Idle(ALONE)),
-    ("deepspeed", Rest::Idle("one process trains; `optimizer.offload` keeps masters and moments in the host's memory")),
+    ("fsdp", Rest::Idle(SHARDED)),
+    ("fsdp_config", Rest::Idle(SHARDED)),
+    ("deepspeed", Rest::Idle(SHARDED)),
     ("local_rank", Rest::Idle(ALONE)),
     ("debug", Rest::Idle("there is no such thing to debug")),
     ("skip_memory_metrics", Rest::Idle(LOGGED)),

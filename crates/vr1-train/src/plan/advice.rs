@@ -1,7 +1,7 @@
 //! What to change where a run does not fit.
 
 use serde::Serialize;
-use vr1_learn::Moments;
+use vr1_learn::{Moments, Sharding};
 use vr1_nn::{Modules, Recompute};
 
 use super::{Counted, Machine, Plan};
@@ -25,6 +25,9 @@ type Change = (String, Box<dyn Fn(&mut Recipe)>);
 fn changes(recipe: &Recipe, machine: &Machine, longest: u64) -> Vec<Change> {
     let mut changes: Vec<Change> = Vec::new();
     let mut add = |name: String, change: Box<dyn Fn(&mut Recipe)>| changes.push((name, change));
+    if machine.ranks > 1 && recipe.sharding == Sharding::None {
+        add("sharding: zero2".into(), Box::new(|recipe| recipe.sharding = Sharding::Zero2));
+    }
     if recipe.recompute != Recompute::Layers {
         add("recompute: layers".into(), Box::new(|recipe| recipe.recompute = Recompute::Layers));
     }

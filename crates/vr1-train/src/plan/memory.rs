@@ -8,7 +8,7 @@ use vr1_learn::{Moments, OptimizerConfig};
 use vr1_nn::Recompute;
 
 use super::batch::BatchSize;
-use super::shape::{ModelShape, TowerShape};
+use super::shape::{ModelShape, Share, TowerShape};
 
 /// Tokens whose logits are held at once.
 const HEAD_CHUNK: u64 = 1024;
@@ -59,6 +59,10 @@ pub(crate) struct Setting<'a> {
     pub(crate) on_cpu: bool,
     /// The most bytes that decoding may take.
     pub(crate) decoding: u64,
+    /// Processes that learn together.
+    pub(crate) ranks: u64,
+    /// What this one updates.
+    pub(crate) own: Share,
 }
 
 impl Setting<'_> {
@@ -68,17 +72,21 @@ impl Setting<'_> {
 
     fn masters(&self) -> u64 {
         // An adapter is f32, as are the weights of a model of f32: those are their own masters.
-        if self.wide == 4 || self.shape.adapter > 0 { 0 } else { 4 * self.shape.trained }
+        if self.wide == 4 || self.shape.adapter > 0 { 0 } else { 4 * self.own.trained }
+    }
+
+    fn moments(&self) -> u64 {
+        self.own.moments(self.optimizer.moments)
     }
 
     /// Bytes of a number that is trained.
-    fn trained_wide(&self) -> u64 {
+    pub(super) fn trained_wide(&self) -> u64 {
         if self.shape.adapter > 0 { 4 } else { self.wide }
     }
 
     /// What is held all the time, and what of it on the host.
     fn resident(&self) -> (Vec<Held>, u64) {
-        let (shape, moments) = (self.shape, self.shape.moments(self.optimizer.moments));
+        let (shape, moments) = (self.shape, self.moments());
         let mut held = vec![
             Held { what: "weights", bytes: self.wide * shape.parameters },
             Held { what: "adapters", bytes: 4 * shape.adapter },
@@ -248,14 +256,15 @@ impl Setting<'_> {
     /// The optimizer's step.
     pub(crate) fn optimizer(&self, micro_batches: usize) -> Phase {
         let shape = self.shape;
-        let gradients = if micro_batches > 1 { 4 } else { self.trained_wide() } * shape.trained;
+        // Sums over ranks are f32.
+        let gradients = if self.ranks > 1 { 4 * self.own.trained } else { self.gradients(micro_batches) };
         let undo = match self.iterations {
             0 | 1 => 0,
-            _ => self.trained_wide() * shape.trained + self.masters() + shape.moments(self.optimizer.moments),
+            _ => self.trained_wide() * shape.trained + self.masters() + self.moments(),
         };
         let widened = |narrow: bool| if narrow { 4 } else { 0 };
         let packed = self.optimizer.moments == Moments::Blockwise8bit;
-        let a_number = widened(gradients < 4 * shape.trained)
+        let a_number = widened(gradients < 4 * self.own.trained)
             + 2 * widened(packed)
             + if self.offloads() { 4 * u64::from(self.wide < 4) + if packed { 2 } else { 8 } } else { 0 };
         self.phase(
@@ -263,7 +272,7 @@ impl Setting<'_> {
             [
                 Held { what: "gradients", bytes: gradients },
                 Held { what: "state, to go back to", bytes: undo },
-                Held { what: "what is updated at once, widened", bytes: a_number * shape.trained.min(UPDATED) },
+                Held { what: "what is updated at once, widened", bytes: a_number * self.own.trained.min(UPDATED) },
             ],
         )
     }
@@ -313,6 +322,8 @@ mod tests {
             iterations: 1,
             on_cpu: true,
             decoding: u64::MAX,
+            ranks: 1,
+            own: shape.share(1),
         }
     }
 

@@ -6,6 +6,7 @@ mod batch;
 mod lengths;
 mod memory;
 mod rates;
+mod reduction;
 mod sampling;
 mod shape;
 mod told;
@@ -20,6 +21,7 @@ pub use memory::{Held, Phase};
 pub use rates::{Rates, Seconds};
 pub use shape::{Adapts, ModelShape, TowerShape};
 use tch::{Device, Kind};
+use vr1_learn::{Sharding, shares};
 use vr1_processor::Processor;
 
 use self::batch::{Drawn, micro_batches, rows_a_step, units};
@@ -37,13 +39,15 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// How fast it is, where that was measured.
     pub rates: Option<Rates>,
+    /// Processes that train together, each with such a device.
+    pub ranks: usize,
 }
 
 impl Machine {
     /// The CPU, of whose memory nothing is said.
     #[must_use]
     pub fn cpu(kind: Kind) -> Self {
-        Self { device: Device::Cpu, kind, memory: None, rates: None }
+        Self { device: Device::Cpu, kind, memory: None, rates: None, ranks: 1 }
     }
 
     /// The kind's bytes.
@@ -63,6 +67,10 @@ pub struct Plan {
     pub memory: Option<u64>,
     /// What changes how much is taken, where it does not fit: the smallest change first.
     pub advice: Vec<Advice>,
+    /// Processes that train together; what is planned is that of one of them, which holds the most.
+    pub ranks: usize,
+    /// Where there are several, bytes of the fullest phase with each way of sharding, that of the recipe among them.
+    pub by_sharding: Vec<(Sharding, u64)>,
 }
 
 /// A stage, foreseen.
@@ -112,6 +120,12 @@ impl Plan {
     pub fn new(recipe: &Recipe, machine: &Machine) -> Result<Self> {
         let counted = Counted::of(recipe)?;
         let mut plan = Self::with(recipe, machine, &counted)?;
+        if machine.ranks > 1 {
+            for sharding in [Sharding::None, Sharding::Zero2] {
+                let other = Self::with(&Recipe { sharding, ..recipe.clone() }, machine, &counted)?;
+                plan.by_sharding.push((sharding, other.peak()));
+            }
+        }
         if plan.fits() == Some(false) {
             plan.advice = advice::advice(recipe, machine, &counted)?;
         }
@@ -122,7 +136,8 @@ impl Plan {
         let stages = recipe.all_stages();
         let plan = |(number, stage): (usize, &StageConfig)| stage_plan(recipe, number, stage, machine, counted);
         let stages = stages.iter().enumerate().map(plan).collect::<Result<_>>()?;
-        Ok(Self { system: recipe.system.clone(), stages, memory: machine.memory, advice: Vec::new() })
+        let (system, memory, ranks) = (recipe.system.clone(), machine.memory, machine.ranks.max(1));
+        Ok(Self { system, stages, memory, advice: Vec::new(), ranks, by_sharding: Vec::new() })
     }
 
     /// Bytes of the fullest phase of all stages.
@@ -178,7 +193,9 @@ fn stage_plan(
     let shape = ModelShape::from_dir(&counted.dir, &freeze, recipe.lora.as_ref())?;
     let [lengths, held_out] = &counted.lengths[number];
     let optimizer = stage.optimizer.clone().unwrap_or_default();
-    let learner = stage.learner(recipe.tokens_per_micro_batch, recipe.recompute);
+    let learner = stage.learner(recipe);
+    let ranks = machine.ranks.max(1);
+    let sharded = if recipe.sharding == Sharding::Zero2 { ranks } else { 1 };
     let on_cpu = !machine.device.is_cuda();
     let mut setting = Setting {
         shape: &shape,
@@ -189,17 +206,27 @@ fn stage_plan(
         iterations: learner.iterations,
         on_cpu,
         decoding: u64::MAX,
+        ranks: ranks as u64,
+        own: shape.share(sharded),
     };
     // As the engine takes it: a part of what is free beside the model.
     let resident = setting.always();
     let free = machine.memory.map_or(u64::MAX, |memory| memory.saturating_sub(resident));
     setting.decoding = recipe.rollout.memory_bytes().unwrap_or(if on_cpu { free / 2 } else { free / 4 * 3 });
     let evaluation = stage.evaluation.as_ref().unwrap_or(&recipe.evaluation);
+    // Of several ranks each has a run of what is learnt from, and every so-manieth of what is sampled.
     let units = units(stage, lengths);
-    let parts = micro_batches(stage, &units, recipe.tokens_per_micro_batch);
-    let sampled = Drawn::of(&stage.objective);
+    let weights: Vec<usize> =
+        units.iter().map(|unit| (unit.prompt + unit.tails.iter().sum::<u64>()) as usize).collect();
+    let runs = shares(&weights, ranks);
+    let cut = runs.into_iter().map(|run| micro_batches(stage, &units[run], recipe.tokens_per_micro_batch));
+    let fullest = |parts: &Vec<BatchSize>| parts.iter().map(|part| setting.update(*part, parts.len()).bytes()).max();
+    let parts = cut.max_by_key(fullest).unwrap_or_default();
+    let dealt = |drawn: Drawn| Drawn { prompts: drawn.prompts.div_ceil(ranks), ..drawn };
+    let sampled = Drawn::of(&stage.objective).map(dealt);
     let mut phases = Vec::new();
     let samples = if evaluation.samples == 0 { held_out.of } else { evaluation.samples.min(held_out.of) };
+    let samples = samples.div_ceil(ranks);
     let asked = |lengths: &Lengths, count: usize| -> Vec<(u64, u64)> {
         lengths.longest(count).iter().map(|row| (row.prompt, row.patches)).collect()
     };
@@ -217,11 +244,12 @@ fn stage_plan(
         phases.push(setting.sampling("rollout", drawn, &asked(lengths, drawn.prompts)));
     }
     phases.push(setting.update(largest, parts.len()));
+    phases.extend(setting.reduction(parts.len()));
     phases.push(setting.optimizer(parts.len()));
     phases.push(setting.checkpoint());
     let rows = rows_a_step(&stage.objective) as f64;
     let epochs = (!counted.drawn[number]).then(|| stage.steps as f64 * rows / lengths.of.max(1) as f64);
-    let seconds = machine.rates.as_ref().map(|rates| rates.step(&setting, lengths, rows, sampled));
+    let seconds = machine.rates.as_ref().map(|rates| rates.step(&setting, lengths, rows / ranks as f64, sampled));
     Ok(StagePlan {
         name: stage.name.clone().unwrap_or_else(|| (number + 1).to_string()),
         steps: stage.steps,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use vr1_learn::Moments;
+use vr1_learn::{Moments, owners};
 use vr1_nn::Adapter;
 use vr1_vlm::{Backbone, Model, ModelConfig};
 
@@ -22,6 +22,8 @@ pub struct ModelShape {
     pub trained_beside: u64,
     /// Of these, those in parameters of fewer than 4,096 numbers, whose moments are never narrow.
     pub trained_small: u64,
+    /// The numbers of each parameter that is trained.
+    pub sizes: Vec<usize>,
     /// What adapters add.
     pub adapter: u64,
     /// The numbers of the matrices that have one, which are held again, merged, for sampling.
@@ -150,6 +152,7 @@ impl ModelShape {
             trained_layers: numbers(&|name, _| name.starts_with("model.layers.")),
             trained_beside: numbers(&|name, _| below(name)),
             trained_small: numbers(&|_, size| size < 4096),
+            sizes: trained.iter().map(|(_, tensor)| tensor.numel()).collect(),
             adapter,
             adapted,
             adapts,
@@ -173,12 +176,37 @@ impl ModelShape {
     /// Bytes of the moments of what is trained.
     #[must_use]
     pub fn moments(&self, moments: Moments) -> u64 {
+        Share { trained: self.trained, small: self.trained_small }.moments(moments)
+    }
+
+    /// What one of so many ranks updates, the one with the most.
+    pub(super) fn share(&self, ranks: usize) -> Share {
+        let mut shares = vec![Share::default(); ranks.max(1)];
+        for (owner, &size) in owners(&self.sizes, ranks).into_iter().zip(&self.sizes) {
+            shares[owner].trained += size as u64;
+            shares[owner].small += if size < 4096 { size as u64 } else { 0 };
+        }
+        shares.into_iter().max_by_key(|share| share.trained).unwrap_or_default()
+    }
+}
+
+/// Numbers that a rank updates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) trained: u64,
+    /// Of these, those in parameters of fewer than 4,096.
+    small: u64,
+}
+
+impl Share {
+    /// Bytes of their moments.
+    pub(super) fn moments(self, moments: Moments) -> u64 {
         match moments {
             Moments::F32 => 8 * self.trained,
             // A byte each, and a scale for 256 of them.
             Moments::Blockwise8bit => {
-                let large = self.trained - self.trained_small;
-                8 * self.trained_small + 2 * large + 2 * large / 64
+                let large = self.trained - self.small;
+                8 * self.small + 2 * large + 2 * large / 64
             }
         }
     }

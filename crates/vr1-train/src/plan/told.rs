@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
+use vr1_learn::Sharding;
 
 use super::Plan;
 
@@ -11,6 +12,11 @@ fn gb(bytes: u64) -> String {
         0..100_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.2} GB", bytes as f64 / 1e9),
     }
+}
+
+/// What a recipe calls it.
+fn name(sharding: Sharding) -> String {
+    serde_json::to_value(sharding).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
 }
 
 impl Plan {
@@ -32,9 +38,11 @@ impl Plan {
                 "seconds_a_step": stage.seconds.map(|s| json!({"rollout": s.rollout, "update": s.update, "step": s.rollout + s.update})),
             })
         };
+        let by_sharding = self.by_sharding.iter().map(|(sharding, peak)| (name(*sharding), json!(peak)));
+        let by_sharding: serde_json::Map<String, Value> = by_sharding.collect();
         json!({
             "system": self.system, "stages": self.stages.iter().map(stage).collect::<Vec<_>>(), "peak": self.peak(),
-            "memory": self.memory, "fits": self.fits(), "advice": self.advice,
+            "memory": self.memory, "fits": self.fits(), "advice": self.advice, "ranks": self.ranks, "peak_by_sharding": by_sharding,
         })
     }
 
@@ -91,10 +99,16 @@ impl Plan {
             }
         }
         write!(out, "peak {}", gb(self.peak()))?;
+        if self.ranks > 1 {
+            write!(out, " in each of {} processes", self.ranks)?;
+        }
         match (self.memory, self.fits()) {
             (Some(memory), Some(true)) => writeln!(out, " of {}: it fits", gb(memory))?,
             (Some(memory), _) => writeln!(out, " of {}: it does not fit", gb(memory))?,
             _ => writeln!(out)?,
+        }
+        for (sharding, peak) in &self.by_sharding {
+            writeln!(out, "  {:>10}  with sharding: {}", gb(*peak), name(*sharding))?;
         }
         for advice in &self.advice {
             let verdict = if advice.fits { "fits" } else { "does not fit" };

@@ -23,7 +23,7 @@ pub(crate) use same::first_difference;
 use serde::{Deserialize, Serialize};
 pub use stage::StageConfig;
 pub use stop::{Better, StopConfig};
-use vr1_learn::{OptimizerConfig, ReferenceConfig};
+use vr1_learn::{OptimizerConfig, ReferenceConfig, Sharding};
 use vr1_nn::Recompute;
 use vr1_processor::{Layout, MediaSettings};
 use vr1_reward::ProgramSource;
@@ -70,6 +70,9 @@ pub struct Recipe {
     /// What the backward pass computes again instead of keeping it; the update does not depend on it.
     #[serde(default)]
     pub recompute: Recompute,
+    /// What the processes of a run hold each a share of, and not each all of; the update does not depend on it.
+    #[serde(default)]
+    pub sharding: Sharding,
     /// How completions are decoded.
     #[serde(default)]
     pub rollout: RolloutConfig,

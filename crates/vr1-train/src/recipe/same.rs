@@ -13,7 +13,10 @@ impl Recipe {
     /// If the file cannot be read, or a key differs; the first such key is named with both values.
     pub(crate) fn check_same(&self, config: &Path) -> Result<()> {
         let value = |recipe: &Self| serde_json::to_value(recipe).unwrap_or_default();
-        let (mine, theirs) = (value(self), value(&Yaml::read(config, &[])?.parse()?));
+        let mut theirs: Self = Yaml::read(config, &[])?.parse()?;
+        // Which process holds what changes nothing that is learnt.
+        theirs.sharding = self.sharding;
+        let (mine, theirs) = (value(self), value(&theirs));
         match first_difference(&mine, &theirs) {
             None => Ok(()),
             Some((key, mine, theirs)) => Err(Error::Recipe(format!(

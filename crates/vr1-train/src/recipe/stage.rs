@@ -1,8 +1,7 @@
 use serde::{Deserialize, Serialize};
 use vr1_learn::{LearnerConfig, OptimizerConfig, ReferenceConfig};
-use vr1_nn::Recompute;
 
-use super::{EvaluationConfig, ObjectiveConfig, PromptConfig};
+use super::{EvaluationConfig, ObjectiveConfig, PromptConfig, Recipe};
 
 /// A stage of a run. What it does not say is as the recipe says at its top.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,8 +50,8 @@ impl StageConfig {
         }
     }
 
-    /// How its learner learns.
-    pub(crate) fn learner(&self, tokens_per_micro_batch: usize, recompute: Recompute) -> LearnerConfig {
+    /// How its learner learns in a run of `recipe`.
+    pub(crate) fn learner(&self, recipe: &Recipe) -> LearnerConfig {
         let iterations = match &self.objective {
             ObjectiveConfig::Grpo(grpo) => grpo.iterations,
             ObjectiveConfig::Dpo(_) | ObjectiveConfig::Kto(_) | ObjectiveConfig::Sft(_) => 1,
@@ -60,8 +59,9 @@ impl StageConfig {
         LearnerConfig {
             freeze: self.freeze.clone().unwrap_or_default(),
             optimizer: self.optimizer.clone().unwrap_or_default(),
-            tokens_per_micro_batch,
-            recompute,
+            tokens_per_micro_batch: recipe.tokens_per_micro_batch,
+            recompute: recipe.recompute,
+            sharding: recipe.sharding,
             iterations,
             reference: self.reference.unwrap_or_default(),
         }

@@ -44,7 +44,8 @@ pub(super) fn of_stages(recipe: &Recipe, stages: Vec<StageDerivation>) -> Deriva
     let ahead = if recipe.rollout.max_staleness_steps > 0 { ", the next step's while one is learnt from" } else { "" };
     let servers = |engine: &EngineConfig| format!("`{}` at {}{ahead}", engine.model, engine.urls.join(", "));
     let sampled_by = recipe.rollout.engine.as_ref().map(servers);
-    Derivation { system: recipe.system.clone(), stages, checkpoints, checkpoint_minutes, sampled_by }
+    let (system, sharding) = (recipe.system.clone(), recipe.sharding);
+    Derivation { system, stages, checkpoints, checkpoint_minutes, sharding, sampled_by }
 }
 
 /// What stage `number` of `stages` comes to, whose objective and evaluation are these.

@@ -182,7 +182,7 @@ impl Trainer {
         let processor = Arc::new(processor);
         let engine = engines::sampling(&recipe, &model, &processor)?;
         let evaluating = engines::evaluating(config, &recipe, model.as_ref(), &processor)?;
-        let learner = learner(config, &recipe, model, &processor)?.with_world(options.world.clone());
+        let learner = learner(config, &recipe, model, &processor, &options.world)?;
         let mut run = Run::new(engine, learner, processor, recipe.seed);
         run.evaluate_with(evaluating);
         run.judge_by(options.judge.clone());
@@ -344,11 +344,12 @@ impl Trainer {
             }
             if let Err(error) = stepped {
                 self.progress.finish();
-                if self.done > self.saved.0
-                    && let Err(also) = self.checkpoint()
-                {
+                if self.done > self.saved.0 {
                     let step = self.saved.0;
-                    self.warn(&[format!("what was learnt after step {step} could not be saved: {also}")]);
+                    let lost = self
+                        .save_what_there_is()
+                        .map(|why| format!("what was learnt after step {step} could not be saved: {why}"));
+                    self.warn(&Vec::from_iter(lost));
                 }
                 return Err(error);
             }

@@ -1,6 +1,7 @@
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use vr1_run::{RunError, StageScores, StepMetrics};
@@ -87,6 +88,9 @@ pub(super) enum Reference {
     Moved,
 }
 
+/// How long a rank waits for the others to save what there is, after a step that failed: less than they are given to end.
+const COMING: Duration = Duration::from_secs(10);
+
 const STATE: &str = "trainer_state.json";
 /// The folder of the adapter by itself.
 pub(super) const ADAPTER: &str = "adapter";
@@ -113,17 +117,32 @@ impl Trainer {
     /// Writes `checkpoints/step-N`: the model and its processor as transformers reads them, and beside them what
     /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step. An
     /// adapter is merged into the model, and stands by itself in `adapter/` as peft reads it; a reference that is not the
-    /// recipe's model stands in `reference/`. Of several ranks the first writes it, and a run of any number takes it up.
+    /// recipe's model stands in `reference/`. Of several ranks the first writes it, but of an optimizer's state that is sharded each its own
+    /// share; a run of any number takes it up.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
     pub fn checkpoint(&mut self) -> Result<PathBuf> {
         self.run.watch().hears("writing a checkpoint");
+        let learner = &self.run.learner;
         if !self.run.world().is_first() {
+            if learner.is_sharded() {
+                learner.save_share(Ok(None))?;
+            }
             self.saved = (self.done, Instant::now());
             return Ok(self.folder.path().to_owned());
         }
-        let path = self.folder.checkpoint(self.done, |dir| self.write(dir))?;
+        let begun = Cell::new(false);
+        let written = self.folder.checkpoint(self.done, |dir| {
+            begun.set(true);
+            self.write(dir)
+        });
+        if let (Err(error), false, true) = (&written, begun.get(), learner.is_sharded()) {
+            // Nobody waits for a folder that there is none of; what failed first is what to tell.
+            let (path, reason) = (self.folder.path().to_owned(), error.to_string());
+            let _ = learner.save_share(Err(vr1_learn::Error::State { path, reason }));
+        }
+        let path = written?;
         if self.recipe.keep_checkpoints > 0 {
             self.folder.prune_checkpoints(self.recipe.keep_checkpoints, self.best.map(|(step, _)| step))?;
         }
@@ -131,11 +150,22 @@ impl Trainer {
         Ok(path)
     }
 
+    /// Writes a checkpoint after a step that failed: why it could not. Where each rank holds a share of the optimizer's state, all must have
+    /// come to this.
+    pub(super) fn save_what_there_is(&mut self) -> Option<String> {
+        let place = format!("a checkpoint of step {}", self.done);
+        if self.run.learner.is_sharded() && !self.run.world().meets(&place, COMING) {
+            return Some("the optimizer's state is sharded, and not every rank is there to write its share".to_owned());
+        }
+        self.checkpoint().err().map(|error| error.to_string())
+    }
+
     fn write(&self, dir: &Path) -> Result<()> {
         let learner = &self.run.learner;
+        // First, for other ranks may be waiting to write theirs.
+        learner.save(dir)?;
         self.save_model(learner.model().as_ref(), dir)?;
         self.run.processor.save(dir)?;
-        learner.save(dir)?;
         // Neither what a later stage began with nor what was handed in is found where the recipe says.
         let lost = self.before_stage > 0 || self.beginning.origin == Origin::Elsewhere;
         let moved = lost || learner.moved_reference().is_some();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use vr1_learn::Learner;
+use vr1_learn::{Learner, World};
 use vr1_processor::Processor;
 use vr1_reward::Program;
 use vr1_run::StageScores;
@@ -24,9 +24,10 @@ pub(super) fn learner(
     recipe: &Recipe,
     model: Rc<dyn Backbone>,
     processor: &Processor,
+    world: &World,
 ) -> Result<Learner> {
     let unreachable = processor.tokenizer().unreachable_ids(model.lm_head().size()[0]);
-    Ok(Learner::new(model, config.learner(recipe.tokens_per_micro_batch, recipe.recompute), &unreachable)?)
+    Ok(Learner::in_world(model, config.learner(recipe), &unreachable, world.clone())?)
 }
 
 fn asked<'a>(config: &'a StageConfig, recipe: &'a Recipe) -> (&'a PromptConfig, &'a EvaluationConfig) {

@@ -10,7 +10,7 @@ use super::stage::{self, evaluation, learner, objective};
 use super::{Trainer, engines};
 use crate::recipe::{NotFinite, NotFiniteConfig};
 use crate::rollout::draw;
-use crate::{Result, Rollout, Stepped};
+use crate::{Error, Result, Rollout, Stepped};
 
 impl Trainer {
     /// Takes one step and records it: what was measured. Where it is asked to stop in the evaluation that is due, the step is
@@ -97,17 +97,24 @@ impl Trainer {
             self.next_stage(scores)?;
         }
         self.pending = None;
-        if improved || (!last && self.save_is_due()) {
+        if improved || (!last && self.save_is_due()?) {
             self.checkpoint()?;
         }
         Ok(Some(metrics))
     }
 
-    /// Whether a checkpoint is, by steps or by the clock.
-    fn save_is_due(&self) -> bool {
+    /// Whether a checkpoint is, by steps or by the clock: the first rank's, where all write it.
+    fn save_is_due(&self) -> Result<bool> {
         let (steps, minutes) = (self.recipe.save_every_steps, self.recipe.save_every_minutes);
-        let late = minutes > 0.0 && self.saved.1.elapsed().as_secs_f64() >= minutes * 60.0;
-        late || (steps > 0 && self.done.is_multiple_of(steps))
+        let late = || Ok::<_, Error>(self.saved.1.elapsed().as_secs_f64() >= minutes * 60.0);
+        if steps > 0 && self.done.is_multiple_of(steps) {
+            return Ok(true);
+        }
+        match (minutes > 0.0, self.run.learner.is_sharded()) {
+            (false, _) => Ok(false),
+            (true, false) => late(),
+            (true, true) => self.run.world().first(late),
+        }
     }
 
     /// Whether an evaluation is the best so far by the score that the recipe keeps.
@@ -128,8 +135,7 @@ impl Trainer {
         self.held_out.iter().for_each(|(name, samples)| evaluation.set(name, samples.clone()));
         let model = self.run.learner.model().clone();
         let evaluating = engines::evaluating(config, &self.recipe, model.as_ref(), &self.run.processor)?;
-        let learner = learner(config, &self.recipe, model, &self.run.processor)?;
-        let mut learner = learner.with_world(self.run.world().clone());
+        let mut learner = learner(config, &self.recipe, model, &self.run.processor, self.run.world())?;
         learner.continue_from(Version(self.done));
         if objective.compares() {
             // The start of a later stage is not the model that the recipe names.

@@ -24,6 +24,7 @@ fn a_run_of_grpo_does_what_was_derived() {
         "optimizer.warmup_ratio=0.3",
         "tokens_per_micro_batch=60",
         "save_every_steps=2",
+        "sharding=zero2",
     ];
     let recipe = read(dir.path(), &grpo(6, more), &set).unwrap();
     let told = derived(&recipe);
@@ -32,6 +33,7 @@ fn a_run_of_grpo_does_what_was_derived() {
     assert_eq!((stage.samples_per_step, stage.completions_per_sample, stage.samples_seen), (4, 2, 24));
     assert_eq!((stage.samples, stage.epochs), (Some(8), Some(3.0)));
     assert_eq!((stage.warmup_steps, told.checkpoints), (2, 3));
+    assert!(told.to_string().contains("of N processes each holds about an Nth of moments"), "{told}");
     let rates: Vec<_> = stage.rates.iter().map(|rate| (rate.start, rate.peak, rate.end, rate.weight_decay)).collect();
     assert_eq!(rates, [(0.0, 1e-3, 1e-3 * 0.25, 0.0), (0.0, 0.01, 0.01 * 0.25, 0.5)]);
 

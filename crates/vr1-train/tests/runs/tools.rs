@@ -48,7 +48,7 @@ fn what_tools_showed_is_seen_recorded_and_not_learnt() {
             "{}<|im_end|>",
             if looked {
                 "there"
-            } else if completion % 2 == 0 {
+            } else if completion.is_multiple_of(2) {
                 CALL
             } else {
                 "nowhere"
