@@ -93,7 +93,7 @@ fn a_batch_holds_a_prompt_once_and_no_token_that_predicts_nothing() {
         answered(&[9, 10, 11, 12], vec![false, true, false, false]),
         answered(&[13, 14], vec![false; 2]),
         // What a tool shows behind the last trained token is not looked at.
-        answered(&[15, 16], vec![true; 2]).followed_by(&shown(&processor, &[(28, 28)], "Seen.")),
+        answered(&[15, 16], vec![true; 2]).followed_by(&shown(&processor, &[(28, 28)], "Seen."), ""),
     ];
     let group = Group::new(SampleKey::default(), sequences).unwrap();
     let piece = Piece::whole(&group);
