@@ -57,6 +57,8 @@ pub(crate) struct Setting<'a> {
     pub(crate) iterations: u64,
     /// Whether host and device are one.
     pub(crate) on_cpu: bool,
+    /// Whether this process samples, in training or in evaluation.
+    pub(crate) samples: bool,
     /// The most bytes that decoding may take.
     pub(crate) decoding: u64,
     /// Processes that learn together.
@@ -90,8 +92,10 @@ impl Setting<'_> {
         let mut held = vec![
             Held { what: "weights", bytes: self.wide * shape.parameters },
             Held { what: "adapters", bytes: 4 * shape.adapter },
-            Held { what: "merged weights to sample from", bytes: self.wide * shape.adapted },
         ];
+        if self.samples {
+            held.push(Held { what: "merged weights to sample from", bytes: self.wide * shape.adapted });
+        }
         if self.reference && shape.adapter == 0 {
             held.push(Held { what: "reference", bytes: self.wide * shape.trained });
         }
@@ -321,6 +325,7 @@ mod tests {
             reference: false,
             iterations: 1,
             on_cpu: true,
+            samples: true,
             decoding: u64::MAX,
             ranks: 1,
             own: shape.share(1),
@@ -367,6 +372,10 @@ mod tests {
         // Norms learn nothing, and keep nothing of their own but a number; adapters keep what comes of their ranks.
         let (attend, feed) = setting(&shape, &optimizer).layer();
         assert_eq!(attend + feed, 4 * (4 * 8 + 2 * 8 + 8 + 3 * 16 + 2 + 2 + 7 * 2));
+        // Merged for who samples: where servers do, nobody here.
+        let here = setting(&shape, &optimizer);
+        let elsewhere = Setting { samples: false, ..here.clone() };
+        assert_eq!(here.always() - elsewhere.always(), 4 * shape.adapted);
     }
 
     #[test]

@@ -161,7 +161,6 @@ impl Counted {
         let mut of_evaluation: Vec<(Vec<String>, Lengths)> = Vec::new();
         for stage in recipe.all_stages() {
             let prompt = stage.prompt.as_ref().unwrap_or(&recipe.prompt);
-            let evaluation = stage.evaluation.as_ref().unwrap_or(&recipe.evaluation);
             let learnt = AskedSource::of_objective(&stage.objective, prompt, recipe.seed, "")?;
             let held_out = AskedSource::of_evaluation(evaluation, prompt, recipe.seed, "")?;
             drawn.push(learnt.iter().all(AskedSource::is_drawn));
@@ -197,6 +196,9 @@ fn stage_plan(
     let ranks = machine.ranks.max(1);
     let sharded = if recipe.sharding == Sharding::Zero2 { ranks } else { 1 };
     let on_cpu = !machine.device.is_cuda();
+    let evaluation = stage.evaluation.as_ref().unwrap_or(&recipe.evaluation);
+    // What servers sample takes nothing here.
+    let elsewhere = recipe.rollout.engine.is_some();
     let mut setting = Setting {
         shape: &shape,
         wide: machine.wide(),
@@ -205,6 +207,7 @@ fn stage_plan(
         reference: stage.objective.compares(),
         iterations: learner.iterations,
         on_cpu,
+        samples: !elsewhere && (Drawn::of(&stage.objective).is_some() || evaluation.engine.is_none()),
         decoding: u64::MAX,
         ranks: ranks as u64,
         own: shape.share(sharded),
@@ -234,8 +237,6 @@ fn stage_plan(
         parts.iter().copied().max_by_key(|part| setting.update(*part, parts.len()).bytes()).unwrap_or_default();
     let beams = evaluation.stage_beams.unwrap_or(1);
     let drawn = Drawn { prompts: samples, group: beams, tokens: evaluation.max_completion_tokens };
-    // What servers sample takes nothing here.
-    let elsewhere = recipe.rollout.engine.is_some();
     if !elsewhere && evaluation.engine.is_none() {
         phases.push(setting.sampling("evaluation", drawn, &asked(held_out, samples)));
     }
