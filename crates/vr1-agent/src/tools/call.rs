@@ -20,13 +20,14 @@ impl Ends {
         let Some(turn) = turn.trim_end().strip_suffix(END) else { return Self::Otherwise };
         let Some(start) = turn.rfind(BEGIN) else { return Self::Otherwise };
         let broken = |reason: String| Self::Broken(format!("the call cannot be read: {reason}"));
-        match serde_json::from_str::<Value>(&turn[start + BEGIN.len()..]) {
-            Err(error) => broken(error.to_string()),
-            Ok(mut call) => match (call["name"].as_str().map(str::to_owned), call["arguments"].take()) {
-                (Some(name), Value::Object(arguments)) => Self::Call { name, arguments },
-                (Some(_), _) => broken("`arguments` is no object".into()),
-                (None, _) => broken("it has no `name`".into()),
-            },
+        let mut call: Map<String, Value> = match serde_json::from_str(&turn[start + BEGIN.len()..]) {
+            Ok(call) => call,
+            Err(error) => return broken(error.to_string()),
+        };
+        match (call.remove("name"), call.remove("arguments")) {
+            (Some(Value::String(name)), Some(Value::Object(arguments))) => Self::Call { name, arguments },
+            (Some(Value::String(_)), _) => broken("`arguments` is no object".into()),
+            _ => broken("it has no `name`".into()),
         }
     }
 }
@@ -50,7 +51,7 @@ mod tests {
         for (broken, reason) in [
             (r#"<tool_call>{"name": "zoom"</tool_call>"#, "EOF"),
             (r#"<tool_call>{"name": "zoom"}</tool_call>"#, "`arguments` is no object"),
-            (r#"<tool_call>[1]</tool_call>"#, "no `name`"),
+            (r#"<tool_call>[1]</tool_call>"#, "expected a map"),
             (r#"<tool_call>{"arguments": {}}</tool_call>"#, "no `name`"),
         ] {
             let found = Ends::of(broken);
