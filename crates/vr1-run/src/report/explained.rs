@@ -24,6 +24,7 @@ pub(crate) const CARDS: &[Card] = &[
     card("held_out", "Reward", "Held out: other scores", ""),
     card("length", "Answers", "Length of answers", "tokens"),
     card("finished", "Answers", "Ended by itself", "share"),
+    card("tool_calls", "Answers", "Calls of tools", "calls"),
     card("words", "Answers", "Words of thinking and of answers", "words"),
     card("answer_only", "Answers", "Answers without thinking", "share"),
     card("grounding_logprob", "Grounding", "How much likelier with the own picture", "nats a token"),
