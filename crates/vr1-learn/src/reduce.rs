@@ -96,7 +96,7 @@ fn at_owners(
                 Some(whole) => whole,
                 None => Tensor::f_empty(size.as_slice(), (Kind::Float, parameters[run.place].device()))?,
             };
-            let _ = whole.f_view([-1])?.f_narrow(0, run.start, run.length)?.f_copy_(&part)?;
+            whole.f_view([-1])?.f_narrow(0, run.start, run.length)?.f_copy_(&part)?;
             own[run.place] = Some(whole);
         }
     }
@@ -142,7 +142,7 @@ fn from_owners(shards: &Shards, parameters: &[Tensor], places: &[usize], at_once
             let (all, mut at) = (shards.world().all_gather(own, &counts)?, 0);
             for run in round.all() {
                 if !shards.has(run.place) {
-                    let _ = run_of(run)?.f_copy_(&all.f_narrow(0, at, run.length)?)?;
+                    run_of(run)?.f_copy_(&all.f_narrow(0, at, run.length)?)?;
                 }
                 at += run.length;
             }

@@ -161,6 +161,7 @@ impl Counted {
         let mut of_evaluation: Vec<(Vec<String>, Lengths)> = Vec::new();
         for stage in recipe.all_stages() {
             let prompt = stage.prompt.as_ref().unwrap_or(&recipe.prompt);
+            let evaluation = stage.evaluation.as_ref().unwrap_or(&recipe.evaluation);
             let learnt = AskedSource::of_objective(&stage.objective, prompt, recipe.seed, "")?;
             let held_out = AskedSource::of_evaluation(evaluation, prompt, recipe.seed, "")?;
             drawn.push(learnt.iter().all(AskedSource::is_drawn));
@@ -216,7 +217,6 @@ fn stage_plan(
     let resident = setting.always();
     let free = machine.memory.map_or(u64::MAX, |memory| memory.saturating_sub(resident));
     setting.decoding = recipe.rollout.memory_bytes().unwrap_or(if on_cpu { free / 2 } else { free / 4 * 3 });
-    let evaluation = stage.evaluation.as_ref().unwrap_or(&recipe.evaluation);
     // Of several ranks each has a run of what is learnt from, and every so-manieth of what is sampled.
     let units = units(stage, lengths);
     let weights: Vec<usize> =
