@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -24,7 +25,18 @@ using GroupPointer = c10::intrusive_ptr<c10d::Backend>;
 
 std::vector<uint8_t> bytes(const uint8_t *data, size_t count) { return {data, data + count}; }
 
-void finish(const c10::intrusive_ptr<c10d::Work> &work) { work->wait(); }
+// c10d notes the start of every collective in a record of the whole process, a part of it outside of its lock: groups of several threads
+// start one after the other.
+template <class Start>
+void finish(const Start &start) {
+  static std::mutex starting;
+  c10::intrusive_ptr<c10d::Work> work;
+  {
+    const std::lock_guard<std::mutex> lock(starting);
+    work = start();
+  }
+  work->wait();
+}
 
 // The interfaces that GLOO_SOCKET_IFNAME names, as for PyTorch; the loopback where the store is there, for all are on one machine then.
 std::vector<std::shared_ptr<::gloo::transport::Device>> devices(const std::string &host) {
@@ -110,16 +122,16 @@ char *vr1_group_all_to_all(vr1_group *group, at::Tensor *input, at::Tensor *outp
                            size_t ranks) {
   return vr1::message_of([&] {
     std::vector<int64_t> out(taken, taken + ranks), in(given, given + ranks);
-    finish(group->backend->alltoall_base(*output, *input, out, in));
+    finish([&] { return group->backend->alltoall_base(*output, *input, out, in); });
   });
 }
 
 // Every rank gives `input` to all: `output` has them in the order of ranks.
 char *vr1_group_all_gather(vr1_group *group, at::Tensor *input, at::Tensor *output) {
-  return vr1::message_of([&] { finish(group->backend->_allgather_base(*output, *input)); });
+  return vr1::message_of([&] { finish([&] { return group->backend->_allgather_base(*output, *input); }); });
 }
 
 char *vr1_group_barrier(vr1_group *group) {
-  return vr1::message_of([&] { finish(group->backend->barrier()); });
+  return vr1::message_of([&] { finish([&] { return group->backend->barrier(); }); });
 }
 }
