@@ -27,9 +27,10 @@ std::vector<uint8_t> bytes(const uint8_t *data, size_t count) { return {data, da
 
 // c10d notes the start of every collective in a record of the whole process, a part of it outside of its lock: groups of several threads
 // start one after the other.
+std::mutex starting;
+
 template <class Start>
 void finish(const Start &start) {
-  static std::mutex starting;
   c10::intrusive_ptr<c10d::Work> work;
   {
     const std::lock_guard<std::mutex> lock(starting);
