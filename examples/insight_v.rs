@@ -48,14 +48,15 @@ fn main() -> Result<ExitCode> {
     let mut set = args.set.clone();
     if args.smoke {
         // Margins begin anew with each round.
-        set.push("stages.1.objective.rounds=1".to_owned());
+        set.extend(["stages.1.objective.rounds=1", "stages.0.objective.documents_per_step=8"].map(str::to_owned));
     }
     let (reasoner, rounds) = train("insight_v", &of("reasoner", set))?;
     let questions = Scenes::new(Task::Spatial, Split::Train, reasoner.seed, if args.smoke { 64 } else { QUESTIONS });
     let said = paths((&rounds[0], &reasoner), &questions, &out.join("paths"))?;
     let set = [0, 1].map(|document| format!("objective.documents.{document}.source.path={}", json!(said))).to_vec();
-    let (summariser, summarises) = train("insight_v.summariser", &of("summariser", set))?;
-    let (alone, answers) = train("insight_v.one_agent", &of("one_agent", Vec::new()))?;
+    let few: Vec<String> = args.smoke.then(|| "objective.documents_per_step=8".to_owned()).into_iter().collect();
+    let (summariser, summarises) = train("insight_v.summariser", &of("summariser", [set, few.clone()].concat()))?;
+    let (alone, answers) = train("insight_v.one_agent", &of("one_agent", few))?;
 
     let (mut summary, samples) = (json!({}), reasoner.evaluation.samples);
     for (name, split) in [("in_domain", Split::InDomain), ("out_of_domain", Split::OutOfDomain)] {
