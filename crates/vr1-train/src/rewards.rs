@@ -7,6 +7,7 @@ use vr1_data::Sample;
 use vr1_reward::{Outcome, Program, Rollout as Judged};
 use vr1_rollout::{Group, Sequence};
 
+use crate::rollout::observations;
 use crate::{Error, Result};
 
 /// What becomes of a completion whose reward cannot be had.
@@ -171,8 +172,7 @@ pub(crate) fn lengths(groups: &[Group]) -> Vec<(String, f64)> {
     let tokens = sequences().map(Sequence::trained_tokens).sum::<usize>() as f64;
     let finished = sequences().filter(|sequence| sequence.finished()).count() as f64;
     let mut metrics = vec![("completion_length".to_owned(), tokens / count), ("finished".to_owned(), finished / count)];
-    let returned = |sequence: &Sequence| sequence.trained().chunk_by(|a, b| a == b).filter(|run| !run[0]).count();
-    let calls = sequences().map(returned).sum::<usize>() as f64;
+    let calls = sequences().map(|sequence| observations(sequence).len()).sum::<usize>() as f64;
     metrics.extend((calls > 0.0).then(|| ("tool_calls".to_owned(), calls / count)));
     let parts: Vec<(usize, usize)> = sequences().map(|sequence| thought_and_said(sequence.text())).collect();
     let mean = |of: fn(&(usize, usize)) -> usize| parts.iter().map(of).sum::<usize>() as f64 / count;

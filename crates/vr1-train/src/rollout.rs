@@ -136,8 +136,8 @@ pub(crate) fn rollouts(
     Ok(rollouts)
 }
 
-/// Where what was not sampled stands.
-fn observations(sequence: &Sequence) -> Vec<(usize, usize)> {
+/// Where what was not sampled stands, a piece for each call of a tool.
+pub(crate) fn observations(sequence: &Sequence) -> Vec<(usize, usize)> {
     let runs = sequence.trained().chunk_by(|a, b| a == b).scan(0, |place, run| {
         let from = std::mem::replace(place, *place + run.len());
         Some((run.first() == Some(&false)).then_some((from, from + run.len())))
