@@ -96,6 +96,24 @@ fn a_call_that_goes_wrong_is_told_why_and_costs_a_call() {
 }
 
 #[test]
+fn a_part_that_cannot_be_shown_is_told_too() {
+    let processor = processor();
+    let wide = Arc::new(RgbImage::new(1000, 1000));
+    let prompt = made(&processor, &[Message::user([wide], QUESTION)], Layout::Chat);
+    let script = |request: &Request, _| {
+        let call =
+            r#"<tool_call>{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [0, 0, 0.1, 999]}}</tool_call>"#;
+        Some(format!("{}<|im_end|>", if request.prompt.text().contains("<tool_response>") { "well" } else { call }))
+    };
+    let engine = Box::new(Scripted::new(processor.tokenizer().clone(), script));
+    let mut engine = ToolEngine::new(engine, processor, vec![Box::new(Zoom)], 1, 1024);
+    let group = engine.generate(vec![Request::new(prompt, 1, Sampling::default(), SampleKey::default())]).unwrap();
+    let made = &group[0].sequences()[0];
+    assert!(made.text().contains("error: ") && made.text().ends_with("well"), "{}", made.text());
+    assert_eq!(made.tail().media().len(), 0);
+}
+
+#[test]
 fn calls_tokens_and_room_come_to_an_end() {
     let endless: [&[&str]; 3] = [&[CALL, CALL], &["a"], &["b"]];
     for max_calls in 1..4 {

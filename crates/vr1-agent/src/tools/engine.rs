@@ -100,6 +100,12 @@ impl ToolEngine {
                 None => told(format!("there is no tool `{name}`")),
             },
         };
+        // A picture that the model cannot be shown, such as one a pixel wide, is the call's fault and not the step's.
+        let more = returned.pictures.iter().map(|picture| self.seen(picture.clone())).collect::<Result<Vec<_>>>();
+        let (returned, more) = match more {
+            Ok(more) => (returned, more),
+            Err(error) => (told(error.to_string()), Vec::new()),
+        };
         let whole = so_far.prompt().followed_by(so_far.tail());
         let (before, sampled) = whole.split(request.prompt.len() + turn).ok_or_else(|| torn(&request.prompt))?;
         let shown = [Message { role: Role::User, parts: parts(&returned) }];
@@ -111,7 +117,7 @@ impl ToolEngine {
         }
         let (_, observation) = next.split(whole.len()).ok_or_else(|| torn(&request.prompt))?;
         let text = tokenizer.decode(observation.input_ids(), Specials::Skip)?;
-        seen.extend(returned.pictures.iter().map(|picture| self.seen(picture.clone())).collect::<Result<Vec<_>>>()?);
+        seen.extend(more);
         let mut sampling = request.sampling.clone();
         sampling.max_completion_tokens = left.min(self.max_tokens - next.len());
         sampling.seed = stream(sampling.seed.wrapping_add(calls as u64 + 1), request.key, completion);
