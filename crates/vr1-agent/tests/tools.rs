@@ -34,6 +34,10 @@ fn answered(turns: [&'static [&'static str]; 3], max_calls: usize, max_tokens: u
     // What comes after a call is asked for alone, and by how often tools answered.
     let script = move |request: &Request, completion: usize| {
         let text = request.prompt.text();
+        // An engine elsewhere is shown all pictures of a later turn, which is no conversation any more.
+        let pictures = request.prompt.pictures().map_or(0, <[_]>::len);
+        let shown = if request.prompt.conversation().is_some() { 0 } else { request.prompt.media().len() };
+        assert_eq!(pictures, shown);
         let before = text.matches("<tool_response>").count();
         let of = if before == 0 { completion } else { turns.iter().position(|turns| turns.len() > 1).unwrap_or(0) };
         let said = turns[of][before.min(turns[of].len() - 1)];

@@ -1,6 +1,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use vr1_data::Picture;
+
 use crate::media::Run;
 use crate::positions::{Span, rope_positions};
 use crate::{Error, Layout, Message, Patches, Result};
@@ -53,6 +55,13 @@ pub struct Conversation {
     pub prefill: String,
 }
 
+/// What a prompt was made of, as far as a model elsewhere wants to know it.
+#[derive(Debug, Clone)]
+enum Source {
+    Conversation(Arc<Conversation>),
+    Pictures(Arc<[Picture]>),
+}
+
 /// A sample made ready for the model: ids, token types, media spans, patches and positions, made together.
 ///
 /// Nothing can cut it: it is built whole by a [`Processor`](crate::Processor), and it only ever grows at its end.
@@ -67,7 +76,7 @@ pub struct Prompt {
     position_ids: [Vec<i64>; 3],
     next_position: i64,
     media_ids: Arc<[i64]>,
-    conversation: Option<Arc<Conversation>>,
+    source: Option<Source>,
 }
 
 /// What a prompt is made of: ids with one placeholder a run, and these runs, in order.
@@ -136,7 +145,7 @@ impl Prompt {
             position_ids,
             next_position,
             media_ids,
-            conversation: None,
+            source: None,
         })
     }
 
@@ -153,11 +162,29 @@ impl Prompt {
     /// The conversation that it was made of; nothing where it was made otherwise, or is no longer what that says: it was extended, cut,
     /// or shows something else.
     pub fn conversation(&self) -> Option<&Arc<Conversation>> {
-        self.conversation.as_ref()
+        match &self.source {
+            Some(Source::Conversation(conversation)) => Some(conversation),
+            _ => None,
+        }
     }
 
     pub(crate) fn with_conversation(self, conversation: Conversation) -> Self {
-        Self { conversation: Some(conversation.into()), ..self }
+        Self { source: Some(Source::Conversation(conversation.into())), ..self }
+    }
+
+    /// The pictures that its media were made of, in order, as it was [told](Self::with_pictures).
+    pub fn pictures(&self) -> Option<&[Picture]> {
+        match &self.source {
+            Some(Source::Pictures(pictures)) => Some(pictures),
+            _ => None,
+        }
+    }
+
+    /// The same prompt, and of which pictures its media were made: what a model elsewhere is shown beside its ids, where no conversation
+    /// says how it came about.
+    #[must_use]
+    pub fn with_pictures(self, pictures: Vec<Picture>) -> Self {
+        Self { source: Some(Source::Pictures(pictures.into())), ..self }
     }
 
     /// Token ids, as many placeholders for each span of media as it has tokens.
@@ -217,7 +244,7 @@ impl Prompt {
             let reason = "what is to be shown instead is not cut as what it shows".to_owned();
             return Err(Error::Conversation { sample: self.sample.clone(), reason });
         }
-        Ok(Self { patches, conversation: None, ..self.clone() })
+        Ok(Self { patches, source: None, ..self.clone() })
     }
 
     /// How many tokens there are.
@@ -275,7 +302,7 @@ impl Prompt {
             position_ids: Default::default(),
             next_position: 0,
             media_ids: self.media_ids.clone(),
-            conversation: None,
+            source: None,
         };
         nothing.extend(ids, text)
     }
@@ -308,7 +335,7 @@ impl Prompt {
             }),
             next_position: next - from,
             media_ids: self.media_ids.clone(),
-            conversation: None,
+            source: None,
         };
         let first = piece(0..place, 0..spans, 0, begins, &self.text);
         let second = piece(place..self.len(), spans..self.media.len(), begins, self.next_position, "");
@@ -322,7 +349,7 @@ impl Prompt {
         self.input_ids.extend_from_slice(ids);
         self.token_types.resize(self.input_ids.len(), TokenType::Text);
         self.text.push_str(text);
-        self.conversation = None;
+        self.source = None;
     }
 
     /// The prompt with another behind it; the other's positions go on from this one's.
@@ -330,7 +357,7 @@ impl Prompt {
     pub fn followed_by(&self, other: &Self) -> Self {
         let mut longer = self.clone();
         let (tokens, positions) = (longer.len(), longer.next_position);
-        longer.conversation = None;
+        longer.source = None;
         longer.text.push_str(&other.text);
         longer.input_ids.extend_from_slice(&other.input_ids);
         longer.token_types.extend_from_slice(&other.token_types);

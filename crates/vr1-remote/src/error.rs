@@ -144,6 +144,12 @@ pub enum Error {
         /// The servers.
         servers: String,
     },
+    /// A server that takes no ids beside pictures.
+    #[error("{endpoint}: it has no such address: prompts in whose later turns pictures are shown go by token ids, for which vLLM is started with `--enable-scale-out`")]
+    NoTokens {
+        /// What was asked.
+        endpoint: String,
+    },
     /// Servers are asked to search.
     #[error("servers draw tokens, and do not search with beams: that is for the engine in this process")]
     Beams,

@@ -2,6 +2,8 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Error, Group, Request, Result, Sequence, Version};
 
 /// Names a request that was handed to an engine.
@@ -30,6 +32,19 @@ pub trait Weights {
 
     /// The weights themselves, for an engine in this process that knows their kind.
     fn as_any(&self) -> &dyn Any;
+}
+
+/// Weights that copies of the model elsewhere have taken, as the engine that handed them over tells engines of other processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landed {
+    /// Which they are.
+    pub version: Version,
+    /// What the copies call them.
+    pub name: String,
+    /// Whether that is an adapter beside the weights that they had.
+    pub adapter: bool,
+    /// The copies that have them.
+    pub copies: Vec<String>,
 }
 
 /// Something that completes prompts: the model in this process, a server that holds a copy of it, or a script.
@@ -65,6 +80,19 @@ pub trait Engine {
     /// token. Nothing, where it samples from the very tensors that training changes: there is nothing to check then.
     fn tolerance(&self) -> Option<f64> {
         None
+    }
+
+    /// The weights that copies elsewhere took last from this engine; nothing, where it holds none.
+    fn landed(&self) -> Option<Landed> {
+        None
+    }
+
+    /// Asks copies elsewhere for what weights an engine of another process has handed them; those that have not got them are asked no more.
+    ///
+    /// # Errors
+    /// If none has them, or the engine holds no copies elsewhere.
+    fn follow(&mut self, landed: &Landed) -> Result<Version> {
+        Err(Error::engine(format!("it asks no copies elsewhere, and cannot follow `{}`", landed.name)))
     }
 
     /// What every copy that the engine holds elsewhere, each by its name, answers to a request, apart from what is under way: by this the trainer

@@ -14,7 +14,7 @@ mod sequence;
 mod stages;
 
 pub use best_of::best_of;
-pub use engine::{Engine, Ticket, Weights};
+pub use engine::{Engine, Landed, Ticket, Weights};
 pub use error::{Error, Result};
 pub use generation_config::GenerationConfig;
 pub use group::Group;

@@ -71,8 +71,9 @@ impl Asked {
         let (asked, reward) = (drawn.clone(), reward.clone());
         let scored = move |place: usize, group: &Group| score(&reward, &asked[own[place]].sample, group);
         let completed = || -> Result<Vec<(Sent, SentScores)>> {
-            let (scorers, watch) = (run.scorers()?, run.watch().clone());
+            // All ranks come to the first of these, whatever becomes of the rest.
             let pending = Pending::submit(run.own_engine()?, requests)?;
+            let (scorers, watch) = (run.scorers()?, run.watch().clone());
             let (groups, scored, waited) = complete(run.handed().own(), pending, scored, (&scorers, &watch))?;
             run.waited(waited);
             let told = |(group, scored): (&Group, &Scored)| -> Result<(Sent, SentScores)> {

@@ -14,6 +14,7 @@ use crate::dealt::Dealt;
 /// An engine, and what is known of it.
 pub(crate) struct Handed {
     engine: Dealt,
+    world: World,
     /// The weights that it has.
     loaded: Option<Version>,
     canary: Canary,
@@ -27,9 +28,9 @@ pub(crate) struct Handed {
 impl Handed {
     /// An engine of this rank, which shares what all ranks ask with the others of `world`.
     pub(crate) fn new(engine: Box<dyn Engine>, world: World) -> Self {
-        let engine = Dealt::new(engine, world);
+        let engine = Dealt::new(engine, world.clone());
         let (awaited, here) = (HashSet::new(), HashMap::new());
-        Self { engine, loaded: None, canary: Canary::default(), gap: None, awaited, here }
+        Self { engine, world, loaded: None, canary: Canary::default(), gap: None, awaited, here }
     }
 
     /// The engine with the weights that it has.
@@ -67,12 +68,21 @@ impl Handed {
         if self.loaded != Some(weights.version) {
             self.gather()?;
             self.engine.load(&weights)?;
-            self.gap = self.canary.check(self.engine.own(), learner, processor, weights.version)?;
+            self.gap = self.checked(learner, processor, weights.version)?;
             self.loaded = Some(weights.version);
         }
         self.gather()?;
         *seconds += begun.elapsed().as_secs_f64();
         Ok(&mut self.engine)
+    }
+
+    /// How far copies elsewhere are off, as the first rank sees it, which handed weights to them.
+    fn checked(&mut self, learner: &Learner, processor: &Processor, version: Version) -> Result<Option<f64>> {
+        let (canary, engine) = (&mut self.canary, self.engine.own());
+        match engine.tolerance() {
+            None => Ok(None),
+            Some(_) => self.world.first(|| canary.check(engine, learner, processor, version)),
+        }
     }
 
     /// Keeps what these give for who asks for it later.

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use vr1_data::Picture;
 use vr1_processor::{Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Specials};
-use vr1_rollout::{Engine, Error, Group, Request, Result, Search, Sequence, Ticket, Version, Weights, stream};
+use vr1_rollout::{Engine, Error, Group, Landed, Request, Result, Search, Sequence, Ticket, Version, Weights, stream};
 
 use super::call::Ends;
 use super::{Observation, Seen, Tool};
@@ -118,6 +119,7 @@ impl ToolEngine {
         let (_, observation) = next.split(whole.len()).ok_or_else(|| torn(&request.prompt))?;
         let text = tokenizer.decode(observation.input_ids(), Specials::Skip)?;
         seen.extend(more);
+        let next = next.with_pictures(seen.iter().map(|seen| Picture::Pixels(seen.pixels.clone())).collect());
         let mut sampling = request.sampling.clone();
         sampling.max_completion_tokens = left.min(self.max_tokens - next.len());
         sampling.seed = stream(sampling.seed.wrapping_add(calls as u64 + 1), request.key, completion);
@@ -149,7 +151,7 @@ impl ToolEngine {
         })?;
         let pictures = conversation.messages.iter().flat_map(Message::images);
         let one =
-            |picture: &vr1_data::Picture| self.seen(Arc::new(picture.load().map_err(Error::engine)?.into_owned()));
+            |picture: &Picture| self.seen(Arc::new(picture.load().map_err(Error::engine)?.into_owned()));
         pictures.map(one).collect()
     }
 
@@ -253,6 +255,14 @@ impl Engine for ToolEngine {
 
     fn take_seconds(&mut self) -> Vec<(&'static str, f64)> {
         self.engine.take_seconds()
+    }
+
+    fn landed(&self) -> Option<Landed> {
+        self.engine.landed()
+    }
+
+    fn follow(&mut self, landed: &Landed) -> Result<Version> {
+        self.engine.follow(landed)
     }
 
     fn tolerance(&self) -> Option<f64> {

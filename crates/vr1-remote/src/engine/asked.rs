@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use vr1_data::Picture;
-use vr1_processor::{Conversation, Layout, Voice};
+use vr1_processor::{Conversation, Layout, TokenType, Voice};
 use vr1_rollout::Finish;
 
 use super::ServerKind;
@@ -14,11 +14,18 @@ use super::job::{Completion, Job};
 use super::vocabulary::Vocabulary;
 use crate::{ChatMessage, ChatPart, Error, Result};
 
+/// Where vLLM takes ids beside what they stand for, if it was started to.
+pub(crate) const TOKENS: &str = "/inference/v1/generate";
+
 /// Where a job's completions are asked for, and how.
 pub(crate) fn question(kind: ServerKind, job: &Job, vocabulary: &Vocabulary) -> Result<(&'static str, Value)> {
-    Ok(match (kind, job.request.prompt.media().is_empty()) {
+    let prompt = &job.request.prompt;
+    Ok(match (kind, prompt.media().is_empty()) {
         (ServerKind::Vllm, true) => ("/v1/completions", completions(job, vocabulary)),
-        (ServerKind::Vllm, false) => ("/v1/chat/completions", chat(job, vocabulary)?),
+        (ServerKind::Vllm, false) => match prompt.pictures() {
+            Some(pictures) => (TOKENS, tokens(job, pictures, vocabulary)?),
+            None => ("/v1/chat/completions", chat(job, vocabulary)?),
+        },
         (ServerKind::Sglang, _) => ("/generate", super::sglang::body(job, vocabulary)?),
         (ServerKind::Openai, _) => ("/v1/chat/completions", plain(job)?),
     })
@@ -41,11 +48,20 @@ pub(crate) fn hear(kind: ServerKind, checking: &Checking<'_>) -> Result<Heard<Ve
     })
 }
 
-/// The settings that vLLM's two ways share; each is said, so that none comes from the checkpoint.
-fn settings(job: &Job, vocabulary: &Vocabulary) -> Map<String, Value> {
+/// Whether a prompt can be asked for, before a server is.
+pub(crate) fn check(kind: ServerKind, job: &Job) -> Result<()> {
+    let prompt = &job.request.prompt;
+    match kind {
+        ServerKind::Vllm | ServerKind::Sglang if prompt.media().is_empty() => Ok(()),
+        ServerKind::Vllm if prompt.pictures().is_some() => Ok(()),
+        _ => conversation(job).map(drop),
+    }
+}
+
+/// The settings that vLLM's ways share; each is said, so that none comes from the checkpoint.
+fn sampling(job: &Job, vocabulary: &Vocabulary) -> Map<String, Value> {
     let sampling = &job.request.sampling;
     let settings = json!({
-        "model": *job.target.name,
         "n": job.different(),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
@@ -56,10 +72,17 @@ fn settings(job: &Job, vocabulary: &Vocabulary) -> Map<String, Value> {
         "seed": job.seed(0),
         "stop_token_ids": vocabulary.tokenizer.eos(),
         "logit_bias": vocabulary.never,
-        "return_token_ids": true,
-        "return_tokens_as_token_ids": true,
     });
     if let Value::Object(settings) = settings { settings } else { Map::new() }
+}
+
+/// The same for the ways that have them beside all else.
+fn settings(job: &Job, vocabulary: &Vocabulary) -> Map<String, Value> {
+    let mut settings = sampling(job, vocabulary);
+    settings.insert("model".to_owned(), (*job.target.name).into());
+    settings.insert("return_token_ids".to_owned(), true.into());
+    settings.insert("return_tokens_as_token_ids".to_owned(), true.into());
+    settings
 }
 
 /// Tokens in, tokens out.
@@ -68,6 +91,29 @@ fn completions(job: &Job, vocabulary: &Vocabulary) -> Value {
     body.insert("prompt".to_owned(), job.request.prompt.input_ids().into());
     body.insert("logprobs".to_owned(), 0.into());
     body.into()
+}
+
+/// Tokens and pictures in, tokens out: each picture is one placeholder, which the server makes as many of as there should be.
+fn tokens(job: &Job, pictures: &[Picture], vocabulary: &Vocabulary) -> Result<Value> {
+    let prompt = &job.request.prompt;
+    let cannot = |reason: String| Error::Prompt { sample: job.sample().to_owned(), reason };
+    let shown = prompt.media();
+    if shown.len() != pictures.len() || shown.iter().any(|span| span.kind != TokenType::Image) {
+        let reason = format!("it shows {} pieces of media, made of {} pictures", shown.len(), pictures.len());
+        return Err(cannot(reason));
+    }
+    let repeated = |place: usize| shown.iter().any(|span| span.range.start < place && place < span.range.end);
+    let ids = prompt.input_ids().iter().enumerate().filter(|(place, _)| !repeated(*place)).map(|(_, id)| *id);
+    let part = |picture: &Picture| Ok(json!({"type": "image_url", "url": picture.file()?.data_uri()}));
+    let mut sampling = sampling(job, vocabulary);
+    sampling.insert("logprobs".to_owned(), 0.into());
+    Ok(json!({
+        "model": *job.target.name,
+        "token_ids": ids.collect::<Vec<_>>(),
+        "content_parts": pictures.iter().map(part).collect::<Result<Vec<_>>>()?,
+        "sampling_params": sampling,
+        "return_token_ids": true,
+    }))
 }
 
 /// A conversation in, since the server cuts pictures itself; tokens out.

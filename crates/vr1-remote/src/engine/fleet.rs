@@ -3,6 +3,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::asked::TOKENS;
 use super::server::{Server, Visit};
 use super::{EngineConfig, ServerKind};
 use crate::gate::sleep_until;
@@ -50,6 +51,20 @@ impl Fleet {
             return Ok(());
         }
         Err(error)
+    }
+
+    /// Asks none but these, where any of them is left.
+    pub(crate) fn keep(&self, names: &[String]) -> Result<()> {
+        if !self.all().any(|server| names.contains(&server.name)) {
+            return Err(Error::NoServer);
+        }
+        for server in self.all().filter(|server| !names.contains(&server.name)) {
+            if server.leave() {
+                let told = format!("{}: it did not take the weights that others took, and is asked no more", server.name);
+                self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn take_warnings(&self) -> Vec<String> {
@@ -133,6 +148,8 @@ fn is_final(failed: &Failed) -> bool {
 pub(crate) fn failure(server: &Server, path: &str, model: &str, failed: Failed, tries: usize) -> Error {
     let (endpoint, model) = (format!("{}{path}", server.name), model.to_owned());
     match failed {
+        // The address itself is unknown to it, and not the model.
+        Failed::Status(404 | 405, said, _) if path == TOKENS && said.contains("detail") => Error::NoTokens { endpoint },
         Failed::Lost(source) => Error::Lost { endpoint, model, tries, source: Box::new(source) },
         Failed::Status(status, said, _) => Error::Status { endpoint, model, tries, status, said },
         Failed::Json(source, said) => Error::Json { endpoint, model, source, said },

@@ -17,7 +17,7 @@ use std::thread;
 
 pub use config::{EngineConfig, Push, ServerKind};
 use vr1_processor::{Specials, Tokenizer};
-use vr1_rollout::{Engine, Group, Request, Sampled, Search, Sequence, Ticket, Version, Weights};
+use vr1_rollout::{Engine, Group, Landed, Request, Sampled, Search, Sequence, Ticket, Version, Weights};
 
 use self::check::Checking;
 pub(crate) use self::fleet::least_busy;
@@ -131,11 +131,7 @@ impl ServerEngine {
             let reason = format!("{tokens} tokens and a completion of {completion} do not fit the servers' {most}");
             return Err(Error::Prompt { sample: prompt.sample().to_owned(), reason });
         }
-        let job = self.job(Ticket(0), request.clone());
-        if self.fleet.kind() == ServerKind::Openai || !prompt.media().is_empty() {
-            asked::conversation(&job)?;
-        }
-        Ok(())
+        asked::check(self.fleet.kind(), &self.job(Ticket(0), request.clone()))
     }
 
     fn job(&self, ticket: Ticket, request: Request) -> Job {
@@ -286,6 +282,19 @@ impl Engine for ServerEngine {
             }
         }
         self.hand_over(weights).map_err(vr1_rollout::Error::engine)
+    }
+
+    fn landed(&self) -> Option<Landed> {
+        let Target { version, name, adapter } = &self.target;
+        let copies = self.fleet.all().map(|server| server.name.clone()).collect();
+        self.pushed.as_ref().map(|_| Landed { version: *version, name: name.to_string(), adapter: *adapter, copies })
+    }
+
+    fn follow(&mut self, landed: &Landed) -> vr1_rollout::Result<Version> {
+        let Landed { version, name, adapter, copies } = landed;
+        self.fleet.keep(copies).map_err(vr1_rollout::Error::engine)?;
+        self.target = Target { version: *version, name: name.as_str().into(), adapter: *adapter };
+        Ok(*version)
     }
 
     fn tolerance(&self) -> Option<f64> {

@@ -113,7 +113,7 @@ impl Recipe {
 }
 
 impl Recipe {
-    /// Tools answer in turns, of what this process samples.
+    /// Tools answer in turns, of what this process samples or vLLM does.
     fn check_tools(&self, tools: &ToolsConfig, stages: &[StageConfig]) -> Result<(), Fault> {
         if tools.kinds.is_empty() {
             return fault("rollout.tools.kinds", "names no tool");
@@ -121,18 +121,14 @@ impl Recipe {
         if !(1..=64).contains(&tools.max_calls) {
             return fault("rollout.tools.max_calls", format!("is {}, and must be 1 to 64", tools.max_calls));
         }
-        if self.rollout.engine.is_some() {
-            return fault(
-                "rollout.tools",
-                "servers of `rollout.engine` take no prompt that a tool's picture stands in",
-            );
+        if self.rollout.max_staleness_steps > 0 {
+            return fault("rollout.max_staleness_steps", "goes without `rollout.tools`: a later turn would be of other weights");
         }
+        check_shown("rollout.engine", self.rollout.engine.as_ref())?;
         for stage in stages {
             let prompt = stage.prompt.as_ref().unwrap_or(&self.prompt);
             let evaluation = stage.evaluation.as_ref().unwrap_or(&self.evaluation);
-            if evaluation.engine.is_some() {
-                return fault("evaluation.engine", "servers do not call the tools of `rollout.tools`");
-            }
+            check_shown("evaluation.engine", evaluation.engine.as_ref())?;
             match &stage.objective {
                 ObjectiveConfig::Grpo(_) if prompt.layout != Layout::Chat => {
                     return fault("prompt.layout", "tools answer in turns, which only `chat` has");
@@ -145,6 +141,16 @@ impl Recipe {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether servers are shown pictures in later turns, as tools return them.
+fn check_shown(key: &str, engine: Option<&EngineConfig>) -> Result<(), Fault> {
+    match engine {
+        Some(engine) if engine.kind != ServerKind::Vllm => {
+            fault(&format!("{key}.kind"), "of servers only `vllm` takes prompts that a tool's picture stands in")
+        }
+        _ => Ok(()),
     }
 }
 

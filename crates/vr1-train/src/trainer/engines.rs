@@ -13,18 +13,15 @@ use vr1_vlm::Backbone;
 use crate::recipe::{Recipe, StageConfig};
 use crate::{Error, Result, RunOptions};
 
-/// Several processes sample themselves: each would hand its weights to the same servers, and what a tool showed is not told other ranks.
+/// Of several processes all are done with a step's weights before the next are handed over, and what a tool showed is not told other ranks.
 pub(super) fn check(recipe: &Recipe, options: &RunOptions) -> Result<()> {
     judged(recipe, options)?;
-    let world = &options.world;
-    let stages = recipe.all_stages();
-    let evaluations = stages.iter().filter_map(|stage| stage.evaluation.as_ref()).chain([&recipe.evaluation]);
-    let mut servers =
-        evaluations.map(|evaluation| ("evaluation.engine", evaluation.engine.is_some())).collect::<Vec<_>>();
-    servers.push(("rollout.engine", recipe.rollout.engine.is_some()));
-    servers.push(("rollout.max_staleness_steps", recipe.rollout.max_staleness_steps > 0));
-    servers.push(("rollout.tools", recipe.rollout.tools.is_some()));
-    match servers.into_iter().find(|(_, set)| *set && !world.is_alone()) {
+    let (world, rollout) = (&options.world, &recipe.rollout);
+    let set = [
+        ("rollout.max_staleness_steps", rollout.max_staleness_steps > 0),
+        ("rollout.tools", rollout.tools.is_some()),
+    ];
+    match set.into_iter().find(|(_, set)| *set && !world.is_alone()) {
         Some((key, _)) => {
             Err(Error::Recipe(format!("`{key}` is for a run of one process, and this one has {}", world.size())))
         }
@@ -52,20 +49,32 @@ pub(super) fn sampling(
     model: &Rc<dyn Backbone>,
     processor: &Arc<Processor>,
 ) -> Result<Box<dyn Engine>> {
-    if let Some(config) = &recipe.rollout.engine {
-        return servers(config, model.as_ref(), processor, Purpose::Training);
-    }
-    let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
-    let engine = Box::new(match recipe.rollout.memory_bytes() {
-        Some(bytes) => engine.with_memory(bytes),
-        None => engine,
-    });
-    Ok(match &recipe.rollout.tools {
+    let engine = match (&recipe.rollout.engine, recipe.rollout.memory_bytes()) {
+        (Some(config), _) => servers(config, model.as_ref(), processor, Purpose::Training)?,
+        (None, bytes) => {
+            let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
+            Box::new(match bytes {
+                Some(bytes) => engine.with_memory(bytes),
+                None => engine,
+            })
+        }
+    };
+    Ok(calling(engine, recipe, model.as_ref(), processor))
+}
+
+/// The engine, with the recipe's tools.
+fn calling(
+    engine: Box<dyn Engine>,
+    recipe: &Recipe,
+    model: &dyn Backbone,
+    processor: &Arc<Processor>,
+) -> Box<dyn Engine> {
+    match &recipe.rollout.tools {
         Some(config) => {
             Box::new(ToolEngine::new(engine, processor.clone(), config.tools(), config.max_calls, model.max_tokens()))
         }
         None => engine,
-    })
+    }
 }
 
 /// What answers held-out samples in a stage, where that is another.
@@ -73,10 +82,11 @@ pub(super) fn evaluating(
     config: &StageConfig,
     recipe: &Recipe,
     model: &dyn Backbone,
-    processor: &Processor,
+    processor: &Arc<Processor>,
 ) -> Result<Option<Box<dyn Engine>>> {
     let evaluation = config.evaluation.as_ref().unwrap_or(&recipe.evaluation);
-    evaluation.engine.as_ref().map(|config| servers(config, model, processor, Purpose::Reading)).transpose()
+    let Some(config) = &evaluation.engine else { return Ok(None) };
+    Ok(Some(calling(servers(config, model, processor, Purpose::Reading)?, recipe, model, processor)))
 }
 
 fn servers(

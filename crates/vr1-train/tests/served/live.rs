@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use tch::{Device, Kind};
+use vr1_data::Picture;
 use vr1_decode::LocalEngine;
 use vr1_learn::{Learner, LearnerConfig};
 use vr1_processor::{Layout, Message, Processor, PromptRequest};
@@ -41,7 +42,7 @@ impl Vllm {
         command
             .args("--dtype float32 --max-model-len 1024 --enforce-eager --logprobs-mode processed_logprobs".split(' '));
         command.args("--generation-config vllm --no-enable-chunked-prefill --max-num-batched-tokens 4096".split(' '));
-        command.args("--enable-lora --max-lora-rank 16 --max-loras 4 --enable-tower-connector-lora".split(' '));
+        command.args("--enable-lora --max-lora-rank 16 --max-loras 4 --enable-tower-connector-lora --enable-scale-out".split(' '));
         command.args(["--worker-extension-cls", "vr1_extension.Reload"]);
         command.env("PYTHONPATH", extension).env("OMP_NUM_THREADS", "1").env("TORCH_COMPILE_DISABLE", "1");
         command.env("VLLM_CPU_OMP_THREADS_BIND", "nobind").env("VLLM_CPU_KVCACHE_SPACE", "1");
@@ -115,7 +116,14 @@ fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
             .prompt(&PromptRequest { sample: "s", messages: &messages, layout: Layout::Chat, prefill: "" })
             .unwrap()
     };
-    let prompts = [shown(&[]), shown(&[(56, 56)]), shown(&[(131, 77)]), shown(&[(96, 96), (64, 48)])];
+    // And one whose second turn shows a picture, as a tool returns it, behind words that no tokeniser would make such tokens of.
+    let first = shown(&[(56, 56)]);
+    let part = std::sync::Arc::new(picture(80, 40));
+    let messages = [Message::user([part.clone()], "And here?")];
+    let further = PromptRequest { sample: "s", messages: &messages, layout: Layout::Chat, prefill: "" };
+    let further = processor.next_turn(&first, &[75, 75, 76, 10, 75], &further).unwrap();
+    let further = further.with_pictures(vec![Picture::from(picture(56, 56)), Picture::Pixels(part)]);
+    let prompts = [first, shown(&[]), shown(&[(131, 77)]), shown(&[(96, 96), (64, 48)]), further];
     let requests = |sampling: &Sampling| -> Vec<Request> {
         prompts.iter().map(|prompt| Request::new(prompt.clone(), 2, sampling.clone(), SampleKey::default())).collect()
     };

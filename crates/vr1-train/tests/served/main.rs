@@ -7,6 +7,7 @@ mod live;
 use std::path::{Path, PathBuf};
 
 use copy::{Copy, Lies};
+use vr1_learn::{Launch, World};
 use vr1_run::{Show, StepMetrics, read_metrics};
 use vr1_train::{Recipe, RunOptions, Trainer};
 
@@ -116,6 +117,58 @@ fn a_run_over_http_is_the_run_in_this_process_token_for_token() {
 #[test]
 fn so_is_one_whose_adapter_goes_over() {
     the_same_over_http(LORA);
+}
+
+/// What two ranks come to, threads of this process, with a recipe each and one folder.
+fn two_ranks(recipe: &Recipe, out: &Path) -> vr1_train::Result<Vec<StepMetrics>> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let one = |rank: usize| {
+        let said = |name: &str| match name {
+            "RANK" | "LOCAL_RANK" => Some(rank.to_string()),
+            "WORLD_SIZE" => Some("2".to_owned()),
+            "MASTER_ADDR" => Some("127.0.0.1".to_owned()),
+            "MASTER_PORT" => Some(port.to_string()),
+            _ => None,
+        };
+        let world = World::join(Launch::read(said).unwrap().unwrap()).unwrap();
+        let options = RunOptions { show: Show::Quiet, world, ..RunOptions::new(out) };
+        Trainer::new(recipe.clone(), options)?.run().map(drop)
+    };
+    std::thread::scope(|scope| {
+        let ranks = [0, 1].map(|rank| scope.spawn(move || one(rank)));
+        ranks.into_iter().try_for_each(|rank| rank.join().unwrap())
+    })?;
+    Ok(read_metrics(&out.join("metrics.jsonl")).unwrap())
+}
+
+#[test]
+fn several_ranks_ask_the_same_servers_and_the_first_hands_weights_over() {
+    for more in ["", LORA] {
+        let dir = folder();
+        let (alone, together) = (dir.path().join("alone"), dir.path().join("together"));
+        let one = Copy::new(Lies::None);
+        let of = |copy: &Copy| recipe(dir.path(), &format!("{more}{}", engine(&[copy])), &PROPORTIONAL).unwrap();
+        let expected = run(of(&one), &alone).unwrap();
+        let shared = Copy::new(Lies::None);
+        let rows = two_ranks(&of(&shared), &together).unwrap();
+        assert_eq!(told(&alone, 3), told(&together, 3));
+        assert_eq!(one.pushes(), shared.pushes());
+        for (alone, together) in expected.iter().zip(&rows) {
+            for name in ["loss", "grad_norm", "canary_gap"] {
+                let [alone, together] = [alone, together].map(|row| row.values[name]);
+                assert!((alone - together).abs() <= 1e-4 * alone.abs() + 1e-5, "{name}: {alone} {together}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_push_that_fails_ends_all_ranks() {
+    let dir = folder();
+    let copy = Copy::new(Lies::KeepsWeights);
+    let recipe = recipe(dir.path(), &engine(&[&copy]), &["rollout.engine.canary_tolerance=1000"]).unwrap();
+    let error = two_ranks(&recipe, &dir.path().join("out")).unwrap_err().to_string();
+    assert!(error.contains("did not get there"), "{error}");
 }
 
 #[test]
