@@ -266,7 +266,7 @@ fn a_rollout_without_a_total_is_an_error_that_names_what_is_missing() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-/// The rewards of the field cases give what they should through the program, as `tests/field_cases_rewards.rs` of
+/// The rewards of the field cases give what they should through the program, as `tests/suite/field_cases_rewards.rs` of
 /// vr1-reward holds the library to it.
 #[test]
 fn cases_from_the_field_are_scored_as_they_should_be() {

@@ -24,7 +24,7 @@ const PEERS: [&str; 9] = [
     "num2words==0.5.14",
 ];
 
-/// What is drawn anew from a seed and compared by a test of its crate: name, what draws it, crate and test.
+/// What is drawn anew from a seed and compared by tests of its crate: name, what draws it, crate and the tests' module.
 const DRAWN: [(&str, &str, &str, &str); 3] = [
     ("answers", "crates/vr1-reward/tests/fixtures/generate.py", "vr1-reward", "math_field_cases"),
     ("pictures", "crates/vr1-data/tests/fixtures/drawn/generate.py", "vr1-data", "drawn_pictures"),
@@ -59,12 +59,13 @@ pub(crate) fn peers(checkout: &Checkout) -> Result<Python> {
 }
 
 fn compare_drawn(checkout: &Checkout, python: &Python, drawn: &(&str, &str, &str, &str), seed: u32) -> Result<()> {
-    let (name, generator, package, test) = *drawn;
+    let (name, generator, package, module) = *drawn;
     eprintln!("{name} of seed {seed}");
     let folder = process::target(checkout).join("parity").join(name);
     fs::create_dir_all(&folder).with_context(|| format!("cannot write to {}", folder.display()))?;
     process::run(python.command([generator, "--seed", &seed.to_string(), "--out"]).arg(&folder))?;
-    process::run(process::cargo(checkout, ["test", "--quiet", "-p", package, "--test", test]).env("VR1_DRAWN", &folder))
+    let tests = ["test", "--quiet", "-p", package, "--test", "suite", &format!("{module}::")];
+    process::run(process::cargo(checkout, tests).env("VR1_DRAWN", &folder))
 }
 
 /// A seed that nobody chose.

@@ -145,7 +145,9 @@ pub enum Error {
         servers: String,
     },
     /// A server that takes no ids beside pictures.
-    #[error("{endpoint}: it has no such address: prompts in whose later turns pictures are shown go by token ids, for which vLLM is started with `--enable-scale-out`")]
+    #[error(
+        "{endpoint}: it has no such address: prompts in whose later turns pictures are shown go by token ids, for which vLLM is started with `--enable-scale-out`"
+    )]
     NoTokens {
         /// What was asked.
         endpoint: String,

@@ -150,8 +150,7 @@ impl ToolEngine {
             ))
         })?;
         let pictures = conversation.messages.iter().flat_map(Message::images);
-        let one =
-            |picture: &Picture| self.seen(Arc::new(picture.load().map_err(Error::engine)?.into_owned()));
+        let one = |picture: &Picture| self.seen(Arc::new(picture.load().map_err(Error::engine)?.into_owned()));
         pictures.map(one).collect()
     }
 

@@ -60,7 +60,8 @@ impl Fleet {
         }
         for server in self.all().filter(|server| !names.contains(&server.name)) {
             if server.leave() {
-                let told = format!("{}: it did not take the weights that others took, and is asked no more", server.name);
+                let told =
+                    format!("{}: it did not take the weights that others took, and is asked no more", server.name);
                 self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(told);
             }
         }

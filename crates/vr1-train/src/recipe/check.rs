@@ -122,7 +122,10 @@ impl Recipe {
             return fault("rollout.tools.max_calls", format!("is {}, and must be 1 to 64", tools.max_calls));
         }
         if self.rollout.max_staleness_steps > 0 {
-            return fault("rollout.max_staleness_steps", "goes without `rollout.tools`: a later turn would be of other weights");
+            return fault(
+                "rollout.max_staleness_steps",
+                "goes without `rollout.tools`: a later turn would be of other weights",
+            );
         }
         check_shown("rollout.engine", self.rollout.engine.as_ref())?;
         for stage in stages {

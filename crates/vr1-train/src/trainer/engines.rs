@@ -17,10 +17,8 @@ use crate::{Error, Result, RunOptions};
 pub(super) fn check(recipe: &Recipe, options: &RunOptions) -> Result<()> {
     judged(recipe, options)?;
     let (world, rollout) = (&options.world, &recipe.rollout);
-    let set = [
-        ("rollout.max_staleness_steps", rollout.max_staleness_steps > 0),
-        ("rollout.tools", rollout.tools.is_some()),
-    ];
+    let set =
+        [("rollout.max_staleness_steps", rollout.max_staleness_steps > 0), ("rollout.tools", rollout.tools.is_some())];
     match set.into_iter().find(|(_, set)| *set && !world.is_alone()) {
         Some((key, _)) => {
             Err(Error::Recipe(format!("`{key}` is for a run of one process, and this one has {}", world.size())))

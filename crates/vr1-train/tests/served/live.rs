@@ -42,7 +42,10 @@ impl Vllm {
         command
             .args("--dtype float32 --max-model-len 1024 --enforce-eager --logprobs-mode processed_logprobs".split(' '));
         command.args("--generation-config vllm --no-enable-chunked-prefill --max-num-batched-tokens 4096".split(' '));
-        command.args("--enable-lora --max-lora-rank 16 --max-loras 4 --enable-tower-connector-lora --enable-scale-out".split(' '));
+        command.args(
+            "--enable-lora --max-lora-rank 16 --max-loras 4 --enable-tower-connector-lora --enable-scale-out"
+                .split(' '),
+        );
         command.args(["--worker-extension-cls", "vr1_extension.Reload"]);
         command.env("PYTHONPATH", extension).env("OMP_NUM_THREADS", "1").env("TORCH_COMPILE_DISABLE", "1");
         command.env("VLLM_CPU_OMP_THREADS_BIND", "nobind").env("VLLM_CPU_KVCACHE_SPACE", "1");
