@@ -2,8 +2,8 @@
 
 use super::sheet::Rest;
 
-const ALONE: &str = "one process trains";
-const VLLM: &str = "completions are sampled in this process, by the weights that are trained";
+const RANKS: &str = "the launcher says how many processes there are, and all do the same on their share";
+const VLLM: &str = "this process samples, by the weights that it trains, or the servers of `rollout.engine`";
 const CUT: &str = "micro-batches are cut by tokens: `tokens_per_micro_batch`";
 const OFFLOADED: &str =
     "weights stay on the device; `optimizer.offload` keeps masters and moments in the host's memory";
@@ -28,14 +28,14 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("data.video_fps", Rest::Idle("a video is sampled by the checkpoint's own settings")),
     ("algorithm.gamma", Rest::Off("1.0", "rewards are of whole completions")),
     ("algorithm.lam", Rest::Off("1.0", "there is no critic")),
-    ("worker.hybrid_engine", Rest::Idle(ALONE)),
-    ("worker.actor.strategy", Rest::Idle(ALONE)),
+    ("worker.hybrid_engine", Rest::Idle(RANKS)),
+    ("worker.actor.strategy", Rest::Idle(RANKS)),
     ("worker.actor.micro_batch_size_per_device_for_update", Rest::Idle(CUT)),
     ("worker.actor.micro_batch_size_per_device_for_experience", Rest::Idle(CUT)),
     ("worker.actor.padding_free", Rest::Idle("sequences lie side by side without padding in any case")),
     ("worker.actor.dynamic_batching", Rest::Idle(CUT)),
-    ("worker.actor.ulysses_size", Rest::Idle(ALONE)),
-    ("worker.actor.ulysses_sequence_parallel_size", Rest::Idle(ALONE)),
+    ("worker.actor.ulysses_size", Rest::Idle(RANKS)),
+    ("worker.actor.ulysses_sequence_parallel_size", Rest::Idle(RANKS)),
     ("worker.actor.use_torch_compile", Rest::Idle(KERNELS)),
     ("worker.actor.model.tokenizer_path", Rest::Off("null", "the tokenizer is the checkpoint's own")),
     ("worker.actor.model.override_config", Rest::Off("{}", "a model is what its checkpoint says")),
@@ -52,7 +52,7 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("worker.rollout.ignore_eos", Rest::Off("false", "a completion ends where its model ends it")),
     ("worker.rollout.enforce_eager", Rest::Idle(VLLM)),
     ("worker.rollout.enable_chunked_prefill", Rest::Idle(VLLM)),
-    ("worker.rollout.tensor_parallel_size", Rest::Idle(ALONE)),
+    ("worker.rollout.tensor_parallel_size", Rest::Idle(RANKS)),
     ("worker.rollout.max_model_len", Rest::Idle(VLLM)),
     ("worker.rollout.max_num_batched_tokens", Rest::Idle(VLLM)),
     ("worker.rollout.disable_log_stats", Rest::Idle(VLLM)),
@@ -72,20 +72,20 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("trainer.save_checkpoint_path", Rest::Idle("`vr1 train --out` says it")),
     ("trainer.load_checkpoint_path", Rest::Idle("the same command goes on with a run")),
     ("trainer.find_last_checkpoint", Rest::Idle("the same command goes on with a run")),
-    ("trainer.ray_timeline", Rest::Idle(ALONE)),
-    ("worker.actor.fsdp.enable_full_shard", Rest::Idle(ALONE)),
+    ("trainer.ray_timeline", Rest::Idle(RANKS)),
+    ("worker.actor.fsdp.enable_full_shard", Rest::Idle(RANKS)),
     ("worker.actor.fsdp.enable_cpu_offload", Rest::Idle(OFFLOADED)),
-    ("worker.actor.fsdp.enable_rank0_init", Rest::Idle(ALONE)),
-    ("worker.actor.fsdp.use_orig_params", Rest::Idle(ALONE)),
-    ("worker.actor.fsdp.fsdp_size", Rest::Idle(ALONE)),
+    ("worker.actor.fsdp.enable_rank0_init", Rest::Idle(RANKS)),
+    ("worker.actor.fsdp.use_orig_params", Rest::Idle(RANKS)),
+    ("worker.actor.fsdp.fsdp_size", Rest::Idle(RANKS)),
     ("worker.actor.fsdp.mp_param_dtype", Rest::Idle("`vr1 train --dtype` says it")),
     ("worker.actor.fsdp.mp_reduce_dtype", Rest::Idle("gradients are summed in f32")),
     ("worker.actor.fsdp.mp_buffer_dtype", Rest::Idle("`vr1 train --dtype` says it")),
     ("worker.actor.offload.offload_params", Rest::Idle(OFFLOADED)),
     ("worker.actor.offload.offload_optimizer", Rest::Idle(OFFLOADED)),
-    ("worker.ref.strategy", Rest::Idle(ALONE)),
-    ("worker.ref.fsdp.enable_full_shard", Rest::Idle(ALONE)),
+    ("worker.ref.strategy", Rest::Idle(RANKS)),
+    ("worker.ref.fsdp.enable_full_shard", Rest::Idle(RANKS)),
     ("worker.ref.fsdp.enable_cpu_offload", Rest::Idle(OFFLOADED)),
-    ("worker.ref.fsdp.enable_rank0_init", Rest::Idle(ALONE)),
+    ("worker.ref.fsdp.enable_rank0_init", Rest::Idle(RANKS)),
     ("worker.ref.offload.offload_params", Rest::Idle(OFFLOADED)),
 ];

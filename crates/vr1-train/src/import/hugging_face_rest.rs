@@ -5,8 +5,8 @@ use super::sheet::Rest;
 const NUMBERS: &str = "`vr1 train --dtype` says it";
 const LOADED: &str = "the model is in the device's memory, and its rows are read from their files";
 const LOGGED: &str = "every step has its line in metrics.jsonl and its event for TensorBoard";
-const ALONE: &str = "one process trains";
-const SHARDED: &str = "one process trains; of several each holds a share with `sharding: zero2`, and `optimizer.offload` keeps masters and \
+const RANKS: &str = "the launcher says how many processes there are, and all do the same on their share";
+const SHARDED: &str = "of several processes each holds a share with `sharding: zero2`, and `optimizer.offload` keeps masters and \
                        moments in the host's memory";
 const PUBLISHED: &str = "nothing is published; `vr1 export` writes the model's directory";
 const KERNELS: &str = "kernels are its own";
@@ -67,7 +67,7 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("logging_steps", Rest::Idle(LOGGED)),
     ("logging_first_step", Rest::Idle(LOGGED)),
     ("logging_dir", Rest::Idle(LOGGED)),
-    ("log_on_each_node", Rest::Idle(ALONE)),
+    ("log_on_each_node", Rest::Idle(RANKS)),
     ("logging_nan_inf_filter", Rest::Idle("what is not finite ends a step, and is named")),
     ("log_level", Rest::Idle("`RUST_LOG` says it")),
     ("log_level_replica", Rest::Idle("`RUST_LOG` says it")),
@@ -82,13 +82,13 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("per_device_eval_batch_size", Rest::Idle("answers are sampled as memory allows")),
     ("prediction_loss_only", Rest::Off("false", "evaluation scores answers")),
     ("eval_do_concat_batches", Rest::Idle("evaluation scores answers")),
-    ("eval_use_gather_object", Rest::Idle(ALONE)),
+    ("eval_use_gather_object", Rest::Idle(RANKS)),
     ("eval_accumulation_steps", Rest::Idle("evaluation scores answers")),
     ("include_for_metrics", Rest::Off("[]", "scores are those of the reward program")),
     ("batch_eval_metrics", Rest::Off("false", "scores are those of the reward program")),
     ("greater_is_better", Rest::Idle("`keep_best` keeps the highest; `stop` knows both")),
     ("save_only_model", Rest::Off("false", "a checkpoint has what a run goes on with")),
-    ("save_on_each_node", Rest::Idle(ALONE)),
+    ("save_on_each_node", Rest::Idle(RANKS)),
     ("save_safetensors", Rest::Idle("weights are safetensors")),
     ("enable_jit_checkpoint", Rest::Idle("a signal ends a run with its state saved")),
     ("push_to_hub", Rest::Off("false", PUBLISHED)),
@@ -103,8 +103,8 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("full_determinism", Rest::Idle("a run is a function of its recipe and its seed")),
     ("data_seed", Rest::Off("null", "everything random follows from `seed`")),
     ("use_cpu", Rest::Idle("`vr1 train --device` says it")),
-    ("accelerator_config", Rest::Idle(ALONE)),
-    ("parallelism_config", Rest::Idle(ALONE)),
+    ("accelerator_config", Rest::Idle(RANKS)),
+    ("parallelism_config", Rest::Idle(RANKS)),
     ("dataloader_drop_last", Rest::Idle("samples are drawn epoch after epoch; no step is short")),
     ("dataloader_num_workers", Rest::Idle(LOADED)),
     ("dataloader_pin_memory", Rest::Idle(LOADED)),
@@ -118,16 +118,16 @@ pub(super) const REST: &[(&str, Rest)] = &[
     ("group_by_length", Rest::Off("false", "samples are drawn in a random order; micro-batches are cut by tokens")),
     ("train_sampling_strategy", Rest::Off("\"random\"", "samples are drawn in a random order")),
     ("length_column_name", Rest::Idle("lengths are counted")),
-    ("ddp_find_unused_parameters", Rest::Idle(ALONE)),
-    ("ddp_bucket_cap_mb", Rest::Idle(ALONE)),
-    ("ddp_broadcast_buffers", Rest::Idle(ALONE)),
-    ("ddp_static_graph", Rest::Idle(ALONE)),
-    ("ddp_backend", Rest::Idle(ALONE)),
-    ("ddp_timeout", Rest::Idle(ALONE)),
+    ("ddp_find_unused_parameters", Rest::Idle(RANKS)),
+    ("ddp_bucket_cap_mb", Rest::Idle(RANKS)),
+    ("ddp_broadcast_buffers", Rest::Idle(RANKS)),
+    ("ddp_static_graph", Rest::Idle(RANKS)),
+    ("ddp_backend", Rest::Idle(RANKS)),
+    ("ddp_timeout", Rest::Idle(RANKS)),
     ("fsdp", Rest::Idle(SHARDED)),
     ("fsdp_config", Rest::Idle(SHARDED)),
     ("deepspeed", Rest::Idle(SHARDED)),
-    ("local_rank", Rest::Idle(ALONE)),
+    ("local_rank", Rest::Idle(RANKS)),
     ("debug", Rest::Idle("there is no such thing to debug")),
     ("skip_memory_metrics", Rest::Idle(LOGGED)),
 ];

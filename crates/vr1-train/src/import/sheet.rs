@@ -185,7 +185,9 @@ impl<'a> Sheet<'a> {
             self.found(&key, fate);
         }
         for (key, value) in &said.launcher {
-            let fate = Fate::NotNeeded("one process trains; of how many it is, batches are counted by".to_owned());
+            let fate = Fate::NotNeeded(
+                "torchrun or srun starts vr1's processes; by how many it is, batches are counted".to_owned(),
+            );
             self.findings.push(Finding { key: format!("launcher --{key}"), value: value.clone(), said: true, fate });
         }
         let places: Vec<&String> = said.values.keys().collect();

@@ -110,7 +110,7 @@ pub(super) const PACKED: &str = "sequences lie side by side without padding in a
 
 const SHARED: &[(&str, Rest)] = &[
     ("dataset_streaming", Rest::Idle("a row is read from its file when it is asked for")),
-    ("ignore_bias_buffers", Rest::Idle("one process trains")),
+    ("ignore_bias_buffers", Rest::Idle("buffers are no parameters")),
     ("config", Rest::Idle("it was read")),
     ("truncation_mode", Rest::Idle(CUT)),
     (

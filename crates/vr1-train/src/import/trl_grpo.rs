@@ -245,7 +245,7 @@ impl Sheet<'_> {
     }
 }
 
-const VLLM: &str = "completions are sampled in this process, by the weights that are trained; `sampler_kl` says how far both are apart";
+const VLLM: &str = "this process samples, by the weights that it trains, or the servers of `rollout.engine`; `sampler_kl` says how far both are apart";
 
 const GRPO: &[(&str, Rest)] = &[
     ("use_vllm", Rest::Idle(VLLM)),
@@ -262,7 +262,7 @@ const GRPO: &[(&str, Rest)] = &[
     ("vllm_gpu_memory_utilization", Rest::Idle("`rollout.memory_gb` says how much memory sampling takes")),
     ("vllm_max_model_length", Rest::Idle(VLLM)),
     ("vllm_max_model_len", Rest::Idle(VLLM)),
-    ("vllm_tensor_parallel_size", Rest::Idle("one process trains")),
+    ("vllm_tensor_parallel_size", Rest::Idle(VLLM)),
     ("vllm_importance_sampling_correction", Rest::Idle(VLLM)),
     ("vllm_importance_sampling_mode", Rest::Idle(VLLM)),
     ("vllm_importance_sampling_clip_max", Rest::Idle(VLLM)),
@@ -273,7 +273,7 @@ const GRPO: &[(&str, Rest)] = &[
     ("use_transformers_paged", Rest::Idle("rows leave as they end, and others enter")),
     ("cache_implementation", Rest::Idle("keys and values are its own")),
     ("generation_kwargs", Rest::Off("null", "sampling knows `objective.sampling` alone")),
-    ("ds3_gather_for_generation", Rest::Idle("one process trains")),
+    ("ds3_gather_for_generation", Rest::Idle("who samples has the weights whole")),
     ("cast_lm_head_to_fp32", Rest::Idle("log-probabilities are summed in f32")),
     ("shuffle_dataset", Rest::Off("true", "samples are drawn in a random order")),
     ("num_generations_eval", Rest::Off("null", "evaluation answers once, greedily")),

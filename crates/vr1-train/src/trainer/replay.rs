@@ -1,6 +1,8 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
+use vr1_eval::{Ask, Asking};
 use vr1_run::{RunError, RunFolder, Show, StepMetrics, read_metrics, read_rows, rollout_steps};
 
 use super::resume::{named, same};
@@ -42,6 +44,20 @@ pub struct Difference {
     pub now: f64,
 }
 
+/// The judge of a run of which a step is done again: nothing is evaluated.
+#[derive(Debug)]
+struct Nobody;
+
+impl Ask for Nobody {
+    fn name(&self) -> &str {
+        "nobody"
+    }
+
+    fn ask(&self, _: &Asking) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        Err("a step that is done again evaluates nothing".into())
+    }
+}
+
 impl Replay {
     /// Whether all is the same, bit for bit.
     pub fn is_same(&self) -> bool {
@@ -81,7 +97,9 @@ impl Trainer {
             path: std::env::temp_dir(),
             source,
         })?;
-        let options = RunOptions { out: aside.path().join("run"), show: Show::Quiet, ..options.clone() };
+        let judge = options.judge.clone().unwrap_or_else(|| Arc::new(Nobody));
+        let out = aside.path().join("run");
+        let options = RunOptions { out, show: Show::Quiet, judge: Some(judge), ..options.clone() };
         let mut trainer = Self::before(recipe, dir, step, &options).map_err(|error| match error {
             Error::Changed { changed, .. } => Error::Changed { path: dir.to_owned(), changed },
             other => other,

@@ -104,6 +104,9 @@ fn vrc_bench_is_asked_in_four_turns_and_judged() {
     assert_eq!((scores["steps/final_answer"], scores["steps/reasoning_steps"]), (0.5, 1.0), "{scores:?}");
     let rows = std::fs::read_to_string(dir.path().join("run/evaluations/step-0/steps/samples.jsonl")).unwrap();
     assert_eq!(rows.lines().filter(|row| row.contains("\"by\":\"lenient\"")).count(), 2, "{rows}");
+    // A step that is done again asks no judge.
+    steps(&mut run, 1);
+    assert!(Trainer::replay(&dir.path().join("run"), 1, &options(&dir.path().join("again"))).unwrap().is_same());
 }
 
 #[test]
