@@ -51,10 +51,10 @@ fn main() -> Result<ExitCode> {
         set.extend(["stages.1.objective.rounds=1", "stages.0.objective.documents_per_step=8"].map(str::to_owned));
     }
     let (reasoner, rounds) = train("insight_v", &of("reasoner", set))?;
-    let questions = Scenes::new(Task::Spatial, Split::Train, reasoner.seed, if args.smoke { 64 } else { QUESTIONS });
+    let questions = Scenes::new(Task::Spatial, Split::Train, reasoner.seed, if args.smoke { 32 } else { QUESTIONS });
     let said = paths((&rounds[0], &reasoner), &questions, &out.join("paths"))?;
     let set = [0, 1].map(|document| format!("objective.documents.{document}.source.path={}", json!(said))).to_vec();
-    let few: Vec<String> = args.smoke.then(|| "objective.documents_per_step=8".to_owned()).into_iter().collect();
+    let few: Vec<String> = args.smoke.then(|| "objective.documents_per_step=4".to_owned()).into_iter().collect();
     let (summariser, summarises) = train("insight_v.summariser", &of("summariser", [set, few.clone()].concat()))?;
     let (alone, answers) = train("insight_v.one_agent", &of("one_agent", few))?;
 
