@@ -1,16 +1,20 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::Arc;
 
 use tch::{Device, Kind, Tensor};
 
 use crate::adapter::AdapterSource;
 use crate::adjoining::joint;
+use crate::blocks::{blocks, check_here};
 use crate::init::random;
 use crate::lora::{Lora, merge};
 use crate::parameters::{LORA_A, LORA_B, is_adapter};
 use crate::stored::place_of;
-use crate::{Adapter, Checkpoint, Error, Init, Names, Parameters, Problems, Result, Stored};
+use crate::{
+    Adapter, Checkpoint, Error, Hooked, Init, LayerShares, Names, Parameters, Problems, Result, Scattered, Stored,
+};
 
 /// A model that is made of another's parameters; none of its own collect gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,10 @@ pub struct Loader {
     names: Names,
     device: Device,
     kind: Kind,
+    /// The hooks of the layers of a model that this one shares parameters with.
+    hooks: BTreeMap<String, Hooked>,
+    /// The rank whose share of each layer stays, and how layers are dealt.
+    share: Option<(usize, RefCell<LayerShares>)>,
     state: RefCell<State>,
 }
 
@@ -84,12 +92,23 @@ struct State {
     idle: BTreeSet<String>,
     /// Every linear layer by its name in files of both generations.
     linear: Vec<[String; 2]>,
+    /// Places of the layers that are held one by one, with their hooks.
+    layers: Vec<(String, Hooked)>,
     failure: Option<Error>,
 }
 
 impl Loader {
     fn new(source: Source, names: Names, device: Device, kind: Kind) -> Self {
-        Self { source, adapter: None, names, device, kind, state: RefCell::default() }
+        Self {
+            source,
+            adapter: None,
+            names,
+            device,
+            kind,
+            hooks: BTreeMap::new(),
+            share: None,
+            state: RefCell::default(),
+        }
     }
 
     /// A loader that copies tensors out of `checkpoint` to `device` as `kind`.
@@ -98,10 +117,17 @@ impl Loader {
         Self::new(Source::Files(checkpoint), names, device, kind)
     }
 
+    /// The same, which gives back of each layer, as soon as that is made, what belongs to others of so many ranks than this one, as
+    /// [`LayerShares`] deals it: the model is never here whole, and cannot run before its layers are [brought together](crate::LayerHook).
+    #[must_use]
+    pub fn of_rank(self, rank: usize, ranks: usize) -> Self {
+        Self { share: Some((rank, RefCell::new(LayerShares::new(ranks)))), ..self }
+    }
+
     /// A loader of a model that is derived from one with `parameters`.
     ///
     /// # Errors
-    /// If the adapter's settings are out of range.
+    /// If the adapter's settings are out of range, or what is to be copied or merged is not here.
     pub fn deriving(parameters: &Parameters, derived: Derived, device: Device, kind: Kind) -> Result<Self> {
         let held = parameters.iter().filter(|(name, _)| derived == Derived::Copy || !is_adapter(name));
         let held = held.map(|(name, tensor)| {
@@ -113,7 +139,18 @@ impl Loader {
             };
             (name.to_owned(), held)
         });
-        let mut loader = Self::new(Source::Held(held.collect()), parameters.names(), device, kind);
+        let held: BTreeMap<String, Parameter> = held.collect();
+        for (name, parameter) in &held {
+            if let Parameter::Copied(tensor) | Parameter::Merged(tensor, ..) = parameter {
+                check_here(name, tensor)?;
+            }
+        }
+        let shares = |place: &str| {
+            let below = |name: &str| name.strip_prefix(place).is_some_and(|rest| rest.starts_with('.'));
+            held.iter().any(|(name, held)| below(name) && matches!(held, Parameter::Shared(_)))
+        };
+        let hooks = parameters.layers().iter().filter(|(place, _)| shares(place)).cloned().collect();
+        let mut loader = Self { hooks, ..Self::new(Source::Held(held), parameters.names(), device, kind) };
         if let (Derived::Copy, Some(config)) = (derived, parameters.adapter()) {
             loader.adapter = Some(Adapter::new(config.clone(), AdapterSource::Held)?);
         }
@@ -130,7 +167,8 @@ impl Loader {
         }
         let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), Parameter::Shared(tensor.detach())));
         let (held, names) = (Source::Held(held.collect()), parameters.names());
-        Ok(Self { adapter: Some(adapter.of(names)?), ..Self::new(held, names, device, kind) })
+        let hooks = parameters.layers().iter().cloned().collect();
+        Ok(Self { adapter: Some(adapter.of(names)?), hooks, ..Self::new(held, names, device, kind) })
     }
 
     /// A loader that draws every tensor from its [`Init`]; a tensor depends on `seed` and its own name alone. Files will have these
@@ -160,7 +198,7 @@ impl Loader {
     /// If any tensor was missing, mis-shaped or of no floating-point kind, the files hold one nobody asked for, or an
     /// adapter targets layers that are not there.
     pub fn finish(self) -> Result<Parameters> {
-        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, idle, linear, failure } =
+        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, idle, linear, layers, failure } =
             self.state.into_inner();
         if let Some(error) = failure {
             return Err(error);
@@ -177,7 +215,7 @@ impl Loader {
             }
         }
         let parameters = Parameters::new(tensors, self.names, self.adapter.map(|adapter| adapter.config));
-        Ok(parameters.with_idle(idle).with_stored(stored))
+        Ok(parameters.with_idle(idle).with_stored(stored).with_layers(layers))
     }
 
     fn get(&self, name: String, shape: &[i64], init: Init, stored: Stored) -> Tensor {
@@ -400,6 +438,31 @@ impl Path<'_> {
     pub(crate) fn get_adjoining(&self, places: &[(&str, i64)], name: &str, rest: &[i64], init: Init) -> Vec<Tensor> {
         let part = |&(place, rows): &(&str, i64)| (self.sub(place).join(name), [&[rows][..], rest].concat());
         self.loader.get_adjoining(&places.iter().map(part).collect::<Vec<_>>(), init)
+    }
+
+    /// Says that there is a layer at this place that is held by itself: where its hook is.
+    pub(crate) fn layer(&self) -> Hooked {
+        let hooked = self.loader.hooks.get(&self.prefix).cloned().unwrap_or_default();
+        self.loader.state.borrow_mut().layers.push((self.prefix.clone(), hooked.clone()));
+        hooked
+    }
+
+    /// Says that the layer at this place is made, whose hook is there.
+    pub(crate) fn made(&self, hooked: &Hooked) {
+        let Some((rank, shares)) = &self.loader.share else { return };
+        hooked.set(Some(Arc::new(Scattered { place: self.prefix.clone() })));
+        let mut state = self.loader.state.borrow_mut();
+        let below = |name: &str| name.strip_prefix(&self.prefix).is_some_and(|rest| rest.starts_with('.'));
+        let own = state.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+        let blocks = blocks(own.filter(|(name, _)| below(name) && !is_adapter(name)));
+        let freed = blocks.and_then(|blocks| {
+            let owners = shares.borrow_mut().of_next(&blocks.iter().map(|block| block.bytes).collect::<Vec<_>>());
+            let others = blocks.iter().zip(owners).filter(|(_, owner)| owner != rank);
+            Ok(others.map(|(block, _)| block.storage.free()).collect::<Result<(), _>>()?)
+        });
+        if let Err(error) = freed {
+            state.failure.get_or_insert(error);
+        }
     }
 
     /// Says that the parameter `name` at this place is the one called `of`; files may hold it a second time, the same.
