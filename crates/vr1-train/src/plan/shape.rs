@@ -58,6 +58,17 @@ pub struct ModelShape {
     pub language_trained: bool,
     /// The vision tower.
     pub tower: Option<TowerShape>,
+    /// The layers that `sharding: zero3` brings one by one: blocks of the tower, layers of the language model.
+    pub each_layer: Vec<LayerShape>,
+}
+
+/// A layer's parameters, without its adapters'.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LayerShape {
+    /// The numbers of each parameter that is trained.
+    pub trained: Vec<usize>,
+    /// The numbers of each that is not.
+    pub frozen: Vec<usize>,
 }
 
 /// The adapters of a decoder's layer.
@@ -139,6 +150,15 @@ impl ModelShape {
             }
         }
         let names: BTreeSet<&str> = trained.iter().map(|(name, _)| name.as_str()).collect();
+        let each_layer = model.parameters().layers().iter().map(|(place, _)| {
+            let mut layer = LayerShape::default();
+            for (name, tensor) in model.parameters().of_layer(place) {
+                let of = if names.contains(name) { &mut layer.trained } else { &mut layer.frozen };
+                of.push(tensor.numel());
+            }
+            layer
+        });
+        let each_layer = each_layer.collect();
         let below = |name: &str| beside.iter().any(|place| name.starts_with(&format!("{place}.")));
         let (heads, dim) = (text.heads, text.heads.dim as u64);
         let inner = match &text.mixture {
@@ -170,6 +190,7 @@ impl ModelShape {
             norms_trained: names.iter().any(|name| !below(name) && name.ends_with("layernorm.weight")),
             language_trained: names.iter().any(|name| !below(name)),
             tower: config.vision.is_some().then(|| TowerShape::of(&model, &below, &names)).flatten(),
+            each_layer,
         })
     }
 

@@ -55,7 +55,8 @@ pub(super) fn sampling(
     if let Some(config) = &recipe.rollout.engine {
         return servers(config, model.as_ref(), processor, Purpose::Training);
     }
-    let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
+    // A run hands it the weights before it asks for anything.
+    let engine = LocalEngine::before_load(model.clone(), processor.tokenizer().clone());
     let engine = Box::new(match recipe.rollout.memory_bytes() {
         Some(bytes) => engine.with_memory(bytes),
         None => engine,
