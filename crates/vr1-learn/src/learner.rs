@@ -196,7 +196,8 @@ impl Learner {
     pub fn update(&mut self, groups: &[Group], signals: &Signals, loss: &dyn Loss, at: Step) -> Result<Update> {
         self.whole()?;
         self.layers.free()?;
-        drop(self.layers.take_told());
+        // So is what was brought before.
+        let _ = self.layers.take_told();
         // What lies on parameters from elsewhere is no part of this step.
         self.optimizer.drop_gradients();
         let mut undo = None;

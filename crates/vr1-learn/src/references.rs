@@ -22,7 +22,7 @@ impl Learner {
     /// # Errors
     /// If there is no room.
     pub fn keep_reference(&mut self) -> Result<()> {
-        let begin = || Ok(guarded(|| self.config.reference.begin(self.model.as_ref()))??);
+        let begin = || guarded(|| self.config.reference.begin(self.model.as_ref()))?;
         let copies = self.config.reference.copies(self.model.as_ref());
         let reference = if copies { self.layers.whole(begin) } else { begin() };
         self.compared.set(reference?, false);

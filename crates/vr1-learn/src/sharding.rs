@@ -1,6 +1,7 @@
 //! What each of several ranks holds of what a parameter needs to learn.
 
 use serde::{Deserialize, Serialize};
+use vr1_nn::LayerShares;
 
 use crate::world::World;
 use crate::{Error, Result};
@@ -32,20 +33,7 @@ pub enum Sharding {
 /// assert_eq!(vr1_learn::owners(&[10, 90, 40, 50], 2), [0, 0, 1, 1]);
 /// ```
 pub fn owners(sizes: &[usize], ranks: usize) -> Vec<usize> {
-    deal(&mut vec![0; ranks.max(1)], sizes)
-}
-
-/// The same for ranks that have so much already, one or more.
-pub(crate) fn deal(loads: &mut [usize], sizes: &[usize]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&place| (std::cmp::Reverse(sizes[place]), place));
-    let mut owners = vec![0; sizes.len()];
-    for place in order {
-        let least = (0..loads.len()).min_by_key(|&rank| (loads[rank], rank)).unwrap_or_default();
-        loads[least] += sizes[place];
-        owners[place] = least;
-    }
-    owners
+    LayerShares::new(ranks).of_next(sizes)
 }
 
 /// Which rank holds what parameters need to learn: each all of it, or each its own.

@@ -202,8 +202,11 @@ fn layers_that_lie_apart_learn_what_zero2_learns_to_the_last_bit() {
     }
 }
 
+/// What is special of a step, how many ranks take it, and what it is.
+type Uneven = (&'static str, usize, fn() -> Vec<Group>);
+
 /// Steps in which ranks differ in how much they have, and some have nothing.
-fn uneven() -> Vec<(&'static str, usize, fn() -> Vec<Group>)> {
+fn uneven() -> Vec<Uneven> {
     fn words() -> Vec<Group> {
         (0..3).map(|i| group(i, &prompt("words", &[], "Two and two?"), &answers(&[4 + i as usize, 2]))).collect()
     }

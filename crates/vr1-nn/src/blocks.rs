@@ -47,14 +47,15 @@ pub(crate) fn blocks<'a>(parameters: impl Iterator<Item = (&'a str, &'a Tensor)>
     Ok(blocks)
 }
 
-/// Deals the memories of layers to ranks, layer by layer as these run: the largest of a layer first, each to the rank that has the least so
-/// far. At any time no rank has more than an even share and the largest memory.
+/// Deals sizes to ranks, some at a time: the largest of these first, each to the rank that has the least so far. At any time no rank has more
+/// than an even share and the largest. The memories of layers are dealt so, layer by layer as these run.
 ///
 /// # Example
 /// ```
 /// let mut shares = vr1_nn::LayerShares::new(2);
 /// assert_eq!(shares.of_next(&[10, 90, 40]), [1, 0, 1]);
 /// assert_eq!(shares.of_next(&[10, 90, 40]), [0, 1, 0]);
+/// assert_eq!(vr1_nn::LayerShares::from(vec![0, 50]).of_next(&[30, 40]), [1, 0]);
 /// ```
 #[derive(Debug, Clone)]
 pub struct LayerShares(Vec<usize>);
@@ -65,17 +66,24 @@ impl LayerShares {
         Self(vec![0; ranks.max(1)])
     }
 
-    /// The rank that each memory of the next layer belongs to, by their bytes.
-    pub fn of_next(&mut self, bytes: &[usize]) -> Vec<usize> {
+    /// The rank that each of some more belongs to, by their sizes.
+    pub fn of_next(&mut self, sizes: &[usize]) -> Vec<usize> {
         let Self(loads) = self;
-        let mut order: Vec<usize> = (0..bytes.len()).collect();
-        order.sort_by_key(|&block| (std::cmp::Reverse(bytes[block]), block));
-        let mut owners = vec![0; bytes.len()];
-        for block in order {
+        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        order.sort_by_key(|&place| (std::cmp::Reverse(sizes[place]), place));
+        let mut owners = vec![0; sizes.len()];
+        for place in order {
             let least = (0..loads.len()).min_by_key(|&rank| (loads[rank], rank)).unwrap_or_default();
-            loads[least] += bytes[block];
-            owners[block] = least;
+            loads[least] += sizes[place];
+            owners[place] = least;
         }
         owners
+    }
+}
+
+impl From<Vec<usize>> for LayerShares {
+    /// Of ranks that have so much already, one or more.
+    fn from(loads: Vec<usize>) -> Self {
+        Self(if loads.is_empty() { vec![0] } else { loads })
     }
 }

@@ -457,8 +457,8 @@ impl Path<'_> {
         let blocks = blocks(own.filter(|(name, _)| below(name) && !is_adapter(name)));
         let freed = blocks.and_then(|blocks| {
             let owners = shares.borrow_mut().of_next(&blocks.iter().map(|block| block.bytes).collect::<Vec<_>>());
-            let others = blocks.iter().zip(owners).filter(|(_, owner)| owner != rank);
-            Ok(others.map(|(block, _)| block.storage.free()).collect::<Result<(), _>>()?)
+            let mut others = blocks.iter().zip(owners).filter(|(_, owner)| owner != rank);
+            Ok(others.try_for_each(|(block, _)| block.storage.free())?)
         });
         if let Err(error) = freed {
             state.failure.get_or_insert(error);

@@ -7,7 +7,7 @@ use vr1_nn::{Block, LayerShares, Scattered};
 use vr1_vlm::Backbone;
 
 use crate::Result;
-use crate::sharding::{Shards, deal};
+use crate::sharding::Shards;
 use crate::world::World;
 
 /// A layer's parameters, but for its adapters'.
@@ -71,7 +71,7 @@ pub(super) fn laid(model: &dyn Backbone, trained: &[(String, Tensor)], world: &W
     }
     let rest: Vec<usize> = (0..trained.len()).filter(|&parameter| !apart[parameter]).collect();
     let sizes: Vec<usize> = rest.iter().map(|&parameter| trained[parameter].1.numel()).collect();
-    for (parameter, owner) in rest.into_iter().zip(deal(&mut updated, &sizes)) {
+    for (parameter, owner) in rest.into_iter().zip(LayerShares::from(updated).of_next(&sizes)) {
         owner_of[parameter] = owner;
     }
     Ok((layers, Shards::of(owner_of, apart, world)))

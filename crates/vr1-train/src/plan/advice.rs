@@ -118,6 +118,9 @@ pub(super) fn advice(recipe: &Recipe, machine: &Machine, counted: &Counted) -> R
         let (mut changed, mut names) = (recipe.clone(), Vec::new());
         for (name, change) in &changes {
             change(&mut changed);
+            // One way of sharding takes the place of another.
+            let shards = |name: &String| name.starts_with("sharding: ");
+            names.retain(|before| !(shards(before) && shards(name)));
             names.push(name.clone());
             if names.len() > 1 && tried(names.clone(), &changed)? {
                 break;

@@ -3,7 +3,7 @@
 use vr1_nn::LayerShares;
 
 use super::memory::{Held, Setting};
-use super::shape::ModelShape;
+use super::shape::{ModelShape, Share};
 
 /// Bytes that are brought at a time.
 const AT_ONCE: u64 = 4 << 23;
@@ -13,6 +13,8 @@ const AT_ONCE: u64 = 4 << 23;
 pub(crate) struct Apart {
     /// Parameters that it holds: its own of layers, and all that are outside of them.
     pub(crate) held: u64,
+    /// What it updates.
+    pub(crate) share: Share,
     /// Those of layers that it updates.
     own: u64,
     /// Those outside of layers that are trained.
@@ -26,22 +28,29 @@ impl ModelShape {
     /// What lies at one of so many ranks each.
     pub(super) fn apart(&self, ranks: usize) -> Apart {
         let (mut shares, ranks) = (LayerShares::new(ranks), ranks.max(1));
-        let (mut held, mut own) = (vec![0; ranks], vec![0; ranks]);
+        let (mut held, mut own, mut updated) = (vec![0; ranks], vec![0; ranks], vec![Share::default(); ranks]);
         let (mut of_layers, mut trained, mut largest) = (0, 0, (0, 0));
         for layer in &self.each_layer {
             let sizes = [&layer.trained[..], &layer.frozen[..]].concat();
             for (place, (owner, size)) in shares.of_next(&sizes).into_iter().zip(&sizes).enumerate() {
                 held[owner] += *size as u64;
-                own[owner] += if place < layer.trained.len() { *size as u64 } else { 0 };
+                if place < layer.trained.len() {
+                    own[owner] += *size as u64;
+                    updated[owner].add(*size);
+                }
             }
             let sum = |sizes: &[usize]| sizes.iter().sum::<usize>() as u64;
             let (all, learning) = (sum(&sizes), sum(&layer.trained));
             (of_layers, trained) = (of_layers + all, trained + learning);
             largest = largest.max((all, learning));
         }
+        let loads: Vec<usize> = updated.iter().map(|share| share.trained as usize).collect();
+        let rest = LayerShares::from(loads).of_next(&self.outside);
+        rest.into_iter().zip(&self.outside).for_each(|(owner, size)| updated[owner].add(*size));
         let most = |loads: Vec<u64>| loads.into_iter().max().unwrap_or(0);
         Apart {
             held: self.parameters - of_layers + most(held),
+            share: updated.into_iter().max_by_key(|share| share.trained).unwrap_or_default(),
             own: most(own),
             outside: self.trained - trained,
             layer: largest.0,

@@ -217,7 +217,7 @@ fn stage_plan(
         samples: !elsewhere && (Drawn::of(&stage.objective).is_some() || evaluation.engine.is_none()),
         decoding: u64::MAX,
         ranks: ranks as u64,
-        own: shape.share(sharded),
+        own: apart.map_or_else(|| shape.share(sharded), |apart| apart.share),
         apart,
     };
     // As the engine takes it: a part of what is free beside the model.

@@ -60,6 +60,8 @@ pub struct ModelShape {
     pub tower: Option<TowerShape>,
     /// The layers that `sharding: zero3` brings one by one: blocks of the tower, layers of the language model.
     pub each_layer: Vec<LayerShape>,
+    /// The numbers of each parameter that is trained outside of these.
+    pub outside: Vec<usize>,
 }
 
 /// A layer's parameters, without its adapters'.
@@ -159,6 +161,14 @@ impl ModelShape {
             layer
         });
         let each_layer = each_layer.collect();
+        let inside: BTreeSet<&str> = model
+            .parameters()
+            .layers()
+            .iter()
+            .flat_map(|(place, _)| model.parameters().of_layer(place).map(|(name, _)| name))
+            .collect();
+        let outside = trained.iter().filter(|(name, _)| !inside.contains(name.as_str()));
+        let outside = outside.map(|(_, tensor)| tensor.numel()).collect();
         let below = |name: &str| beside.iter().any(|place| name.starts_with(&format!("{place}.")));
         let (heads, dim) = (text.heads, text.heads.dim as u64);
         let inner = match &text.mixture {
@@ -191,6 +201,7 @@ impl ModelShape {
             language_trained: names.iter().any(|name| !below(name)),
             tower: config.vision.is_some().then(|| TowerShape::of(&model, &below, &names)).flatten(),
             each_layer,
+            outside,
         })
     }
 
@@ -204,8 +215,7 @@ impl ModelShape {
     pub(super) fn share(&self, ranks: usize) -> Share {
         let mut shares = vec![Share::default(); ranks.max(1)];
         for (owner, &size) in owners(&self.sizes, ranks).into_iter().zip(&self.sizes) {
-            shares[owner].trained += size as u64;
-            shares[owner].small += if size < 4096 { size as u64 } else { 0 };
+            shares[owner].add(size);
         }
         shares.into_iter().max_by_key(|share| share.trained).unwrap_or_default()
     }
@@ -220,6 +230,12 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// Takes up a parameter.
+    pub(super) fn add(&mut self, size: usize) {
+        self.trained += size as u64;
+        self.small += if size < 4096 { size as u64 } else { 0 };
+    }
+
     /// Bytes of their moments.
     pub(super) fn moments(self, moments: Moments) -> u64 {
         match moments {
