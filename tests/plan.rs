@@ -166,7 +166,7 @@ fn of_several_ranks_each_holds_its_share_where_that_is_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     for kind in [Kind::Float, Kind::BFloat16] {
         let plan = |ranks: usize, sharding: &str| {
-            let recipe = with(base(folder.path()), &json!({"sharding": sharding}));
+            let recipe = with(base(folder.path()), &json!({"sharding": sharding, "recompute": "layers"}));
             let machine = Machine { ranks, ..Machine::cpu(kind) };
             Plan::new(&load(folder.path(), &recipe), &machine).unwrap()
         };
@@ -194,15 +194,29 @@ fn of_several_ranks_each_holds_its_share_where_that_is_asked_for() {
             assert_eq!(held(&whole, "reduction", "gradients"), 4 * trained);
             assert_eq!(held(&sharded, "reduction", "gradients"), own.max(4 * most));
             let peaks: Vec<u64> = whole.by_sharding.iter().map(|(_, peak)| *peak).collect();
-            assert_eq!(peaks, [whole.peak(), sharded.peak()]);
-            assert!(peaks[1] < peaks[0] && peaks[1] < before, "{peaks:?}");
-            assert_eq!(sharded.json()["peak_by_sharding"], json!({"none": peaks[0], "zero2": peaks[1]}));
+            let apart = plan(ranks, "zero3");
+            assert_eq!(peaks, [whole.peak(), sharded.peak(), apart.peak()]);
+            assert!(peaks[2] < peaks[1] && peaks[1] < peaks[0] && peaks[1] < before, "{peaks:?}");
+            let told = json!({"none": peaks[0], "zero2": peaks[1], "zero3": peaks[2]});
+            assert_eq!(sharded.json()["peak_by_sharding"], told);
+            // All that is outside of layers, and a share of what is in them; the rest of it where held-out samples are answered.
+            let wide = kind.elt_size_in_bytes() as u64;
+            let shape = &apart.stages[0].model;
+            let in_layers: usize = shape.each_layer.iter().flat_map(|layer| &layer.trained).sum();
+            let weights = held(&apart, "update", "weights");
+            let (least, all) = (shape.parameters - in_layers as u64, in_layers as u64 / ranks as u64);
+            let largest = *shape.each_layer.iter().flat_map(|layer| &layer.trained).max().unwrap() as u64;
+            assert!(((least + all) * wide..=(least + all + largest) * wide).contains(&weights), "{weights}");
+            let brought = held(&apart, "evaluation", "parameters of other processes");
+            assert_eq!(weights + brought, wide * shape.parameters);
+            assert_eq!(held(&whole, "evaluation", "parameters of other processes"), 0);
             assert!(sharded.told().contains(&format!("in each of {ranks} processes")), "{}", sharded.told());
             before = peaks[1];
         }
         let mut small = Machine { ranks: 4, ..Machine::cpu(kind) };
         small.memory = Some(plan(4, "zero2").peak());
-        let recipe = load(folder.path(), &with(base(folder.path()), &json!({"sharding": "none"})));
+        let recipe =
+            load(folder.path(), &with(base(folder.path()), &json!({"sharding": "none", "recompute": "layers"})));
         let advice = Plan::new(&recipe, &small).unwrap().advice;
         assert!(advice.iter().any(|advice| advice.change == ["sharding: zero2"] && advice.fits), "{advice:?}");
     }

@@ -18,6 +18,7 @@ const UNITS: [&[&str]; 2] = [
         "src/memory.cpp",
         "src/message.cpp",
         "src/process_group.cpp",
+        "src/storage.cpp",
         "src/sums.cpp",
     ],
     &[

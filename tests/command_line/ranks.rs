@@ -275,6 +275,45 @@ fn a_checkpoint_of_sharded_processes_is_taken_up_by_any_number() {
     assert!(gap < 1e-6, "by two that hold everything: {gap}");
 }
 
+#[test]
+fn processes_whose_layers_lie_apart_make_the_bytes_of_those_that_hold_them() {
+    let (bf16, more): (&[&str], _) = (&["--dtype", "bf16"], "recompute: layers\nsave_every_steps: 1\n");
+    let compared = GRPO.replace("group_size: 3", "group_size: 3\n  loss: { beta: 0.04 }");
+    for (kind, recipe, set) in [
+        (
+            "GRPO with an adapter and a reference",
+            objective(&compared, &format!("{more}lora: {{ rank: 4, alpha: 8 }}\n")),
+            &[][..],
+        ),
+        ("SFT of bf16 with a frozen tower", objective(SFT, &format!("{more}freeze: [tower]\n")), bf16),
+    ] {
+        let ground = ground(&recipe.replace("samples: 5", "samples: 1"));
+        let run = |out: &str, sharding, resume: &[&'static str]| {
+            train(&ground, out, 2, &[set, &["--set", sharding], resume].concat());
+        };
+        run("whole", "sharding=zero2", &[]);
+        run("apart", "sharding=zero3", &[]);
+        let [whole, apart] = ["whole", "apart"].map(|out| checkpoint(&ground, out, 2));
+        let bytes = written(&whole);
+        assert!(!bytes.is_empty() && bytes == written(&apart), "{kind}");
+        assert_eq!(measured(&ground, "whole"), measured(&ground, "apart"), "{kind}");
+        // What one kind of process wrote, the other takes up.
+        let again = if set.is_empty() { ("whole", "sharding=zero3") } else { ("apart", "sharding=zero2") };
+        fs::remove_dir_all(checkpoint(&ground, again.0, 2)).unwrap();
+        fs::remove_file(ground.path(again.0).join("summary.json")).unwrap();
+        run(again.0, again.1, &["--resume"]);
+        assert!(written(&checkpoint(&ground, again.0, 2)) == bytes, "{kind}: {again:?}");
+    }
+}
+
+#[test]
+fn layers_that_lie_apart_are_recomputed_or_the_recipe_is_refused() {
+    let ground = ground(&objective(SFT, "sharding: zero3\n"));
+    let (code, said) = ground.train("run", &[]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("recompute: must be `layers` with `sharding: zero3`"), "{said}");
+}
+
 fn signal(process: &Child, signal: &str) {
     assert!(Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap().success());
 }

@@ -41,9 +41,15 @@ impl LocalEngine {
     /// # Errors
     /// If there is no room for the model with its adapter merged.
     pub fn new(model: Rc<dyn Backbone>, tokenizer: impl Into<Arc<Tokenizer>>) -> Result<Self> {
+        Ok(Self::before_load(merged(model)?, tokenizer))
+    }
+
+    /// The same for who hands weights over before anything is sampled, by [`load`](Engine::load): an adapter is merged then, and until then
+    /// no weight is read.
+    pub fn before_load(model: Rc<dyn Backbone>, tokenizer: impl Into<Arc<Tokenizer>>) -> Self {
         let tokenizer = tokenizer.into();
-        let voice = Voice::new(merged(model)?, &tokenizer);
-        Ok(Self {
+        let voice = Voice::new(model, &tokenizer);
+        Self {
             voice,
             tokenizer,
             version: Version::default(),
@@ -53,7 +59,7 @@ impl LocalEngine {
             decoding: None,
             submitted: 0,
             took: [0.0; 2],
-        })
+        }
     }
 
     /// The same engine, whose prompts, rows and distributions take so many bytes at most, the model aside; one row alone may take more. Without

@@ -9,9 +9,12 @@ use vr1_vlm::{Backbone, Snapshot};
 
 use super::compared::Compared;
 use super::features::Encoded;
+use super::layers::{Layers, Stage};
+use super::optimizer::sizes;
 use super::part::{Part, any_sampled, count, parts, sampler_gap};
 use super::pass::{WholeStep, Worked};
 use super::score::{check, lists, score};
+use super::sharding::Shards;
 use super::times::Times;
 use crate::{
     Error, Loss, Needs, Optimizer, OptimizerConfig, ReferenceConfig, Result, Scored, SequenceLogprobs, Sharding,
@@ -76,6 +79,8 @@ pub struct Learner {
     pub(crate) compared: Compared,
     /// The ranks that learn together.
     pub(crate) world: World,
+    /// The layers whose parameters the ranks hold each a share of.
+    pub(crate) layers: Layers,
     /// Ids that are never sampled.
     pub(crate) unreachable: Tensor,
     pub(crate) version: Version,
@@ -123,12 +128,23 @@ impl Learner {
         if trained.iter().any(|(_, tensor)| tensor.kind() == Kind::Half) {
             return Err(Error::Half);
         }
+        let (layers, shards) = match config.sharding {
+            Sharding::Zero3 => {
+                config.check_apart()?;
+                match world.is_alone() {
+                    true => (Layers::default(), Shards::new(config.sharding, &sizes(&trained), &world)),
+                    false => Layers::of(model.as_ref(), &trained, &world)?,
+                }
+            }
+            sharding => (Layers::default(), Shards::new(sharding, &sizes(&trained), &world)),
+        };
         let part = |name: &str| model.part(name);
-        let optimizer = Optimizer::sharded(trained, config.optimizer.clone(), part, config.sharding, &world)?;
+        let optimizer = Optimizer::sharded(trained, config.optimizer.clone(), part, shards)?;
         let unreachable = Tensor::from_slice(unreachable).to_device(model.device());
         let (mut compared, version, times) = (Compared::default(), Version::default(), Times::new(model.device()));
         compared.share(!world.is_alone());
-        Ok(Self { model, config, optimizer, compared, world, unreachable, version, times, torn: None })
+        layers.begin()?;
+        Ok(Self { model, config, optimizer, compared, world, layers, unreachable, version, times, torn: None })
     }
 
     /// The ranks that learn together.
@@ -149,15 +165,6 @@ impl Learner {
     /// The weights as they are now, for an engine.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot { model: self.model.clone(), version: self.version }
-    }
-
-    /// The BLAKE3 hash of the trained parameters, by their names, kinds, shapes and bytes: two learners have the same where they would go on
-    /// alike.
-    ///
-    /// # Errors
-    /// If there is no room for a copy of a parameter on the host.
-    pub fn fingerprint(&self) -> Result<String> {
-        self.optimizer.fingerprint()
     }
 
     /// The most bytes that were taken at a time where the model is: of a GPU by its tensors, of the CPU by the process. Nothing where nobody
@@ -188,6 +195,9 @@ impl Learner {
     /// [`Error::Torn`], and so is every later one.
     pub fn update(&mut self, groups: &[Group], signals: &Signals, loss: &dyn Loss, at: Step) -> Result<Update> {
         self.whole()?;
+        self.layers.free()?;
+        // So is what was brought before.
+        let _ = self.layers.take_told();
         // What lies on parameters from elsewhere is no part of this step.
         self.optimizer.drop_gradients();
         let mut undo = None;
@@ -274,10 +284,13 @@ impl Learner {
         let (mut worked, mut norm, mut logprobs) = (Worked::default(), 0.0, Vec::new());
         let (mut reduced, mut gathered) = (0, 0);
         let mut sampler = Stats::default();
+        let layers = self.layers.clone();
         for iteration in 0..self.config.iterations {
             let known = WholeStep { needs, counts, tokens, mismatched_kl, step, iteration };
-            let own = guarded(|| self.worked(&mut parts, &mut encoded, loss, &known)).map_err(Error::from).flatten();
-            let (gradients, all) = self.together(own, step, &mut reduced)?;
+            let own = layers.together(|| {
+                guarded(|| self.worked(&mut parts, &mut encoded, loss, &known)).map_err(Error::from).flatten()
+            });
+            let (gradients, all) = self.joined(own, step, &mut reduced)?;
             worked = all;
             if iteration == 0 {
                 sampler = std::mem::take(&mut worked.sampler);
@@ -293,6 +306,11 @@ impl Learner {
                 true => optimizer.gather()?,
                 false => self.times.of("gather", || optimizer.gather())?,
             };
+        }
+        let told = layers.take_told();
+        (reduced, gathered) = (reduced + told.reduced, gathered + told.gathered);
+        for (part, time) in [("gather", told.gathering), ("reduce", told.reducing), ("waiting", told.waiting)] {
+            self.times.add(part, time);
         }
         worked.stats.fold(&sampler);
         let mut metrics = worked.stats.into_values();
@@ -319,13 +337,18 @@ impl Learner {
         whole: &WholeStep,
     ) -> Result<(Vec<Option<Tensor>>, Worked)> {
         let WholeStep { needs, counts, tokens, mismatched_kl, step, iteration } = whole;
-        let sums = GradientSums::new(self.optimizer.parameters())?;
+        let (parameters, shards) = (self.optimizer.parameters(), self.optimizer.shards());
+        // Gradients of what lies apart are summed as their layer is left.
+        let own: Vec<usize> = (0..parameters.len()).filter(|&place| !shards.is_apart(place)).collect();
+        let mut gradients: Vec<Option<Tensor>> = parameters.iter().map(|_| None).collect();
+        let sums = GradientSums::new(own.iter().map(|&place| &parameters[place]))?;
         let mut worked = Worked::default();
-        for part in parts {
+        for (number, part) in parts.iter_mut().enumerate() {
+            self.layers.at(number, Stage::Model);
             let share = part.batch.input_ids.len() as f64 / *tokens as f64;
             let routing = Routing::new(self.config.optimizer.router_aux_loss_coef * share);
             part.batch.routing = Some(routing.clone());
-            let scored = self.scored(part, encoded, needs, *mismatched_kl)?;
+            let scored = self.scored((number, &mut *part), encoded, needs, *mismatched_kl)?;
             if *iteration == 0 {
                 worked.sampler.fold(&sampler_gap(&scored));
                 worked.logprobs.extend(lists(&scored.logprobs.detach(), &part.batch.lengths)?);
@@ -342,12 +365,13 @@ impl Learner {
             worked.stats.fold(&measured);
             worked.routed.add(&routing);
         }
-        Ok((sums.take(), worked))
+        own.into_iter().zip(sums.take()).for_each(|(place, sum)| gradients[place] = sum);
+        Ok((gradients, worked))
     }
 
     fn scored(
         &mut self,
-        part: &mut Part<'_>,
+        (number, part): (usize, &mut Part<'_>),
         encoded: &mut Encoded,
         needs: &Needs,
         mismatched_kl: Option<f64>,
@@ -358,6 +382,7 @@ impl Learner {
             score(model, &part.batch, &features, unreachable, needs)
         })?;
         if part.wants_reference(needs) {
+            self.layers.at(number, Stage::Reference);
             let compared = &mut self.compared;
             let lists = self
                 .times

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod apart;
 mod compared;
 mod cut;
 mod dpo;
@@ -8,6 +9,7 @@ mod features;
 mod grpo;
 mod known;
 mod kto;
+mod layers;
 mod learner;
 mod loss;
 mod mismatched;

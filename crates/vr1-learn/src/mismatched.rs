@@ -8,6 +8,7 @@ use vr1_vlm::{Backbone, Batch, Features};
 
 use crate::cut::cut;
 use crate::features::Encoded;
+use crate::layers::Stage;
 use crate::learner::Learner;
 use crate::score::{lists, score};
 use crate::{Error, Needs, Result};
@@ -27,7 +28,7 @@ impl Learner {
             swapped.push(Group::new(group.key(), vec![sequence])?);
         }
         let own = &swapped[self.share(&swapped, needs.coupling)];
-        let gaps = guarded(|| self.gaps(own, encoded, needs)).map_err(Error::from).flatten();
+        let gaps = self.layers.together(|| guarded(|| self.gaps(own, encoded, needs)).map_err(Error::from).flatten());
         // As bits, for what other ranks are told has no NaN.
         let bits = gaps.map(|gaps| gaps.into_iter().map(f64::to_bits).collect::<Vec<_>>());
         let gaps: Vec<f64> = self.world.all(bits)?.concat().into_iter().map(f64::from_bits).collect();
@@ -38,7 +39,9 @@ impl Learner {
     fn gaps(&self, groups: &[Group], encoded: &mut Encoded, needs: &Needs) -> Result<Vec<f64>> {
         let reference = self.compared.wanted()?.as_ref();
         let mut gaps = Vec::new();
-        for pieces in cut(groups, self.config.tokens_per_micro_batch, needs.coupling) {
+        for (number, pieces) in cut(groups, self.config.tokens_per_micro_batch, needs.coupling).into_iter().enumerate()
+        {
+            self.layers.at(number, Stage::Model);
             let batch = Batch::new(&pieces)?;
             let sums = |model: &dyn Backbone, features: &[Rc<Features>]| -> Result<Vec<f64>> {
                 let said = score(model, &batch, features, &self.unreachable, needs)?;
@@ -47,6 +50,7 @@ impl Learner {
             };
             let (own, others) = tch::no_grad(|| -> Result<_> {
                 let own = sums(self.model.as_ref(), &encoded.of_model(self.model.as_ref(), &batch)?)?;
+                self.layers.at(number, Stage::Reference);
                 Ok((own, sums(reference, &encoded.of_reference(reference, &batch)?)?))
             })?;
             gaps.extend(own.iter().zip(others).map(|(own, other)| own - other));

@@ -7,7 +7,8 @@ use crate::{Learner, Needs, Reach, Result};
 
 impl Learner {
     /// The log-probabilities of all trained tokens of `groups` under the model as it is now, a list for each sequence in order, without
-    /// gradient: at temperature 1 over what can be sampled, as an engine draws without limits.
+    /// gradient: at temperature 1 over what can be sampled, as an engine draws without limits. Ranks that hold each a share of the model
+    /// ask this while its parameters are [gathered](Self::gather_parameters), or [together](Self::together).
     ///
     /// # Errors
     /// If a sequence does not fit the model.

@@ -60,7 +60,7 @@ impl Learner {
 
     /// What came of a pass on all ranks: the sums of gradients, and what was measured; `reduced` counts the bytes that were summed. Where a
     /// rank failed all do, and a number that is not finite on one is so on all.
-    pub(crate) fn together(
+    pub(crate) fn joined(
         &mut self,
         own: Result<(Vec<Option<Tensor>>, Worked)>,
         step: u64,
@@ -80,11 +80,16 @@ impl Learner {
         let summed = told.and_then(|told| {
             let (whole, present) = self.whole_of(told, step)?;
             let (parameters, shards) = (self.optimizer.parameters(), self.optimizer.shards());
-            let (gradients, bytes) = times.of("reduce", || summed(&world, shards, parameters, gradients, &present))?;
+            let (mut gradients, bytes) =
+                times.of("reduce", || summed(&world, shards, parameters, gradients, &present))?;
             *reduced += bytes;
+            // Those of layers that lie apart were summed on the way.
+            let of_layers = gradients.iter_mut().zip(self.layers.take_sums());
+            of_layers.for_each(|(gradient, sum)| *gradient = sum.or(gradient.take()));
             Ok((gradients, whole))
         });
         self.times = times;
+        drop(self.layers.take_sums());
         summed
     }
 

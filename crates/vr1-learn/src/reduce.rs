@@ -7,7 +7,7 @@ use crate::world::World;
 use crate::{Error, Result};
 
 /// Numbers that are sent at once, but for parameters that are larger where they are not cut.
-const BUCKET: usize = 1 << 23;
+pub(crate) const BUCKET: usize = 1 << 23;
 
 /// The sum over ranks of each parameter's gradient, in f32 and in the order of ranks, so that it is the same bits on all; and the bytes
 /// that were summed. `present` says which parameters have a gradient on any rank: where this one has none, it counts as zeros. Of what is
@@ -63,7 +63,7 @@ fn everywhere(
 }
 
 /// The same sums, each at the rank that its parameter belongs to. What was given away is freed as it goes.
-fn at_owners(
+pub(crate) fn at_owners(
     shards: &Shards,
     parameters: &[Tensor],
     mut gradients: Vec<Option<Tensor>>,
@@ -113,40 +113,18 @@ pub(crate) fn gathered(shards: &Shards, parameters: &[Tensor], places: &[usize])
 
 fn from_owners(shards: &Shards, parameters: &[Tensor], places: &[usize], at_once: i64) -> Result<u64> {
     tch::no_grad(|| {
-        let (mut bytes, rank) = (0, shards.world().rank());
         // Whatever kind they are of. What does not lie in a row is brought into one, and back.
         let mut rows: Vec<Option<Tensor>> = parameters.iter().map(|_| None).collect();
         for &place in places {
             let row = parameters[place].f_detach()?.f_contiguous()?.f_view([-1])?;
             rows[place] = Some(row.f_view_dtype(Kind::Uint8)?);
         }
-        let run_of = |run: &Run| -> Result<Tensor> {
-            let row = rows[run.place].as_ref().ok_or_else(|| Error::Lost {
-                rank,
-                reason: format!("parameter {} was not to be brought", run.place),
-            })?;
-            Ok(row.f_narrow(0, run.start, run.length)?)
-        };
         let sizes = places.iter().map(|&place| {
             let numbers = parameters[place].numel() * parameters[place].kind().elt_size_in_bytes();
             (place, numbers as i64)
         });
         let device = parameters.first().map_or(Device::Cpu, Tensor::device);
-        for round in shards.rounds(sizes, at_once) {
-            let counts = round.counts();
-            let own = match round.of(rank) {
-                [] => Tensor::f_empty([0], (Kind::Uint8, device))?,
-                runs => Tensor::f_cat(&runs.iter().map(run_of).collect::<Result<Vec<_>>>()?, 0)?,
-            };
-            bytes += counts.iter().sum::<i64>() as u64;
-            let (all, mut at) = (shards.world().all_gather(own, &counts)?, 0);
-            for run in round.all() {
-                if !shards.has(run.place) {
-                    run_of(run)?.f_copy_(&all.f_narrow(0, at, run.length)?)?;
-                }
-                at += run.length;
-            }
-        }
+        let bytes = brought(shards, &rows, sizes, at_once, device)?;
         for &place in places.iter().filter(|&&place| !shards.has(place) && !parameters[place].is_contiguous()) {
             let (mut parameter, row) = (parameters[place].detach(), &rows[place]);
             if let Some(row) = row {
@@ -155,6 +133,39 @@ fn from_owners(shards: &Shards, parameters: &[Tensor], places: &[usize], at_once
         }
         Ok(bytes)
     })
+}
+
+/// Brings bytes in rows, of these `sizes` by their places, from the ranks that they belong to, to all that have a row for them: how many they are.
+pub(crate) fn brought(
+    shards: &Shards,
+    rows: &[Option<Tensor>],
+    sizes: impl Iterator<Item = (usize, i64)>,
+    at_once: i64,
+    device: Device,
+) -> Result<u64> {
+    let (mut bytes, rank) = (0, shards.world().rank());
+    let own_of = |run: &Run| -> Result<Tensor> {
+        let row = rows[run.place]
+            .as_ref()
+            .ok_or_else(|| Error::Lost { rank, reason: format!("parameter {} was not to be brought", run.place) })?;
+        Ok(row.f_narrow(0, run.start, run.length)?)
+    };
+    for round in shards.rounds(sizes, at_once) {
+        let counts = round.counts();
+        let own = match round.of(rank) {
+            [] => Tensor::f_empty([0], (Kind::Uint8, device))?,
+            runs => Tensor::f_cat(&runs.iter().map(own_of).collect::<Result<Vec<_>>>()?, 0)?,
+        };
+        bytes += counts.iter().sum::<i64>() as u64;
+        let (all, mut at) = (shards.world().all_gather(own, &counts)?, 0);
+        for run in round.all() {
+            if let Some(row) = rows[run.place].as_ref().filter(|_| !shards.has(run.place)) {
+                row.f_narrow(0, run.start, run.length)?.f_copy_(&all.f_narrow(0, at, run.length)?)?;
+            }
+            at += run.length;
+        }
+    }
+    Ok(bytes)
 }
 
 #[cfg(test)]

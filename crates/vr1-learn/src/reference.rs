@@ -65,10 +65,11 @@ impl ReferenceConfig {
 
     /// The reference that a run of `model` begins with. One that moves is a copy of what is trained.
     pub(crate) fn begin(self, model: &dyn Backbone) -> Result<Rc<dyn Backbone>> {
-        let derived = match (self, model.parameters().adapter()) {
-            (Self::Start, Some(_)) => Derived::Base,
-            _ => Derived::Copy,
-        };
-        Ok(model.derive(derived)?)
+        Ok(model.derive(if self.copies(model) { Derived::Copy } else { Derived::Base })?)
+    }
+
+    /// Whether that is a copy: not where it is the model without its adapter.
+    pub(crate) fn copies(self, model: &dyn Backbone) -> bool {
+        self != Self::Start || model.parameters().adapter().is_none()
     }
 }

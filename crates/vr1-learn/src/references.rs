@@ -8,6 +8,7 @@ use vr1_torch::guarded;
 use vr1_vlm::{Backbone, Batch};
 
 use crate::cut::cut;
+use crate::layers::Stage;
 use crate::learner::Learner;
 use crate::ranks::{bits, of_bits};
 use crate::score::check;
@@ -15,12 +16,16 @@ use crate::{Error, Needs, Result, SequenceLogprobs};
 
 impl Learner {
     /// Keeps the model as it is now as the reference: the model without its adapter where it has one, else a copy of what
-    /// is trained. Losses that compare need it; nobody else pays for it.
+    /// is trained. Losses that compare need it; nobody else pays for it. Every rank keeps it whole; those that [hold each a
+    /// share](Self::is_apart) of the model call this together.
     ///
     /// # Errors
     /// If there is no room.
     pub fn keep_reference(&mut self) -> Result<()> {
-        self.compared.set(guarded(|| self.config.reference.begin(self.model.as_ref()))??, false);
+        let begin = || guarded(|| self.config.reference.begin(self.model.as_ref()))?;
+        let copies = self.config.reference.copies(self.model.as_ref());
+        let reference = if copies { self.layers.whole(begin) } else { begin() };
+        self.compared.set(reference?, false);
         Ok(())
     }
 
@@ -29,7 +34,8 @@ impl Learner {
     /// # Errors
     /// If there is no room.
     pub fn renew_reference(&mut self) -> Result<()> {
-        self.compared.set(guarded(|| self.model.derive(Derived::Copy))??, true);
+        let reference = self.layers.whole(|| Ok(guarded(|| self.model.derive(Derived::Copy))??))?;
+        self.compared.set(reference, true);
         Ok(())
     }
 
@@ -59,8 +65,9 @@ impl Learner {
     /// If no reference is kept, or a sequence does not fit the model.
     pub fn reference_logprobs(&mut self, groups: &[Group], needs: &Needs) -> Result<Vec<SequenceLogprobs>> {
         check(self.model.as_ref(), groups)?;
-        let own = guarded(|| self.own_reference_logprobs(&groups[self.share(groups, needs.coupling)], needs));
-        let own = own.map_err(Error::from).flatten();
+        let (layers, share) = (self.layers.clone(), self.share(groups, needs.coupling));
+        let own = layers
+            .together(|| guarded(|| self.own_reference_logprobs(&groups[share], needs)).map_err(Error::from).flatten());
         if self.world.is_alone() {
             return own;
         }
@@ -77,7 +84,9 @@ impl Learner {
     fn own_reference_logprobs(&mut self, groups: &[Group], needs: &Needs) -> Result<Vec<SequenceLogprobs>> {
         let mut encoded = self.nothing_encoded();
         let mut all = Vec::new();
-        for pieces in cut(groups, self.config.tokens_per_micro_batch, needs.coupling) {
+        for (number, pieces) in cut(groups, self.config.tokens_per_micro_batch, needs.coupling).into_iter().enumerate()
+        {
+            self.layers.at(number, Stage::Reference);
             let batch = Batch::new(&pieces)?;
             let (compared, unreachable) = (&mut self.compared, &self.unreachable);
             all.extend(

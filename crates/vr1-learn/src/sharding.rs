@@ -1,11 +1,13 @@
 //! What each of several ranks holds of what a parameter needs to learn.
 
 use serde::{Deserialize, Serialize};
+use vr1_nn::LayerShares;
 
 use crate::world::World;
 use crate::{Error, Result};
 
-/// What the ranks of a run hold each a share of, and not each all of. The update is the same, bit for bit.
+/// What the ranks of a run hold each a share of, and not each all of. The update is the same: of [`Zero2`](Self::Zero2) bit for bit, of
+/// [`Zero3`](Self::Zero3) where no rank has more than one micro-batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Sharding {
@@ -16,6 +18,11 @@ pub enum Sharding {
     /// section 5.2). A parameter belongs to one rank, which alone updates it and then gives it to all. Parameters themselves are held by
     /// every rank, and so is a rank's own gradient until it is summed.
     Zero2,
+    /// The same, and parameters of layers, trained or not: stage 3 (section 5.3), layer by layer as PyTorch's FSDP2. Before a layer runs,
+    /// forwards and again backwards, its parameters are brought to all, and given back after it; its gradients are summed at once. What is
+    /// outside of layers (embeddings, output matrix, what leads into a tower and out of it) and adapters are held by every rank. Needs
+    /// layers to be [recomputed](vr1_nn::Recompute::Layers).
+    Zero3,
 }
 
 /// The rank that each of some tensors belongs to, by their sizes: the largest first, each to the rank that has the least so far. No rank gets
@@ -26,15 +33,7 @@ pub enum Sharding {
 /// assert_eq!(vr1_learn::owners(&[10, 90, 40, 50], 2), [0, 0, 1, 1]);
 /// ```
 pub fn owners(sizes: &[usize], ranks: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..sizes.len()).collect();
-    order.sort_by_key(|&place| (std::cmp::Reverse(sizes[place]), place));
-    let (mut loads, mut owners) = (vec![0; ranks.max(1)], vec![0; sizes.len()]);
-    for place in order {
-        let least = (0..loads.len()).min_by_key(|&rank| (loads[rank], rank)).unwrap_or_default();
-        loads[least] += sizes[place];
-        owners[place] = least;
-    }
-    owners
+    LayerShares::new(ranks).of_next(sizes)
 }
 
 /// Which rank holds what parameters need to learn: each all of it, or each its own.
@@ -43,6 +42,8 @@ pub(crate) struct Shards {
     /// The ranks that hold it together; a world of one where each holds all.
     world: World,
     owners: Vec<usize>,
+    /// Which lie at their owners alone, where any do.
+    apart: Vec<bool>,
 }
 
 impl Shards {
@@ -50,9 +51,19 @@ impl Shards {
     pub(crate) fn new(sharding: Sharding, sizes: &[usize], world: &World) -> Self {
         let world = match sharding {
             Sharding::None => World::default(),
-            Sharding::Zero2 => world.clone(),
+            Sharding::Zero2 | Sharding::Zero3 => world.clone(),
         };
-        Self { owners: owners(sizes, world.size()), world }
+        Self { owners: owners(sizes, world.size()), apart: Vec::new(), world }
+    }
+
+    /// Parameters that belong to these ranks, of which some lie there alone.
+    pub(crate) fn of(owners: Vec<usize>, apart: Vec<bool>, world: &World) -> Self {
+        Self { owners, apart, world: world.clone() }
+    }
+
+    /// Whether the parameter at a place lies at its owner alone.
+    pub(crate) fn is_apart(&self, place: usize) -> bool {
+        self.apart.get(place).is_some_and(|apart| *apart)
     }
 
     /// The ranks that hold it together.

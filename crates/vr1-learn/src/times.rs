@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tch::{Cuda, Device};
 
@@ -31,6 +31,13 @@ impl Times {
         }
         *self.parts.entry(part).or_default() += begun.elapsed().as_secs_f64();
         made
+    }
+
+    /// Counts time to a part.
+    pub(crate) fn add(&mut self, part: &'static str, time: Duration) {
+        if !time.is_zero() {
+            *self.parts.entry(part).or_default() += time.as_secs_f64();
+        }
     }
 
     /// The seconds of each part since this was last asked, by the name of their metric.

@@ -1,13 +1,17 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use safetensors::tensor::View;
 use safetensors::{Dtype, serialize_to_file};
 use tch::{Device, Kind, Tensor};
+use vr1_torch::{Storage, guarded};
 
+use crate::blocks::check_here;
+use crate::hook::Tour;
 use crate::lora::merge;
-use crate::{Error, LoraConfig, Modules, Names, Result, Stored};
+use crate::{Error, Hooked, LayerHook, LoraConfig, Modules, Names, Result, Stored};
 
 pub(crate) const LORA_A: &str = "lora_A.weight";
 pub(crate) const LORA_B: &str = "lora_B.weight";
@@ -27,11 +31,35 @@ pub struct Parameters {
     /// Those that nothing is computed with.
     idle: BTreeSet<String>,
     adapter: Option<LoraConfig>,
+    layers: Vec<(String, Hooked)>,
 }
 
 impl Parameters {
     pub(crate) fn new(tensors: BTreeMap<String, Tensor>, names: Names, adapter: Option<LoraConfig>) -> Self {
-        Self { tensors, stored: BTreeMap::new(), names, idle: BTreeSet::new(), adapter }
+        let (stored, idle, layers) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+        Self { tensors, stored, names, idle, adapter, layers }
+    }
+
+    /// The same, with these layers.
+    pub(crate) fn with_layers(self, layers: Vec<(String, Hooked)>) -> Self {
+        Self { layers, ..self }
+    }
+
+    /// The places of the layers that are [held](crate::Held) one by one, in the order in which they run, with the hook of each: the blocks of
+    /// a tower, those of a decoder.
+    pub fn layers(&self) -> &[(String, Hooked)] {
+        &self.layers
+    }
+
+    /// The names of the parameters of the layer at `place`, without its adapters'.
+    pub fn of_layer<'a>(&'a self, place: &'a str) -> impl Iterator<Item = (&'a str, &'a Tensor)> {
+        let below = move |name: &str| name.strip_prefix(place).is_some_and(|rest| rest.starts_with('.'));
+        self.iter().filter(move |(name, _)| below(name) && !is_adapter(name))
+    }
+
+    fn hook(&self, name: &str) -> Option<Arc<dyn LayerHook>> {
+        let below = |place: &str| name.strip_prefix(place).is_some_and(|rest| rest.starts_with('.'));
+        self.layers.iter().find(|(place, _)| below(place)).and_then(|(_, hooked)| hooked.get())
     }
 
     /// The same, of which nothing is computed with these.
@@ -83,7 +111,7 @@ impl Parameters {
         picked
     }
 
-    /// Checks that every number is finite.
+    /// Checks that every number is finite, of those that are here.
     ///
     /// # Errors
     /// If one is not; the first parameter with such a one is named.
@@ -93,7 +121,8 @@ impl Parameters {
             let (least, greatest) = tensor.aminmax(None, false);
             least.double_value(&[]).is_finite() && greatest.double_value(&[]).is_finite()
         };
-        match tch::no_grad(|| self.tensors.iter().find(|(_, tensor)| !finite(tensor))) {
+        let here = |tensor: &Tensor| Storage::of(tensor).is_ok_and(|storage| storage.is_there());
+        match tch::no_grad(|| self.tensors.iter().find(|(_, tensor)| here(tensor) && !finite(tensor))) {
             Some((name, _)) => Err(Error::NotFinite { name: name.clone() }),
             None => Ok(()),
         }
@@ -102,11 +131,12 @@ impl Parameters {
     /// Copies the values of `other` into these parameters.
     ///
     /// # Errors
-    /// If a name is missing there or a shape differs.
+    /// If a name is missing there or a shape differs, or one of the two is not here.
     pub fn copy_from(&self, other: &Self) -> Result<()> {
         tch::no_grad(|| {
             for (name, tensor) in &self.tensors {
                 let source = other.get(name).ok_or_else(|| Error::Config(format!("no parameter {name} to copy")))?;
+                check_here(name, tensor).and_then(|()| check_here(name, source))?;
                 tensor.shallow_clone().f_copy_(source)?;
             }
             Ok(())
@@ -120,11 +150,12 @@ impl Parameters {
     /// If `kind` is not one weights are saved in, or the file cannot be written.
     pub fn save(&self, file: &Path, kind: Kind) -> Result<()> {
         let own = self.tensors.iter().filter(|(name, _)| !is_adapter(name));
+        let tour = Tour::default();
         let mut views = Vec::with_capacity(self.tensors.len());
         for (name, tensor) in own {
             let stored = self.stored.get(name).copied().unwrap_or(Stored::Whole);
             for (entry, part) in tch::no_grad(|| stored.entries(name, tensor)) {
-                views.push((self.names.published(&entry), self.view(name, part, kind)?));
+                views.push((self.names.published(&entry), self.view(name, part, kind, &tour)?));
             }
         }
         write(views, file)
@@ -138,10 +169,11 @@ impl Parameters {
     pub fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
         let config = self.adapter.as_ref().ok_or_else(|| Error::Config("the model has no adapter".to_owned()))?;
         let own = self.tensors.iter().filter(|(name, _)| is_adapter(name));
+        let tour = Tour::default();
         let views = own.map(|(name, tensor)| {
             Ok((
                 format!("base_model.model.{}", self.names.today(name)),
-                self.view(name, tensor.shallow_clone(), Kind::Float)?,
+                self.view(name, tensor.shallow_clone(), Kind::Float, &tour)?,
             ))
         });
         write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
@@ -169,7 +201,7 @@ impl Parameters {
         Some((part(LORA_A)?, part(LORA_B)?, self.adapter.as_ref()?.scale()))
     }
 
-    fn view(&self, name: &str, tensor: Tensor, kind: Kind) -> Result<Numbers<'_>> {
+    fn view<'a>(&'a self, name: &str, tensor: Tensor, kind: Kind, tour: &'a Tour) -> Result<Numbers<'a>> {
         let dtype = match kind {
             Kind::Float => Dtype::F32,
             Kind::BFloat16 => Dtype::BF16,
@@ -178,7 +210,8 @@ impl Parameters {
         };
         let adaptation = self.adaptation(name);
         let shape = tensor.size().iter().map(|&d| d as usize).collect();
-        Ok(Numbers { tensor, adaptation, kind, dtype, shape })
+        let hook = self.hook(name).filter(|_| !is_adapter(name));
+        Ok(Numbers { tensor, adaptation, kind, dtype, shape, hook, tour })
     }
 }
 
@@ -189,6 +222,9 @@ struct Numbers<'a> {
     kind: Kind,
     dtype: Dtype,
     shape: Vec<usize>,
+    /// What the layer that it is of must be entered by.
+    hook: Option<Arc<dyn LayerHook>>,
+    tour: &'a Tour,
 }
 
 impl View for Numbers<'_> {
@@ -201,6 +237,7 @@ impl View for Numbers<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
+        self.tour.come_to(self.hook.as_ref());
         let merged = self.adaptation.map(|(a, b, scale)| tch::no_grad(|| merge(&self.tensor, a, b, scale)));
         let tensor = merged.as_ref().unwrap_or(&self.tensor);
         let tensor = tensor.detach().to_device(Device::Cpu).to_kind(self.kind).contiguous();
@@ -219,6 +256,6 @@ fn write(views: Vec<(String, Numbers<'_>)>, file: &Path) -> Result<()> {
     let bad = |e: safetensors::SafeTensorError| Error::Safetensors { path: file.to_owned(), reason: e.to_string() };
     let aside = file.with_extension("safetensors.part");
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-    serialize_to_file(views, Some(format), &aside).map_err(bad)?;
+    guarded(|| serialize_to_file(views, Some(format), &aside))?.map_err(bad)?;
     std::fs::rename(&aside, file).map_err(|source| Error::Io { path: file.to_owned(), source })
 }

@@ -21,4 +21,6 @@ void vr1_put_gradient(const at::Tensor *tensor, const at::Tensor *gradient) {
 }
 
 bool vr1_gradients_collected() { return at::GradMode::is_enabled(); }
+
+void vr1_collect_gradients(bool collect) { at::GradMode::set_enabled(collect); }
 }

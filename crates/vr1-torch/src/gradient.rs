@@ -9,6 +9,7 @@ unsafe extern "C" {
     fn vr1_take_gradient(tensor: *const c_void) -> *mut c_void;
     fn vr1_put_gradient(tensor: *const c_void, gradient: *const c_void);
     fn vr1_gradients_collected() -> bool;
+    fn vr1_collect_gradients(collect: bool);
 }
 
 /// Moves the gradient out of a leaf, which has none afterwards; `None` where there is none.
@@ -61,4 +62,10 @@ pub fn put_gradient(tensor: &Tensor, gradient: Option<&Tensor>) -> Result<()> {
 pub fn gradients_collected() -> bool {
     // SAFETY: it reads a flag of the thread.
     unsafe { vr1_gradients_collected() }
+}
+
+/// Has operations on this thread recorded from here on, or not: what `tch`'s own scopes leave undone where a panic goes through them.
+pub(crate) fn collect_gradients(collect: bool) {
+    // SAFETY: it writes a flag of the thread.
+    unsafe { vr1_collect_gradients(collect) }
 }

@@ -3,12 +3,13 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, UnwindSafe};
 use std::sync::Once;
 
+use crate::gradient::{collect_gradients, gradients_collected};
 use crate::{Error, Result};
 
 /// Runs `work` and makes an error of libtorch's exceptions in it, which `tch` panics with: an operation that found no memory is
 /// [`Error::OutOfMemory`], any other [`Error::Torch`]. They are not told as panics are. A panic of any other kind goes on.
 ///
-/// What `work` had changed stays changed.
+/// What `work` had changed stays changed, but whether gradients are collected, which is as before.
 ///
 /// # Errors
 /// If libtorch throws.
@@ -60,7 +61,11 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> T + UnwindSafe) -> Result<T, Pani
         }));
     });
     GUARDS.set(GUARDS.get() + 1);
+    let collected = gradients_collected();
     let ran = panic::catch_unwind(work);
+    if ran.is_err() {
+        collect_gradients(collected);
+    }
     GUARDS.set(GUARDS.get() - 1);
     ran
 }
@@ -102,6 +107,12 @@ impl Error {
         if let Some(wanted) = between("you tried to allocate ", " bytes") {
             let size = wanted.parse::<f64>().map_or(wanted, |bytes| format!("{:.2} GiB", bytes / f64::from(1 << 30)));
             return one(size, "the machine".to_owned());
+        }
+        // What went through C++ and came back.
+        if let Some(wanted) = between(" is out of memory: ", " more were asked for")
+            && let Some((device, _)) = text.split_once(" is out of memory: ")
+        {
+            return one(wanted, device.to_owned());
         }
         // What follows is where in libtorch it was thrown.
         let first = text.split("\nException raised from ").next().unwrap_or(text);

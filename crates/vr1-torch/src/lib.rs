@@ -37,6 +37,7 @@ mod sample;
 mod segments;
 mod silu_product;
 mod split;
+mod storage;
 mod sums;
 mod trial;
 mod uniforms;
@@ -64,12 +65,13 @@ pub use memory::{DeviceMemory, device_memory};
 pub use norm::add_rms_norm;
 pub use process_group::{Holder, ProcessGroup, Store};
 pub use quick_gelu::quick_gelu;
-pub use recompute::{recomputed, recomputed_with};
+pub use recompute::{Passed, recomputed, recomputed_with, recomputed_with_end};
 pub use rotate::rotate_into_cache;
 pub use rotation::rotate;
 pub use sample::{Draw, Drawn, sample};
 pub use segments::{SegmentEnds, segment_attention};
 pub use silu_product::silu_product;
+pub use storage::Storage;
 pub use sums::GradientSums;
 pub use trial::kernel_faults;
 pub use uniforms::uniforms;
@@ -176,6 +178,9 @@ pub enum Error {
         /// What is wrong.
         reason: String,
     },
+    /// What is done before and after a layer runs failed.
+    #[error("{0}")]
+    Layer(String),
     /// libtorch threw an exception.
     #[error("libtorch: {0}")]
     Torch(String),

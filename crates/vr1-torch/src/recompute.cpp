@@ -60,10 +60,12 @@ struct Replayed {
 
 extern "C" {
 
-// A closure of Rust's: `run` gives a message that `forget` frees, or nullptr and an output of its own.
+// A closure of Rust's: `run` gives a message that `forget` frees, or nullptr and an output of its own; so does `ended`, which is told that
+// a backward pass is through what was run again, or has broken off.
 struct vr1_work {
   void *closure;
   char *(*run)(void *closure, const at::Tensor *const *inputs, size_t count, at::Tensor **output);
+  char *(*ended)(void *closure, bool whole);
   void (*forget)(char *message);
   void (*drop)(void *closure);
 };
@@ -87,18 +89,37 @@ struct Work : torch::CustomClassHolder {
     std::vector<const at::Tensor *> pointers;
     for (const auto &input : inputs) pointers.push_back(&input);
     at::Tensor *made = nullptr;
-    if (char *message = work.run(work.closure, pointers.data(), pointers.size(), &made)) {
-      const std::string text(message);
-      work.forget(message);
-      TORCH_CHECK(false, text);
-    }
+    check(work.run(work.closure, pointers.data(), pointers.size(), &made));
     const std::unique_ptr<at::Tensor> owned(made);
     return *owned;
+  }
+
+  void check(char *message) const {
+    if (message == nullptr) return;
+    const std::string text(message);
+    work.forget(message);
+    TORCH_CHECK(false, text);
+  }
+
+  void ended() const { check(work.ended(work.closure, true)); }
+
+  // What is wrong is known already.
+  void broke_off() const {
+    if (char *message = work.ended(work.closure, false)) work.forget(message);
   }
 
   // Nothing is to be drawn once more where nothing was drawn.
   void forget_random() {
     if (random && same(*random, random_of(device))) random.reset();
+  }
+};
+
+// Tells the work that a backward pass has broken off, unless it came to its end.
+struct Ending {
+  const Work &work;
+  bool whole = false;
+  ~Ending() {
+    if (!whole) work.broke_off();
   }
 };
 
@@ -120,6 +141,7 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
     if (!gradients[0].defined()) return out;
     for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = inputs[i].detach().requires_grad_(context->needs_input_grad(i));
     const auto work = c10::static_intrusive_pointer_cast<Work>(context->saved_data["work"].toCapsule());
+    Ending ending{*work};
     at::Tensor output;
     {
       std::optional<Replayed> replayed;
@@ -129,6 +151,9 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
     }
     torch::autograd::backward({output}, {gradients[0]});
     for (size_t i = 0; i < inputs.size(); ++i) out[i] = inputs[i].grad();
+    output.reset();
+    ending.whole = true;
+    work->ended();
     return out;
   }
 };

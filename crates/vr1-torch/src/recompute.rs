@@ -1,3 +1,4 @@
+use std::any::Any;
 use std::ffi::{CString, c_char, c_void};
 use std::panic::AssertUnwindSafe;
 use std::ptr;
@@ -13,6 +14,7 @@ use crate::message::check;
 struct Work {
     closure: *mut c_void,
     run: unsafe extern "C" fn(*mut c_void, *const *const c_void, usize, *mut *mut c_void) -> *mut c_char,
+    ended: unsafe extern "C" fn(*mut c_void, bool) -> *mut c_char,
     forget: unsafe extern "C" fn(*mut c_char),
     drop: unsafe extern "C" fn(*mut c_void),
 }
@@ -62,8 +64,31 @@ pub fn recomputed_with<F>(input: &Tensor, beside: &[&Tensor], work: F) -> Result
 where
     F: Fn(&Tensor, &[Tensor]) -> Tensor + Send + 'static,
 {
-    let closure = Box::into_raw(Box::new(work)).cast();
-    let work = Work { closure, run: run::<F>, forget, drop: drop_closure::<F> };
+    recomputed_with_end(input, beside, work, |_| {})
+}
+
+/// How a backward pass went through what it ran again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passed {
+    /// All gradients were made.
+    Whole,
+    /// It broke off: the work failed, or what came behind it.
+    BrokenOff,
+}
+
+/// The same, and after each time that a backward pass has run the work again and gone back through it, or has broken off on the way,
+/// `ended`: what the work took to run can be given back then, and the gradients of the leaves that it alone multiplies by are there. A panic
+/// in it is an error of the backward pass.
+///
+/// # Errors
+/// As [`recomputed`].
+pub fn recomputed_with_end<F, G>(input: &Tensor, beside: &[&Tensor], work: F, ended: G) -> Result<Tensor>
+where
+    F: Fn(&Tensor, &[Tensor]) -> Tensor + Send + 'static,
+    G: Fn(Passed) + Send + 'static,
+{
+    let closure = Box::into_raw(Box::new((work, ended))).cast();
+    let work = Work { closure, run: run::<F, G>, ended: end::<F, G>, forget, drop: drop_closure::<(F, G)> };
     let inputs = std::iter::once(&input).chain(beside);
     let inputs: Vec<*const c_void> = inputs.map(|input| input.as_ptr().cast()).collect();
     let mut out = ptr::null_mut();
@@ -78,8 +103,8 @@ where
 /// Runs a closure on tensors that the caller keeps.
 ///
 /// # Safety
-/// `closure` is a live `F`, `inputs` are `count` live tensors, one or more; no other thread runs the closure meanwhile.
-unsafe extern "C" fn run<F: Fn(&Tensor, &[Tensor]) -> Tensor>(
+/// `closure` is a live pair of `F` and `G`, `inputs` are `count` live tensors, one or more; no other thread runs the closure meanwhile.
+unsafe extern "C" fn run<F: Fn(&Tensor, &[Tensor]) -> Tensor, G>(
     closure: *mut c_void,
     inputs: *const *const c_void,
     count: usize,
@@ -90,9 +115,9 @@ unsafe extern "C" fn run<F: Fn(&Tensor, &[Tensor]) -> Tensor>(
         let (work, inputs) = unsafe {
             let inputs = std::slice::from_raw_parts(inputs, count);
             let inputs = inputs.iter().map(|&input| Tensor::clone_from_ptr(input.cast_mut().cast()));
-            (&*closure.cast::<F>(), inputs.collect::<Vec<Tensor>>())
+            (&*closure.cast::<(F, G)>(), inputs.collect::<Vec<Tensor>>())
         };
-        work(&inputs[0], &inputs[1..])
+        (work.0)(&inputs[0], &inputs[1..])
     }));
     match ran {
         Ok(tensor) => {
@@ -100,7 +125,26 @@ unsafe extern "C" fn run<F: Fn(&Tensor, &[Tensor]) -> Tensor>(
             unsafe { *output = std::mem::ManuallyDrop::new(tensor).as_ptr().cast_mut().cast() };
             ptr::null_mut()
         }
-        Err(panic) => CString::new(said(panic.as_ref()).replace('\0', " ")).unwrap_or_default().into_raw(),
+        Err(panic) => told(panic.as_ref()),
+    }
+}
+
+/// What a panic says, to be freed by [`forget`].
+fn told(panic: &(dyn Any + Send)) -> *mut c_char {
+    CString::new(said(panic).replace('\0', " ")).unwrap_or_default().into_raw()
+}
+
+/// Ends what a backward pass ran again.
+///
+/// # Safety
+/// `closure` is a live pair of `F` and `G`; no other thread runs it meanwhile.
+unsafe extern "C" fn end<F, G: Fn(Passed)>(closure: *mut c_void, whole: bool) -> *mut c_char {
+    let passed = if whole { Passed::Whole } else { Passed::BrokenOff };
+    // SAFETY: the caller's promise.
+    let ended = unsafe { &(*closure.cast::<(F, G)>()).1 };
+    match caught(AssertUnwindSafe(|| ended(passed))) {
+        Ok(()) => ptr::null_mut(),
+        Err(panic) => told(panic.as_ref()),
     }
 }
 

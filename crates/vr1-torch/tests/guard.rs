@@ -47,3 +47,20 @@ fn a_gpu_out_of_memory_is_named() {
     // And nothing is broken.
     assert_eq!(guarded(|| Tensor::ones([2], (Kind::Float, device)).sum(Kind::Float).double_value(&[])).unwrap(), 2.0);
 }
+
+#[test]
+fn gradients_are_collected_again_after_an_error_where_none_were() {
+    let wrong = || {
+        tch::no_grad(|| Tensor::ones([2], (Kind::Float, Device::Cpu)) + Tensor::ones([3], (Kind::Float, Device::Cpu)))
+    };
+    assert!(vr1_torch::guarded(wrong).is_err() && vr1_torch::gradients_collected());
+    let none = tch::no_grad(|| {
+        let wrong = || {
+            tch::with_grad(|| {
+                Tensor::ones([2], (Kind::Float, Device::Cpu)) + Tensor::ones([3], (Kind::Float, Device::Cpu))
+            })
+        };
+        (vr1_torch::guarded(wrong).is_err(), vr1_torch::gradients_collected())
+    });
+    assert_eq!(none, (true, false));
+}

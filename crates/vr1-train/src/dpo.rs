@@ -186,6 +186,10 @@ impl Objective for Dpo {
         Ok(collected)
     }
 
+    fn samples(&self) -> bool {
+        self.written.is_none()
+    }
+
     fn supply(&self, processor: &Processor, count: usize) -> Supply {
         let Some(pairs) = &self.written else { return self.prompting.supply(&self.draw, processor, count) };
         let mut supply = Supply { samples: self.draw.total(), ..Supply::default() };

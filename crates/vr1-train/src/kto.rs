@@ -84,6 +84,10 @@ impl Objective for Kto {
         supply
     }
 
+    fn samples(&self) -> bool {
+        false
+    }
+
     fn loss(&self) -> &dyn Loss {
         &self.loss
     }

@@ -58,8 +58,8 @@ pub use make::{
 };
 pub use objective::{Collected, Objective};
 pub use plan::{
-    Adapts, Advice, AskedRow, AskedSource, BatchSize, Held, Length, Lengths, Machine, ModelShape, Phase, Plan, Rates,
-    RowCount, Seconds, Sides, StagePlan, TowerShape,
+    Adapts, Advice, AskedRow, AskedSource, BatchSize, Held, LayerShape, Length, Lengths, Machine, ModelShape, Phase,
+    Plan, Rates, RowCount, Seconds, Sides, StagePlan, TowerShape,
 };
 pub use recipe::{
     Advantages, Better, DpoObjective, EvaluationConfig, GrpoObjective, KtoObjective, NotFinite, NotFiniteConfig,

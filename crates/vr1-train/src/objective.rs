@@ -26,6 +26,12 @@ pub trait Objective {
         self.loss().needs().reference
     }
 
+    /// Whether it asks the run's engine or its model while it collects. What processes hold each a share of
+    /// ([`Sharding::Zero3`](vr1_learn::Sharding::Zero3)) is brought together for it.
+    fn samples(&self) -> bool {
+        true
+    }
+
     /// What there is to draw from, and how long `count` of it are: what is told of a run before it begins.
     fn supply(&self, processor: &Processor, count: usize) -> Supply {
         let _ = (processor, count);

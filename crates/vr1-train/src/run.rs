@@ -230,7 +230,15 @@ impl Run {
         self.watch.hears("reading samples");
         let rank = (self.world().rank() as u64) << 48;
         tch::manual_seed(self.seed.wrapping_add(at.done << 32).wrapping_add(rank) as i64);
-        let Collected { groups, signals, mut metrics, mut rollouts, mut warnings } = objective.collect(self, at)?;
+        // Who samples needs all of the model.
+        let (gathering, apart) = (Instant::now(), self.learner.is_apart() && objective.samples());
+        let brought = if apart { self.learner.gather_parameters()? } else { 0 };
+        let gathering = gathering.elapsed().as_secs_f64();
+        let collected = objective.collect(self, at);
+        if apart {
+            self.learner.free_parameters()?;
+        }
+        let Collected { groups, signals, mut metrics, mut rollouts, mut warnings } = collected?;
         let gathered = begun.elapsed().as_secs_f64();
         let sampled = self.engine.as_it_is().take_seconds().into_iter().filter(|(_, seconds)| *seconds > 0.0);
         let parts = sampled.chain([("weights", self.handing), ("rewards", self.waiting)]);
@@ -261,6 +269,10 @@ impl Run {
                     return Err(error.into());
                 }
             }
+        }
+        if apart {
+            *metrics.entry("gathered_bytes".to_owned()).or_default() += brought as f64;
+            *metrics.entry("seconds_gather".to_owned()).or_default() += gathering;
         }
         let total: usize = groups.iter().map(tokens).sum();
         let seconds = begun.elapsed().as_secs_f64();

@@ -121,6 +121,10 @@ impl Objective for Sft {
         supply
     }
 
+    fn samples(&self) -> bool {
+        false
+    }
+
     fn loss(&self) -> &dyn Loss {
         &self.loss
     }

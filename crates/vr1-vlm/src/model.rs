@@ -34,9 +34,22 @@ impl Model {
     /// If the config is unknown or impossible, or the weights do not fit it; every misfit is named, or how the weights are
     /// quantised where the config says that they are; if there is no room for them.
     pub fn load(dir: &Path, device: Device, kind: Kind) -> Result<Self> {
+        Self::load_by(dir, device, kind, |loader| loader)
+    }
+
+    /// The same, of which `rank` of so many `ranks` keeps its [share](vr1_nn::LayerShares) of the layers, as soon as each is loaded, and
+    /// all that is outside of them. It cannot run before its layers are brought together.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_share(dir: &Path, device: Device, kind: Kind, (rank, ranks): (usize, usize)) -> Result<Self> {
+        Self::load_by(dir, device, kind, |loader| loader.of_rank(rank, ranks))
+    }
+
+    fn load_by(dir: &Path, device: Device, kind: Kind, how: impl FnOnce(Loader) -> Loader) -> Result<Self> {
         let config = ModelConfig::from_dir(dir)?;
         let quantization = config.quantization();
-        let loader = Loader::from_checkpoint(Checkpoint::open(dir, config.names())?, device, kind);
+        let loader = how(Loader::from_checkpoint(Checkpoint::open(dir, config.names())?, device, kind));
         let built = vr1_torch::guarded(|| Self::build(config, loader, kind)).map_err(Error::from).flatten();
         built.map_err(|error| match (error, quantization) {
             (Error::Weights(vr1_nn::Error::Weights { .. }), Some((key, method))) => {

@@ -85,16 +85,16 @@ impl Optimizer {
         config: OptimizerConfig,
         part: impl Fn(&str) -> Option<&'static str>,
     ) -> Result<Self> {
-        Self::sharded(parameters, config, part, Sharding::None, &World::default())
+        let shards = Shards::new(Sharding::None, &sizes(&parameters), &World::default());
+        Self::sharded(parameters, config, part, shards)
     }
 
-    /// The same, of which the ranks of a world hold each a share where that is asked for.
+    /// The same, of which the ranks of a world hold each a share where these say so.
     pub(crate) fn sharded(
         parameters: Vec<(String, Tensor)>,
         config: OptimizerConfig,
         part: impl Fn(&str) -> Option<&'static str>,
-        sharding: Sharding,
-        world: &World,
+        shards: Shards,
     ) -> Result<Self> {
         config.validate()?;
         let Some((_, first)) = parameters.first() else { return Err(Error::NothingToTrain) };
@@ -104,8 +104,6 @@ impl Optimizer {
             names.into_iter().map(|name| (part(&name), name)).map(|(part, name)| (name, part)).collect();
         let named: Vec<_> = names.iter().map(|(name, part)| Named { name, part: *part }).collect();
         let groups = assigned(&config.groups, &named)?;
-        let sizes: Vec<usize> = parameters.iter().map(Tensor::numel).collect();
-        let shards = Shards::new(sharding, &sizes, world);
         let own = (0..parameters.len()).filter(|&place| shards.has(place));
         let slots = own.map(|place| {
             let (parameter, group) = (&parameters[place], groups[place].map(|number| &config.groups[number]));
@@ -144,10 +142,11 @@ impl Optimizer {
         self.slots.iter().flat_map(Slot::state).map(|(_, tensor)| bytes(tensor)).sum()
     }
 
-    /// The hash of the parameters.
-    pub(crate) fn fingerprint(&self) -> Result<String> {
+    /// The hash of the parameters; `comes_to` is told of the place of each before it is read.
+    pub(crate) fn fingerprint(&self, comes_to: impl Fn(usize) -> Result<()>) -> Result<String> {
         let mut hasher = blake3::Hasher::new();
-        for ((name, _), parameter) in self.names.iter().zip(&self.parameters) {
+        for (place, ((name, _), parameter)) in self.names.iter().zip(&self.parameters).enumerate() {
+            comes_to(place)?;
             let (kind, shape) = (parameter.kind(), parameter.size());
             hasher.update(format!("{name} {kind:?} {shape:?}\n").as_bytes());
             let bytes = parameter.detach().f_to_device(Device::Cpu)?.f_contiguous()?.f_flatten(0, -1)?;
@@ -230,6 +229,8 @@ impl Optimizer {
     /// # Errors
     /// If another rank is gone; nothing is [whole](Self::is_whole) then.
     pub(crate) fn gather(&mut self) -> Result<u64> {
+        // What lies at its owner alone is brought when it is needed.
+        self.changed.retain(|&place| !self.shards.is_apart(place));
         let bytes = gathered(&self.shards, &self.parameters, &self.changed)?;
         self.changed.clear();
         self.whole = true;
@@ -367,7 +368,8 @@ impl Optimizer {
 
     /// What this rank holds, and the parameters that others bring.
     fn changing(&self) -> impl Iterator<Item = &Tensor> {
-        let brought = self.parameters.iter().enumerate().filter(|(place, _)| !self.shards.has(*place));
+        let others = |place: usize| !self.shards.has(place) && !self.shards.is_apart(place);
+        let brought = self.parameters.iter().enumerate().filter(move |(place, _)| others(*place));
         self.slots.iter().flat_map(Slot::changing).chain(brought.map(|(_, parameter)| parameter))
     }
 
@@ -380,6 +382,11 @@ impl Optimizer {
     fn rates(&self, highest: Rates, work: &Work<'_>) -> Rates {
         Rates { learning_rate: highest.learning_rate * self.config.factor(work.step, work.steps), ..highest }
     }
+}
+
+/// How many numbers each has.
+pub(crate) fn sizes(parameters: &[(String, Tensor)]) -> Vec<usize> {
+    parameters.iter().map(|(_, tensor)| tensor.numel()).collect()
 }
 
 /// Gradients in f32, times `scale`; those that are f32 are changed themselves.

@@ -5,6 +5,7 @@ mod bits;
 mod counting;
 mod groups;
 mod losses;
+mod ranks;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -21,6 +22,7 @@ pub(crate) use bits::{Named, bits, changed, difference, gradients, largest, para
 pub(crate) use counting::{Tally, counted};
 pub(crate) use groups::{answers, document, group, key, mixed, sampled, signals};
 pub(crate) use losses::{Failing, Linear, Spied, Spy};
+pub(crate) use ranks::{ranks, saved};
 
 /// A folder of the repository.
 pub(crate) fn folder(path: &str) -> PathBuf {

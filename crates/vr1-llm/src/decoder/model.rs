@@ -44,8 +44,8 @@ impl Decoder {
             counts[kind] - 1
         };
         let layer = |i| match config.cross_attention_layers.contains(&i) {
-            false => AnyLayer::Text(Held::new(Layer::new(&places.sub(i), config, i)), next(0)),
-            true => AnyLayer::Across(Held::new(AcrossLayer::new(&places.sub(i), config)), next(1)),
+            false => AnyLayer::Text(Held::new(&places.sub(i), |path| Layer::new(path, config, i)), next(0)),
+            true => AnyLayer::Across(Held::new(&places.sub(i), |path| AcrossLayer::new(path, config)), next(1)),
         };
         let layers = (0..config.num_hidden_layers).map(layer).collect();
         let lm_head = if config.tie_word_embeddings {

@@ -13,11 +13,13 @@ impl Display for Derivation {
         if let Some(servers) = &self.sampled_by {
             write!(f, "\n  completions: sampled by {servers}")?;
         }
-        if self.sharding == Sharding::Zero2 {
-            write!(
-                f,
-                "\n  sharded: of N processes each holds about an Nth of moments, f32 masters and summed gradients (ZeRO-2)"
-            )?;
+        let shares = match self.sharding {
+            Sharding::None => None,
+            Sharding::Zero2 => Some("moments, f32 masters and summed gradients (ZeRO-2)"),
+            Sharding::Zero3 => Some("layers' parameters, moments, f32 masters and summed gradients (ZeRO-3)"),
+        };
+        if let Some(shares) = shares {
+            write!(f, "\n  sharded: of N processes each holds about an Nth of {shares}")?;
         }
         let first = self.stages.first().map_or(0, |stage| stage.evaluation_samples);
         let on_the_way: u64 = self.stages.iter().map(|stage| stage.evaluations).sum();

@@ -6,7 +6,7 @@ const NUMBERS: &str = "`vr1 train --dtype` says it";
 const LOADED: &str = "the model is in the device's memory, and its rows are read from their files";
 const LOGGED: &str = "every step has its line in metrics.jsonl and its event for TensorBoard";
 const RANKS: &str = "the launcher says how many processes there are, and all do the same on their share";
-const SHARDED: &str = "of several processes each holds a share with `sharding: zero2`, and `optimizer.offload` keeps masters and \
+const SHARDED: &str = "of several processes each holds a share with `sharding: zero2` or `zero3`, and `optimizer.offload` keeps masters and \
                        moments in the host's memory";
 const PUBLISHED: &str = "nothing is published; `vr1 export` writes the model's directory";
 const KERNELS: &str = "kernels are its own";

@@ -1,7 +1,7 @@
 //! What to change where a run does not fit.
 
 use serde::Serialize;
-use vr1_learn::{Moments, Sharding};
+use vr1_learn::{Moments, ReferenceConfig, Sharding};
 use vr1_nn::{Modules, Recompute};
 
 use super::{Counted, Machine, Plan};
@@ -27,6 +27,13 @@ fn changes(recipe: &Recipe, machine: &Machine, longest: u64) -> Vec<Change> {
     let mut add = |name: String, change: Box<dyn Fn(&mut Recipe)>| changes.push((name, change));
     if machine.ranks > 1 && recipe.sharding == Sharding::None {
         add("sharding: zero2".into(), Box::new(|recipe| recipe.sharding = Sharding::Zero2));
+    }
+    if machine.ranks > 1 && recipe.sharding != Sharding::Zero3 && still(recipe) {
+        let change = |recipe: &mut Recipe| {
+            (recipe.sharding, recipe.recompute) = (Sharding::Zero3, Recompute::Layers);
+        };
+        let more = if recipe.recompute == Recompute::Layers { "" } else { ", recompute: layers" };
+        add(format!("sharding: zero3{more}"), Box::new(change));
     }
     if recipe.recompute != Recompute::Layers {
         add("recompute: layers".into(), Box::new(|recipe| recipe.recompute = Recompute::Layers));
@@ -75,6 +82,11 @@ fn changes(recipe: &Recipe, machine: &Machine, longest: u64) -> Vec<Change> {
     changes
 }
 
+/// Whether what losses compare with stays as it is.
+fn still(recipe: &Recipe) -> bool {
+    recipe.all_stages().iter().all(|stage| stage.reference.unwrap_or_default() == ReferenceConfig::Start)
+}
+
 fn of_optimizers(recipe: &mut Recipe, change: impl Fn(&mut vr1_learn::OptimizerConfig)) {
     change(&mut recipe.optimizer);
     recipe.stages.iter_mut().filter_map(|stage| stage.optimizer.as_mut()).for_each(change);
@@ -106,6 +118,9 @@ pub(super) fn advice(recipe: &Recipe, machine: &Machine, counted: &Counted) -> R
         let (mut changed, mut names) = (recipe.clone(), Vec::new());
         for (name, change) in &changes {
             change(&mut changed);
+            // One way of sharding takes the place of another.
+            let shards = |name: &String| name.starts_with("sharding: ");
+            names.retain(|before| !(shards(before) && shards(name)));
             names.push(name.clone());
             if names.len() > 1 && tried(names.clone(), &changed)? {
                 break;

@@ -4,16 +4,15 @@
 //! `E` the width of a vision tower.
 
 use serde::Serialize;
-use vr1_learn::{Moments, OptimizerConfig};
+use vr1_learn::OptimizerConfig;
 use vr1_nn::Recompute;
 
+use super::apart::Apart;
 use super::batch::BatchSize;
 use super::shape::{ModelShape, Share, TowerShape};
 
 /// Tokens whose logits are held at once.
 const HEAD_CHUNK: u64 = 1024;
-/// Numbers of parameters that an optimizer updates at once.
-const UPDATED: u64 = 1 << 24;
 
 /// Something that is held, and its bytes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -65,19 +64,21 @@ pub(crate) struct Setting<'a> {
     pub(crate) ranks: u64,
     /// What this one updates.
     pub(crate) own: Share,
+    /// What it holds of parameters of layers that lie apart, where they do.
+    pub(crate) apart: Option<Apart>,
 }
 
 impl Setting<'_> {
-    fn offloads(&self) -> bool {
+    pub(super) fn offloads(&self) -> bool {
         self.optimizer.offload && !self.on_cpu
     }
 
-    fn masters(&self) -> u64 {
+    pub(super) fn masters(&self) -> u64 {
         // An adapter is f32, as are the weights of a model of f32: those are their own masters.
         if self.wide == 4 || self.shape.adapter > 0 { 0 } else { 4 * self.own.trained }
     }
 
-    fn moments(&self) -> u64 {
+    pub(super) fn moments(&self) -> u64 {
         self.own.moments(self.optimizer.moments)
     }
 
@@ -89,10 +90,8 @@ impl Setting<'_> {
     /// What is held all the time, and what of it on the host.
     fn resident(&self) -> (Vec<Held>, u64) {
         let (shape, moments) = (self.shape, self.moments());
-        let mut held = vec![
-            Held { what: "weights", bytes: self.wide * shape.parameters },
-            Held { what: "adapters", bytes: 4 * shape.adapter },
-        ];
+        let mut held =
+            vec![Held { what: "weights", bytes: self.weights() }, Held { what: "adapters", bytes: 4 * shape.adapter }];
         if self.samples {
             held.push(Held { what: "merged weights to sample from", bytes: self.wide * shape.adapted });
         }
@@ -197,14 +196,27 @@ impl Setting<'_> {
         let (tower, tower_again) = self.tower(batch);
         let matrix = shape.vocabulary * shape.hidden;
         let chunk = batch.trained.min(HEAD_CHUNK) * shape.vocabulary;
-        let sums = if several { 4 * shape.trained } else { 0 };
+        let [at_owner, leaving] = self.summed_at_once();
+        let wide_later = if several { 4 } else { self.trained_wide() };
+        let sums = match self.apart {
+            Some(_) => at_owner + wide_later * self.summed_later(),
+            None if several => 4 * shape.trained,
+            None => 0,
+        };
         let of_matrix = u64::from(shape.head_trained) * matrix;
         let out = wide * shape.hidden;
         let last = if self.through_layers() { batch.tokens * (out + self.norm()) } else { 0 } + batch.trained * out;
         // Gradients that are there, of so many numbers: one by one they leave for the sums where there are some.
-        let made = |numbers: u64| if several { 0 } else { self.trained_wide() * numbers };
+        let made = |numbers: u64| if several || self.apart.is_some() { 0 } else { self.trained_wide() * numbers };
         let always = |layers: u64, more: &[(&'static str, u64)]| {
-            let always = [("sums of gradients", sums), ("kept of layers", layers), ("kept of the tower", tower)];
+            let layer = self.layer_brought();
+            let always = [
+                ("sums of gradients", sums),
+                ("kept of layers", layers),
+                ("kept of the tower", tower),
+                (layer.what, layer.bytes),
+                ("gradients of a layer", leaving),
+            ];
             always.iter().chain(more).map(|&(what, bytes)| Held { what, bytes }).collect::<Vec<_>>()
         };
         // What is inside a layer's MLP on its way back, the gradients of it, and what is made again.
@@ -257,36 +269,6 @@ impl Setting<'_> {
         self.phase("update", moments.into_iter().max_by_key(|held| sum(held)).unwrap_or_default())
     }
 
-    /// The optimizer's step.
-    pub(crate) fn optimizer(&self, micro_batches: usize) -> Phase {
-        let shape = self.shape;
-        // Sums over ranks are f32.
-        let gradients = if self.ranks > 1 { 4 * self.own.trained } else { self.gradients(micro_batches) };
-        let undo = match self.iterations {
-            0 | 1 => 0,
-            _ => self.trained_wide() * shape.trained + self.masters() + self.moments(),
-        };
-        let widened = |narrow: bool| if narrow { 4 } else { 0 };
-        let packed = self.optimizer.moments == Moments::Blockwise8bit;
-        let a_number = widened(gradients < 4 * self.own.trained)
-            + 2 * widened(packed)
-            + if self.offloads() { 4 * u64::from(self.wide < 4) + if packed { 2 } else { 8 } } else { 0 };
-        self.phase(
-            "optimizer",
-            [
-                Held { what: "gradients", bytes: gradients },
-                Held { what: "state, to go back to", bytes: undo },
-                Held { what: "what is updated at once, widened", bytes: a_number * self.own.trained.min(UPDATED) },
-            ],
-        )
-    }
-
-    /// The model is written.
-    pub(crate) fn checkpoint(&self) -> Phase {
-        let largest = 4 * self.shape.vocabulary * self.shape.hidden;
-        self.phase("checkpoint", [Held { what: "what is written, on the way", bytes: largest }])
-    }
-
     /// Bytes of what is held all the time.
     pub(crate) fn always(&self) -> u64 {
         self.resident().0.iter().map(|held| held.bytes).sum()
@@ -296,6 +278,7 @@ impl Setting<'_> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use vr1_learn::Moments;
     use vr1_vlm::ModelConfig;
 
     use super::*;
@@ -329,6 +312,7 @@ mod tests {
             decoding: u64::MAX,
             ranks: 1,
             own: shape.share(1),
+            apart: None,
         }
     }
 

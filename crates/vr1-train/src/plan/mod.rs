@@ -1,8 +1,10 @@
 //! What a run will be, before any weights are loaded: lengths, memory by phase, time.
 
 mod advice;
+mod apart;
 mod asked;
 mod batch;
+mod learnt;
 mod lengths;
 mod memory;
 mod rates;
@@ -19,9 +21,10 @@ pub use batch::BatchSize;
 pub use lengths::{Length, Lengths};
 pub use memory::{Held, Phase};
 pub use rates::{Rates, Seconds};
-pub use shape::{Adapts, ModelShape, TowerShape};
+pub use shape::{Adapts, LayerShape, ModelShape, TowerShape};
 use tch::{Device, Kind};
 use vr1_learn::{Sharding, shares};
+use vr1_nn::Recompute;
 use vr1_processor::Processor;
 
 use self::batch::{Drawn, micro_batches, rows_a_step, units};
@@ -69,7 +72,7 @@ pub struct Plan {
     pub advice: Vec<Advice>,
     /// Processes that train together; what is planned is that of one of them, which holds the most.
     pub ranks: usize,
-    /// Where there are several, bytes of the fullest phase with each way of sharding, that of the recipe among them.
+    /// Where there are several, bytes of the fullest phase with each way of sharding, that of the recipe among them; `zero3` recomputes layers.
     pub by_sharding: Vec<(Sharding, u64)>,
 }
 
@@ -121,8 +124,10 @@ impl Plan {
         let counted = Counted::of(recipe)?;
         let mut plan = Self::with(recipe, machine, &counted)?;
         if machine.ranks > 1 {
-            for sharding in [Sharding::None, Sharding::Zero2] {
-                let other = Self::with(&Recipe { sharding, ..recipe.clone() }, machine, &counted)?;
+            for sharding in [Sharding::None, Sharding::Zero2, Sharding::Zero3] {
+                // What is brought for a pass is brought again for the way back.
+                let recompute = if sharding == Sharding::Zero3 { Recompute::Layers } else { recipe.recompute };
+                let other = Self::with(&Recipe { sharding, recompute, ..recipe.clone() }, machine, &counted)?;
                 plan.by_sharding.push((sharding, other.peak()));
             }
         }
@@ -195,7 +200,8 @@ fn stage_plan(
     let optimizer = stage.optimizer.clone().unwrap_or_default();
     let learner = stage.learner(recipe);
     let ranks = machine.ranks.max(1);
-    let sharded = if recipe.sharding == Sharding::Zero2 { ranks } else { 1 };
+    let sharded = if recipe.sharding == Sharding::None { 1 } else { ranks };
+    let apart = (recipe.sharding == Sharding::Zero3 && ranks > 1).then(|| shape.apart(ranks));
     let on_cpu = !machine.device.is_cuda();
     let evaluation = stage.evaluation.as_ref().unwrap_or(&recipe.evaluation);
     // What servers sample takes nothing here.
@@ -211,7 +217,8 @@ fn stage_plan(
         samples: !elsewhere && (Drawn::of(&stage.objective).is_some() || evaluation.engine.is_none()),
         decoding: u64::MAX,
         ranks: ranks as u64,
-        own: shape.share(sharded),
+        own: apart.map_or_else(|| shape.share(sharded), |apart| apart.share),
+        apart,
     };
     // As the engine takes it: a part of what is free beside the model.
     let resident = setting.always();

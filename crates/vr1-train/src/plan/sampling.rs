@@ -11,7 +11,8 @@ impl Setting<'_> {
     /// New weights are made ready to sample from while the old are still there.
     pub(crate) fn handing_over(&self) -> Option<Phase> {
         let bytes = self.wide * self.shape.adapted;
-        (bytes > 0).then(|| self.phase("handing over", [Held { what: "merged weights, anew", bytes }]))
+        let anew = Held { what: "merged weights, anew", bytes };
+        (bytes > 0).then(|| self.phase("handing over", [anew, self.brought()]))
     }
 
     /// Completions of prompts of such lengths are sampled.
@@ -53,7 +54,7 @@ impl Setting<'_> {
         ];
         let sum = |held: &[Held]| held.iter().map(|held| held.bytes).sum::<u64>();
         let held = held.into_iter().max_by_key(|held| sum(held)).unwrap_or_default();
-        self.phase(name, held)
+        self.phase(name, held.into_iter().chain([self.brought()]))
     }
 
     /// What a pass without gradients holds on the way, at most: of tokens, and of patches before that; `of_one` are the most of a prompt.

@@ -58,6 +58,19 @@ pub struct ModelShape {
     pub language_trained: bool,
     /// The vision tower.
     pub tower: Option<TowerShape>,
+    /// The layers that `sharding: zero3` brings one by one: blocks of the tower, layers of the language model.
+    pub each_layer: Vec<LayerShape>,
+    /// The numbers of each parameter that is trained outside of these.
+    pub outside: Vec<usize>,
+}
+
+/// A layer's parameters, without its adapters'.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LayerShape {
+    /// The numbers of each parameter that is trained.
+    pub trained: Vec<usize>,
+    /// The numbers of each that is not.
+    pub frozen: Vec<usize>,
 }
 
 /// The adapters of a decoder's layer.
@@ -139,6 +152,23 @@ impl ModelShape {
             }
         }
         let names: BTreeSet<&str> = trained.iter().map(|(name, _)| name.as_str()).collect();
+        let each_layer = model.parameters().layers().iter().map(|(place, _)| {
+            let mut layer = LayerShape::default();
+            for (name, tensor) in model.parameters().of_layer(place) {
+                let of = if names.contains(name) { &mut layer.trained } else { &mut layer.frozen };
+                of.push(tensor.numel());
+            }
+            layer
+        });
+        let each_layer = each_layer.collect();
+        let inside: BTreeSet<&str> = model
+            .parameters()
+            .layers()
+            .iter()
+            .flat_map(|(place, _)| model.parameters().of_layer(place).map(|(name, _)| name))
+            .collect();
+        let outside = trained.iter().filter(|(name, _)| !inside.contains(name.as_str()));
+        let outside = outside.map(|(_, tensor)| tensor.numel()).collect();
         let below = |name: &str| beside.iter().any(|place| name.starts_with(&format!("{place}.")));
         let (heads, dim) = (text.heads, text.heads.dim as u64);
         let inner = match &text.mixture {
@@ -170,6 +200,8 @@ impl ModelShape {
             norms_trained: names.iter().any(|name| !below(name) && name.ends_with("layernorm.weight")),
             language_trained: names.iter().any(|name| !below(name)),
             tower: config.vision.is_some().then(|| TowerShape::of(&model, &below, &names)).flatten(),
+            each_layer,
+            outside,
         })
     }
 
@@ -183,8 +215,7 @@ impl ModelShape {
     pub(super) fn share(&self, ranks: usize) -> Share {
         let mut shares = vec![Share::default(); ranks.max(1)];
         for (owner, &size) in owners(&self.sizes, ranks).into_iter().zip(&self.sizes) {
-            shares[owner].trained += size as u64;
-            shares[owner].small += if size < 4096 { size as u64 } else { 0 };
+            shares[owner].add(size);
         }
         shares.into_iter().max_by_key(|share| share.trained).unwrap_or_default()
     }
@@ -199,6 +230,12 @@ pub(super) struct Share {
 }
 
 impl Share {
+    /// Takes up a parameter.
+    pub(super) fn add(&mut self, size: usize) {
+        self.trained += size as u64;
+        self.small += if size < 4096 { size as u64 } else { 0 };
+    }
+
     /// Bytes of their moments.
     pub(super) fn moments(self, moments: Moments) -> u64 {
         match moments {

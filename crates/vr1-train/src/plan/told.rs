@@ -108,7 +108,8 @@ impl Plan {
             _ => writeln!(out)?,
         }
         for (sharding, peak) in &self.by_sharding {
-            writeln!(out, "  {:>10}  with sharding: {}", gb(*peak), name(*sharding))?;
+            let with = if *sharding == Sharding::Zero3 { " (recompute: layers)" } else { "" };
+            writeln!(out, "  {:>10}  with sharding: {}{with}", gb(*peak), name(*sharding))?;
         }
         for advice in &self.advice {
             let verdict = if advice.fits { "fits" } else { "does not fit" };

@@ -12,7 +12,7 @@ use super::{
 use crate::Source;
 
 /// A key and what is wrong with its value.
-type Fault = (String, String);
+pub(super) type Fault = (String, String);
 
 impl Recipe {
     /// What a second look finds: the key and the reason.
@@ -45,6 +45,7 @@ impl Recipe {
             return fault("rollout.memory_gb", format!("is {gb}, and must be above 0 and finite"));
         }
         self.check_engines(&stages)?;
+        self.check_sharding(&stages)?;
         if let Some(lora) = &self.lora {
             lora.config(&[]).validate().map_err(|e| ("lora".to_owned(), e.to_string()))?;
         }
@@ -164,7 +165,7 @@ fn check_engine(key: &str, engine: &EngineConfig) -> Result<(), Fault> {
     valid(key, engine.validate())
 }
 
-fn fault<T>(key: &str, reason: impl Into<String>) -> Result<T, Fault> {
+pub(super) fn fault<T>(key: &str, reason: impl Into<String>) -> Result<T, Fault> {
     Err((key.to_owned(), reason.into()))
 }
 

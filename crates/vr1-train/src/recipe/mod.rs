@@ -5,6 +5,7 @@ mod objectives;
 mod paths;
 mod rollout;
 mod same;
+mod sharding;
 mod stage;
 mod stop;
 
@@ -70,7 +71,8 @@ pub struct Recipe {
     /// What the backward pass computes again instead of keeping it; the update does not depend on it.
     #[serde(default)]
     pub recompute: Recompute,
-    /// What the processes of a run hold each a share of, and not each all of; the update does not depend on it.
+    /// What the processes of a run hold each a share of, and not each all of; the update does not depend on it, but for the order of sums with
+    /// `zero3` and several micro-batches.
     #[serde(default)]
     pub sharding: Sharding,
     /// How completions are decoded.

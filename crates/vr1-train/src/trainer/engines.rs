@@ -50,7 +50,8 @@ pub(super) fn sampling(
     let engine = match (&recipe.rollout.engine, recipe.rollout.memory_bytes()) {
         (Some(config), _) => servers(config, model.as_ref(), processor, Purpose::Training)?,
         (None, bytes) => {
-            let engine = LocalEngine::new(model.clone(), processor.tokenizer().clone())?;
+            // A run hands it the weights before it asks for anything.
+            let engine = LocalEngine::before_load(model.clone(), processor.tokenizer().clone());
             Box::new(match bytes {
                 Some(bytes) => engine.with_memory(bytes),
                 None => engine,

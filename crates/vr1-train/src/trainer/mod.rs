@@ -12,7 +12,6 @@ mod stage;
 mod step;
 mod stop;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -262,7 +261,10 @@ impl Trainer {
     /// If the engine cannot take the weights as they are.
     pub fn set_engine(&mut self, engine: Box<dyn Engine>) -> Result<()> {
         self.run.set_engine(engine);
-        self.run.engine().map(drop)
+        self.run.learner.gather_parameters()?;
+        let taken = self.run.engine().map(drop);
+        self.run.learner.free_parameters()?;
+        taken
     }
 
     /// Learns by another objective in the stage that is under way. In a run that was taken up again, before its first step,
@@ -275,25 +277,6 @@ impl Trainer {
     pub fn set_held_out(&mut self, name: &str, samples: Arc<dyn Dataset>) {
         self.evaluation.set(name, samples.clone());
         self.held_out.push((name.to_owned(), samples));
-    }
-
-    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on; the answers are written into the run's folder.
-    /// Nothing where it was asked to stop before the end.
-    ///
-    /// # Errors
-    /// If a prompt cannot be made or the engine fails.
-    pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
-        let gallery = Gallery { folder: &self.folder, side: self.recipe.log_pictures };
-        let Some(evaluated) =
-            self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, (gallery, self.done))?
-        else {
-            return Ok(None);
-        };
-        self.warn(&evaluated.warnings);
-        if !evaluated.answers.is_empty() {
-            self.folder.write_answers(self.done, &evaluated.answers)?;
-        }
-        Ok(Some(evaluated.scores))
     }
 
     fn gallery(&self) -> Gallery<'_> {

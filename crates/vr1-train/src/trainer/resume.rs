@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use vr1_learn::ReferenceConfig;
+use vr1_learn::{ReferenceConfig, Sharding};
 use vr1_nn::Adapter;
 use vr1_processor::Processor;
 use vr1_rollout::Version;
@@ -140,10 +140,10 @@ impl Trainer {
                 options.out.display()
             )));
         }
-        let model = saved(dir, &recipe, options)?;
+        let model = saved(dir, &recipe, options, load)?;
         let reference = match state.reference {
             None => None,
-            Some(Reference::Moved) => Some(saved(&dir.join(REFERENCE), &recipe, options)?),
+            Some(Reference::Moved) => Some(saved(&dir.join(REFERENCE), &recipe, options, whole)?),
             Some(Reference::Start) => Some(start(&recipe, options)?),
         };
         let processor = Processor::from_dir(dir)?.with_media(&recipe.media)?;
@@ -189,23 +189,36 @@ pub(super) fn same(recipe: &Recipe, options: &RunOptions, step: u64, mut begun: 
     Ok(Begun { made_of: now, ..begun })
 }
 
-/// A model of a checkpoint. Its weights have the adapter merged into them; it goes on from the adapter itself.
-fn saved(dir: &Path, recipe: &Recipe, options: &RunOptions) -> Result<Rc<dyn Backbone>> {
-    let adapter = dir.join(ADAPTER);
-    if !adapter.is_dir() {
-        return Ok(Rc::new(Model::load(dir, options.device, options.kind)?));
-    }
-    Ok(Rc::new(base(recipe, options)?.with_adapter(Adapter::open(&adapter)?)?))
+/// Reads a model from a directory.
+type Load = fn(&Path, &Recipe, &RunOptions) -> Result<Model>;
+
+/// The model of a run, of which this process keeps its share where layers lie apart.
+fn load(dir: &Path, recipe: &Recipe, options: &RunOptions) -> Result<Model> {
+    let RunOptions { device, kind, world, .. } = options;
+    Ok(match recipe.sharding == Sharding::Zero3 && !world.is_alone() {
+        true => Model::load_share(dir, *device, *kind, (world.rank(), world.size()))?,
+        false => Model::load(dir, *device, *kind)?,
+    })
 }
 
-/// The model that the recipe names.
-fn base(recipe: &Recipe, options: &RunOptions) -> Result<Model> {
-    Ok(Model::load(&vr1_vlm::resolve(&recipe.model)?, options.device, options.kind)?)
+/// One that all processes hold whole.
+fn whole(dir: &Path, _: &Recipe, options: &RunOptions) -> Result<Model> {
+    Ok(Model::load(dir, options.device, options.kind)?)
+}
+
+/// A model of a checkpoint. Its weights have the adapter merged into them; it goes on from the adapter itself.
+fn saved(dir: &Path, recipe: &Recipe, options: &RunOptions, load: Load) -> Result<Rc<dyn Backbone>> {
+    let adapter = dir.join(ADAPTER);
+    if !adapter.is_dir() {
+        return Ok(Rc::new(load(dir, recipe, options)?));
+    }
+    let base = load(&vr1_vlm::resolve(&recipe.model)?, recipe, options)?;
+    Ok(Rc::new(base.with_adapter(Adapter::open(&adapter)?)?))
 }
 
 /// The model that the run began with, as its first reference: one that is to move has the adapter that the run began with.
 fn start(recipe: &Recipe, options: &RunOptions) -> Result<Rc<dyn Backbone>> {
-    let base = base(recipe, options)?;
+    let base = whole(&vr1_vlm::resolve(&recipe.model)?, recipe, options)?;
     let places = base.config().places_beside_language();
     let first = recipe.all_stages().into_iter().next().and_then(|stage| stage.reference);
     Ok(match &recipe.lora {
@@ -219,5 +232,5 @@ fn start(recipe: &Recipe, options: &RunOptions) -> Result<Rc<dyn Backbone>> {
 /// The model that the recipe names, and its processor.
 pub(super) fn named(recipe: &Recipe, options: &RunOptions) -> Result<(Model, Processor)> {
     let dir = vr1_vlm::resolve(&recipe.model)?;
-    Ok((Model::load(&dir, options.device, options.kind)?, Processor::from_dir(&dir)?.with_media(&recipe.media)?))
+    Ok((load(&dir, recipe, options)?, Processor::from_dir(&dir)?.with_media(&recipe.media)?))
 }

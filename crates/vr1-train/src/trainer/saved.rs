@@ -118,7 +118,7 @@ impl Trainer {
     /// [`resume`](Self::resume) needs. Nothing random has a state of its own: all of it follows from seed and step. An
     /// adapter is merged into the model, and stands by itself in `adapter/` as peft reads it; a reference that is not the
     /// recipe's model stands in `reference/`. Of several ranks the first writes it, but of an optimizer's state that is sharded each its own
-    /// share; a run of any number takes it up.
+    /// share; a run of any number takes it up. Parameters that ranks hold each a share of are brought to the first, a layer at a time, and written.
     ///
     /// # Errors
     /// If it cannot be written; earlier checkpoints stay.
@@ -126,22 +126,26 @@ impl Trainer {
         self.run.watch().hears("writing a checkpoint");
         let learner = &self.run.learner;
         if !self.run.world().is_first() {
-            if learner.is_sharded() {
-                learner.save_share(Ok(None))?;
-            }
+            learner.together(|| match learner.is_sharded() {
+                true => learner.save_share(Ok(None)),
+                false => Ok(()),
+            })?;
             self.saved = (self.done, Instant::now());
             return Ok(self.folder.path().to_owned());
         }
-        let begun = Cell::new(false);
-        let written = self.folder.checkpoint(self.done, |dir| {
-            begun.set(true);
-            self.write(dir)
+        let written = learner.together(|| -> Result<PathBuf> {
+            let begun = Cell::new(false);
+            let written = self.folder.checkpoint(self.done, |dir| {
+                begun.set(true);
+                self.write(dir)
+            });
+            if let (Err(error), false, true) = (&written, begun.get(), learner.is_sharded()) {
+                // Nobody waits for a folder that there is none of; what failed first is what to tell.
+                let (path, reason) = (self.folder.path().to_owned(), error.to_string());
+                let _ = learner.save_share(Err(vr1_learn::Error::State { path, reason }));
+            }
+            Ok(written?)
         });
-        if let (Err(error), false, true) = (&written, begun.get(), learner.is_sharded()) {
-            // Nobody waits for a folder that there is none of; what failed first is what to tell.
-            let (path, reason) = (self.folder.path().to_owned(), error.to_string());
-            let _ = learner.save_share(Err(vr1_learn::Error::State { path, reason }));
-        }
         let path = written?;
         if self.recipe.keep_checkpoints > 0 {
             self.folder.prune_checkpoints(self.recipe.keep_checkpoints, self.best.map(|(step, _)| step))?;

@@ -10,6 +10,7 @@ use super::stage::{self, evaluation, learner, objective};
 use super::{Trainer, engines};
 use crate::recipe::{NotFinite, NotFiniteConfig};
 use crate::rollout::draw;
+use crate::shown::Gallery;
 use crate::{Error, Result, Rollout, Stepped};
 
 impl Trainer {
@@ -103,6 +104,27 @@ impl Trainer {
         Ok(Some(metrics))
     }
 
+    /// Scores the model on the held-out sets: `in_domain/accuracy` and so on; the answers are written into the run's folder.
+    /// Nothing where it was asked to stop before the end.
+    ///
+    /// # Errors
+    /// If a prompt cannot be made or the engine fails.
+    pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
+        let gallery = Gallery { folder: &self.folder, side: self.recipe.log_pictures };
+        // Who answers needs all of the model.
+        if self.evaluation.samples() > 0 {
+            self.run.learner.gather_parameters()?;
+        }
+        let evaluated = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, (gallery, self.done));
+        self.run.learner.free_parameters()?;
+        let Some(evaluated) = evaluated? else { return Ok(None) };
+        self.warn(&evaluated.warnings);
+        if !evaluated.answers.is_empty() {
+            self.folder.write_answers(self.done, &evaluated.answers)?;
+        }
+        Ok(Some(evaluated.scores))
+    }
+
     /// Whether a checkpoint is, by steps or by the clock: the first rank's, where all write it.
     fn save_is_due(&self) -> Result<bool> {
         let (steps, minutes) = (self.recipe.save_every_steps, self.recipe.save_every_minutes);
@@ -133,6 +155,7 @@ impl Trainer {
         let objective = objective(config, &self.recipe, &self.reward)?;
         let mut evaluation = evaluation(config, &self.recipe)?;
         self.held_out.iter().for_each(|(name, samples)| evaluation.set(name, samples.clone()));
+        self.run.learner.release();
         let model = self.run.learner.model().clone();
         let evaluating = engines::evaluating(config, &self.recipe, model.as_ref(), &self.run.processor)?;
         let mut learner = learner(config, &self.recipe, model, &self.run.processor, self.run.world())?;

@@ -39,7 +39,7 @@ impl MllamaVision {
         let norm = |name| LayerNorm::new(&path.sub(name), width, NORM_EPSILON);
         let blocks = |name, count, gated| {
             let layers = path.sub(name).sub("layers");
-            (0..count).map(|i| Held::new(Block::new(&layers.sub(i), config, gated))).collect()
+            (0..count).map(|i| Held::new(&layers.sub(i), |path| Block::new(path, config, gated))).collect()
         };
         let shape = config.patch_shape();
         let spread = (1.0 / shape[1..].iter().product::<i64>() as f64).sqrt();

@@ -28,7 +28,7 @@ impl Qwen25VlVision {
         let (width, cut, blocks) = (config.hidden_size, config.squares(), path.sub("blocks"));
         Self {
             patch_embed: cut.embedding(path, width),
-            blocks: (0..config.depth).map(|i| Held::new(Block::new(&blocks.sub(i), config))).collect(),
+            blocks: (0..config.depth).map(|i| Held::new(&blocks.sub(i), |path| Block::new(path, config))).collect(),
             ln_q: RmsNorm::new(&path.sub("merger.ln_q"), width, NORM_EPSILON),
             merger: PatchMerger::new(&path.sub("merger"), width, cut, config.out_hidden_size),
             config: config.clone(),

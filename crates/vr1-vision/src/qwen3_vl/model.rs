@@ -35,7 +35,7 @@ impl Qwen3VlVision {
             patch_embed: config.squares().embedding(path, width),
             patch_bias: path.sub("patch_embed.proj").get("bias", &[width], Init::Zeros),
             pos_embed: Embedding::new(&path.sub("pos_embed"), config.num_position_embeddings, width),
-            blocks: (0..config.depth).map(|i| Held::new(Block::new(&blocks.sub(i), config))).collect(),
+            blocks: (0..config.depth).map(|i| Held::new(&blocks.sub(i), |path| Block::new(path, config))).collect(),
             merger: Merger::new(&path.sub("merger"), config, Normed::Patches),
             deepstack_merger_list: deep.collect(),
             config: config.clone(),

@@ -66,7 +66,7 @@ impl Vit {
                 Init::Normal(0.02),
             ),
             pre_layrnorm: clip.then(|| norm(path, "pre_layrnorm")),
-            layers: (0..used).map(|i| Held::new(Block::new(&layers.sub(i), config))).collect(),
+            layers: (0..used).map(|i| Held::new(&layers.sub(i), |path| Block::new(path, config))).collect(),
             read,
             config: config.clone(),
         }

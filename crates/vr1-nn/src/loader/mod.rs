@@ -1,16 +1,19 @@
+mod path;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Display;
 
 use tch::{Device, Kind, Tensor};
 
+pub use self::path::Path;
 use crate::adapter::AdapterSource;
 use crate::adjoining::joint;
+use crate::blocks::check_here;
 use crate::init::random;
-use crate::lora::{Lora, merge};
-use crate::parameters::{LORA_A, LORA_B, is_adapter};
+use crate::lora::merge;
+use crate::parameters::is_adapter;
 use crate::stored::place_of;
-use crate::{Adapter, Checkpoint, Error, Init, Names, Parameters, Problems, Result, Stored};
+use crate::{Adapter, Checkpoint, Error, Hooked, Init, LayerShares, Names, Parameters, Problems, Result, Stored};
 
 /// A model that is made of another's parameters; none of its own collect gradients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +39,10 @@ pub struct Loader {
     names: Names,
     device: Device,
     kind: Kind,
+    /// The hooks of the layers of a model that this one shares parameters with.
+    hooks: BTreeMap<String, Hooked>,
+    /// The rank whose share of each layer stays, and how layers are dealt.
+    share: Option<(usize, RefCell<LayerShares>)>,
     state: RefCell<State>,
 }
 
@@ -84,12 +91,23 @@ struct State {
     idle: BTreeSet<String>,
     /// Every linear layer by its name in files of both generations.
     linear: Vec<[String; 2]>,
+    /// Places of the layers that are held one by one, with their hooks.
+    layers: Vec<(String, Hooked)>,
     failure: Option<Error>,
 }
 
 impl Loader {
     fn new(source: Source, names: Names, device: Device, kind: Kind) -> Self {
-        Self { source, adapter: None, names, device, kind, state: RefCell::default() }
+        Self {
+            source,
+            adapter: None,
+            names,
+            device,
+            kind,
+            hooks: BTreeMap::new(),
+            share: None,
+            state: RefCell::default(),
+        }
     }
 
     /// A loader that copies tensors out of `checkpoint` to `device` as `kind`.
@@ -98,10 +116,17 @@ impl Loader {
         Self::new(Source::Files(checkpoint), names, device, kind)
     }
 
+    /// The same, which gives back of each layer, as soon as that is made, what belongs to others of so many ranks than this one, as
+    /// [`LayerShares`] deals it: the model is never here whole, and cannot run before its layers are [brought together](crate::LayerHook).
+    #[must_use]
+    pub fn of_rank(self, rank: usize, ranks: usize) -> Self {
+        Self { share: Some((rank, RefCell::new(LayerShares::new(ranks)))), ..self }
+    }
+
     /// A loader of a model that is derived from one with `parameters`.
     ///
     /// # Errors
-    /// If the adapter's settings are out of range.
+    /// If the adapter's settings are out of range, or what is to be copied or merged is not here.
     pub fn deriving(parameters: &Parameters, derived: Derived, device: Device, kind: Kind) -> Result<Self> {
         let held = parameters.iter().filter(|(name, _)| derived == Derived::Copy || !is_adapter(name));
         let held = held.map(|(name, tensor)| {
@@ -113,7 +138,18 @@ impl Loader {
             };
             (name.to_owned(), held)
         });
-        let mut loader = Self::new(Source::Held(held.collect()), parameters.names(), device, kind);
+        let held: BTreeMap<String, Parameter> = held.collect();
+        for (name, parameter) in &held {
+            if let Parameter::Copied(tensor) | Parameter::Merged(tensor, ..) = parameter {
+                check_here(name, tensor)?;
+            }
+        }
+        let shares = |place: &str| {
+            let below = |name: &str| name.strip_prefix(place).is_some_and(|rest| rest.starts_with('.'));
+            held.iter().any(|(name, held)| below(name) && matches!(held, Parameter::Shared(_)))
+        };
+        let hooks = parameters.layers().iter().filter(|(place, _)| shares(place)).cloned().collect();
+        let mut loader = Self { hooks, ..Self::new(Source::Held(held), parameters.names(), device, kind) };
         if let (Derived::Copy, Some(config)) = (derived, parameters.adapter()) {
             loader.adapter = Some(Adapter::new(config.clone(), AdapterSource::Held)?);
         }
@@ -130,7 +166,8 @@ impl Loader {
         }
         let held = parameters.iter().map(|(name, tensor)| (name.to_owned(), Parameter::Shared(tensor.detach())));
         let (held, names) = (Source::Held(held.collect()), parameters.names());
-        Ok(Self { adapter: Some(adapter.of(names)?), ..Self::new(held, names, device, kind) })
+        let hooks = parameters.layers().iter().cloned().collect();
+        Ok(Self { adapter: Some(adapter.of(names)?), hooks, ..Self::new(held, names, device, kind) })
     }
 
     /// A loader that draws every tensor from its [`Init`]; a tensor depends on `seed` and its own name alone. Files will have these
@@ -160,7 +197,7 @@ impl Loader {
     /// If any tensor was missing, mis-shaped or of no floating-point kind, the files hold one nobody asked for, or an
     /// adapter targets layers that are not there.
     pub fn finish(self) -> Result<Parameters> {
-        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, idle, linear, failure } =
+        let State { tensors, mut problems, mut adapter_problems, ties, stored, parts, idle, linear, layers, failure } =
             self.state.into_inner();
         if let Some(error) = failure {
             return Err(error);
@@ -177,7 +214,7 @@ impl Loader {
             }
         }
         let parameters = Parameters::new(tensors, self.names, self.adapter.map(|adapter| adapter.config));
-        Ok(parameters.with_idle(idle).with_stored(stored))
+        Ok(parameters.with_idle(idle).with_stored(stored).with_layers(layers))
     }
 
     fn get(&self, name: String, shape: &[i64], init: Init, stored: Stored) -> Tensor {
@@ -353,83 +390,5 @@ fn read_stored(
             Ok(found.then_some(tensor))
         }
         _ => read(checkpoint, name, shape, (options, None), &mut state.problems),
-    }
-}
-
-/// A place in the tree of parameter names, `model.layers.3.self_attn` say.
-#[derive(Debug, Clone)]
-pub struct Path<'a> {
-    loader: &'a Loader,
-    prefix: String,
-    idle: bool,
-}
-
-impl Path<'_> {
-    /// The place `name` below this one.
-    #[must_use]
-    pub fn sub(&self, name: impl Display) -> Self {
-        Self { prefix: self.join(name), ..self.clone() }
-    }
-
-    /// The same place for parameters that nothing is computed with: files have them and get them again, and they are never trained.
-    #[must_use]
-    pub fn idle(&self) -> Self {
-        Self { idle: true, ..self.clone() }
-    }
-
-    /// The parameter `name` at this place, of exactly this shape.
-    pub fn get(&self, name: &str, shape: &[i64], init: Init) -> Tensor {
-        self.get_stored(name, shape, init, Stored::Whole)
-    }
-
-    /// The same where files hold it as `stored` says.
-    pub fn get_stored(&self, name: &str, shape: &[i64], init: Init, stored: Stored) -> Tensor {
-        let name = self.join(name);
-        self.mark(&name);
-        self.loader.get(name, shape, init, stored)
-    }
-
-    fn mark(&self, name: &str) {
-        if self.idle {
-            self.loader.state.borrow_mut().idle.insert(name.to_owned());
-        }
-    }
-
-    /// The parameter `name` at each of the `places` below this one, each of its number of rows `[rows, rest…]`. They adjoin in
-    /// memory, whatever the model is made of: [`joint`](crate::adjoining::joint) sees one tensor in them.
-    pub(crate) fn get_adjoining(&self, places: &[(&str, i64)], name: &str, rest: &[i64], init: Init) -> Vec<Tensor> {
-        let part = |&(place, rows): &(&str, i64)| (self.sub(place).join(name), [&[rows][..], rest].concat());
-        self.loader.get_adjoining(&places.iter().map(part).collect::<Vec<_>>(), init)
-    }
-
-    /// Says that the parameter `name` at this place is the one called `of`; files may hold it a second time, the same.
-    pub fn tie(&self, name: &str, of: &str) {
-        self.loader.state.borrow_mut().ties.push((self.join(name), of.to_owned()));
-    }
-
-    /// The adaptation of the linear layer at this place, if it has one.
-    pub(crate) fn lora(&self, inputs: i64, outputs: i64) -> Option<Lora> {
-        let adapter = self.loader.adapter.as_ref()?;
-        let names = [self.loader.names.published(&self.prefix), self.loader.names.today(&self.prefix)];
-        let picked = adapter.picker.picks(&names);
-        self.loader.state.borrow_mut().linear.push(names);
-        let get = |name: &str, shape: &[i64], init| {
-            let name = self.join(name);
-            self.mark(&name);
-            self.loader.get_adapter(&adapter.source, name, shape, init)
-        };
-        let rank = adapter.config.rank;
-        // PEFT's start: A as a linear layer starts, B zero.
-        let bound = (1.0 / inputs as f64).sqrt();
-        picked.then(|| Lora {
-            a: get(LORA_A, &[rank, inputs], Init::Uniform(bound)),
-            b: get(LORA_B, &[outputs, rank], Init::Zeros),
-            scale: adapter.config.scale(),
-            dropout: adapter.config.dropout,
-        })
-    }
-
-    fn join(&self, name: impl Display) -> String {
-        if self.prefix.is_empty() { name.to_string() } else { format!("{}.{name}", self.prefix) }
     }
 }
