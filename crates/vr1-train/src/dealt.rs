@@ -26,6 +26,32 @@ impl Dealt {
         Self { own, world, waiting: Vec::new(), made: 0 }
     }
 
+    /// Whether what completes is in this process.
+    pub(crate) fn is_here(&self) -> bool {
+        self.own.tolerance().is_none()
+    }
+
+    /// Hands weights over, where that is for this rank to do: copies elsewhere are the same for all, and the first sees to them.
+    pub(crate) fn hand(&mut self, weights: &dyn Weights) -> Result<()> {
+        match self.is_here() || self.world.is_first() {
+            true => Ok(self.own.load(weights).map(drop)?),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks copies elsewhere for the weights that the first rank has handed them; `handed` is what came of it on this one.
+    pub(crate) fn follow_first(&mut self, handed: Result<()>) -> Result<()> {
+        if self.is_here() || self.world.is_alone() {
+            return handed;
+        }
+        let own = &self.own;
+        let landed = self.world.first(|| handed.map(|()| own.landed()))?;
+        match landed.filter(|_| !self.world.is_first()) {
+            Some(landed) => Ok(self.own.follow(&landed).map(drop)?),
+            None => Ok(()),
+        }
+    }
+
     /// The engine of this rank, which completes what this rank asks.
     pub(crate) fn own(&mut self) -> &mut dyn Engine {
         self.own.as_mut()
@@ -66,20 +92,8 @@ impl Engine for Dealt {
         Ok(waiting.into_iter().map(|(ticket, _)| ticket).zip(groups).collect())
     }
 
-    /// Copies elsewhere are the same for all ranks: the first hands weights over, and the others follow it.
     fn load(&mut self, weights: &dyn Weights) -> vr1_rollout::Result<Version> {
-        if self.world.is_alone() || self.own.tolerance().is_none() {
-            return self.own.load(weights);
-        }
-        let own = &mut self.own;
-        let handed = self.world.first(|| {
-            own.load(weights)?;
-            Ok(own.landed())
-        });
-        match handed.map_err(of_engines)? {
-            Some(landed) if !self.world.is_first() => self.own.follow(&landed),
-            _ => Ok(weights.version()),
-        }
+        self.own.load(weights)
     }
 
     fn landed(&self) -> Option<Landed> {

@@ -67,7 +67,9 @@ impl Handed {
         let weights = learner.snapshot();
         if self.loaded != Some(weights.version) {
             self.gather()?;
-            self.engine.load(&weights)?;
+            let engine = &mut self.engine;
+            let handed = learner.together(|| engine.hand(&weights));
+            self.engine.follow_first(handed)?;
             self.gap = self.checked(learner, processor, weights.version)?;
             self.loaded = Some(weights.version);
         }
@@ -78,11 +80,20 @@ impl Handed {
 
     /// How far copies elsewhere are off, as the first rank sees it, which handed weights to them.
     fn checked(&mut self, learner: &Learner, processor: &Processor, version: Version) -> Result<Option<f64>> {
-        let (canary, engine) = (&mut self.canary, self.engine.own());
-        match engine.tolerance() {
-            None => Ok(None),
-            Some(_) => self.world.first(|| canary.check(engine, learner, processor, version)),
+        if self.is_here() {
+            return Ok(None);
         }
+        let (canary, engine, first) = (&mut self.canary, self.engine.own(), self.world.is_first());
+        let gap = learner.together(|| match first {
+            true => canary.check(engine, learner, processor, version),
+            false => Ok(None),
+        });
+        self.world.first(|| gap)
+    }
+
+    /// Whether what completes is in this process.
+    pub(crate) fn is_here(&self) -> bool {
+        self.engine.is_here()
     }
 
     /// Keeps what these give for who asks for it later.

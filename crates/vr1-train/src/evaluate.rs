@@ -142,7 +142,9 @@ impl Evaluation {
                 let processor = &run.processor;
                 let own = world.dealt(end - start).map(|place| start + place).collect::<Vec<_>>();
                 let groups: Result<Vec<Group>> = own.into_par_iter().map(|i| pairs.group(key(i), processor)).collect();
-                let said = groups.and_then(|groups| Ok(logprobs(run.learner.model().as_ref(), &groups, 1.0)?));
+                let learner = &run.learner;
+                let score = |groups: Vec<Group>| Ok(logprobs(learner.model().as_ref(), &groups, 1.0)?);
+                let said = learner.together(|| groups.and_then(score));
                 let said = said.map(|lists| lists.iter().map(|list| bits(list)).collect());
                 lists.extend(paired(world.all(said)?));
             }

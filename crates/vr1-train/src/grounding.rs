@@ -74,9 +74,9 @@ pub(crate) fn measure(
             own.push(one.group.clone());
             other.push(Group::new(one.group.key(), sequences)?);
         }
-        let model = run.learner.model().as_ref();
+        let learner = &run.learner;
         let mean = |groups: &[Group]| -> Result<f64> {
-            let lists = logprobs(model, groups, temperature)?;
+            let lists = learner.together(|| logprobs(learner.model().as_ref(), groups, temperature))?;
             let tokens: usize = lists.iter().map(Vec::len).sum();
             Ok(lists.iter().flatten().map(|&logprob| f64::from(logprob)).sum::<f64>() / tokens.max(1) as f64)
         };

@@ -115,6 +115,11 @@ impl Run {
         engine.with_weights(&self.learner, &self.processor, &mut self.handing)
     }
 
+    /// Whether what answers held-out samples is in this process.
+    pub(crate) fn evaluates_here(&self) -> bool {
+        self.evaluating.as_ref().unwrap_or(&self.engine).is_here()
+    }
+
     /// Has held-out samples answered by an engine of their own, or by that which samples.
     pub(crate) fn evaluate_with(&mut self, engine: Option<Box<dyn Engine>>) {
         let world = self.world().clone();
@@ -230,8 +235,9 @@ impl Run {
         self.watch.hears("reading samples");
         let rank = (self.world().rank() as u64) << 48;
         tch::manual_seed(self.seed.wrapping_add(at.done << 32).wrapping_add(rank) as i64);
-        // Who samples needs all of the model.
-        let (gathering, apart) = (Instant::now(), self.learner.is_apart() && objective.samples());
+        // Who samples here needs all of the model.
+        let apart = self.learner.is_apart() && objective.samples() && self.engine.is_here();
+        let gathering = Instant::now();
         let brought = if apart { self.learner.gather_parameters()? } else { 0 };
         let gathering = gathering.elapsed().as_secs_f64();
         let collected = objective.collect(self, at);

@@ -111,8 +111,8 @@ impl Trainer {
     /// If a prompt cannot be made or the engine fails.
     pub fn evaluate(&mut self) -> Result<Option<BTreeMap<String, f64>>> {
         let gallery = Gallery { folder: &self.folder, side: self.recipe.log_pictures };
-        // Who answers needs all of the model.
-        if self.evaluation.samples() > 0 {
+        // Who answers here needs all of the model.
+        if self.evaluation.samples() > 0 && self.run.evaluates_here() {
             self.run.learner.gather_parameters()?;
         }
         let evaluated = self.evaluation.run(&mut self.run, &self.reward, &self.interrupt, (gallery, self.done));

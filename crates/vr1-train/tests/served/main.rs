@@ -163,6 +163,20 @@ fn several_ranks_ask_the_same_servers_and_the_first_hands_weights_over() {
 }
 
 #[test]
+fn ranks_that_hold_each_a_share_of_the_layers_hand_over_all_of_them() {
+    let dir = folder();
+    let (whole, apart) = (dir.path().join("whole"), dir.path().join("apart"));
+    let of =
+        |copy: &Copy, more: &str| recipe(dir.path(), &format!("{more}{}", engine(&[copy])), &PROPORTIONAL).unwrap();
+    let one = Copy::new(Lies::None);
+    two_ranks(&of(&one, "recompute: layers\n"), &whole).unwrap();
+    let other = Copy::new(Lies::None);
+    let rows = two_ranks(&of(&other, "recompute: layers\nsharding: zero3\n"), &apart).unwrap();
+    assert_eq!(told(&whole, 3), told(&apart, 3));
+    assert!(rows.iter().all(|row| row.values["canary_gap"] < 1e-5), "{rows:?}");
+}
+
+#[test]
 fn a_push_that_fails_ends_all_ranks() {
     let dir = folder();
     let copy = Copy::new(Lies::KeepsWeights);
