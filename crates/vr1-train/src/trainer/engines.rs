@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vr1_agent::ToolEngine;
 use vr1_decode::LocalEngine;
+use vr1_learn::Sharding;
 use vr1_processor::Processor;
 use vr1_remote::{EngineConfig, Purpose, ServerEngine};
 use vr1_rollout::Engine;
@@ -55,16 +56,19 @@ pub(super) fn sampling(
     if let Some(config) = &recipe.rollout.engine {
         return servers(config, model.as_ref(), processor, Purpose::Training);
     }
-    // A run hands it the weights before it asks for anything.
-    let engine = LocalEngine::before_load(model.clone(), processor.tokenizer().clone());
+    let (model, tokenizer) = (model.clone(), processor.tokenizer().clone());
+    let most = model.max_tokens();
+    let engine = match recipe.sharding {
+        // Weights that are not here are handed over before anything is asked for.
+        Sharding::Zero3 => LocalEngine::before_load(model, tokenizer),
+        Sharding::None | Sharding::Zero2 => LocalEngine::new(model, tokenizer)?,
+    };
     let engine = Box::new(match recipe.rollout.memory_bytes() {
         Some(bytes) => engine.with_memory(bytes),
         None => engine,
     });
     Ok(match &recipe.rollout.tools {
-        Some(config) => {
-            Box::new(ToolEngine::new(engine, processor.clone(), config.tools(), config.max_calls, model.max_tokens()))
-        }
+        Some(config) => Box::new(ToolEngine::new(engine, processor.clone(), config.tools(), config.max_calls, most)),
         None => engine,
     })
 }
