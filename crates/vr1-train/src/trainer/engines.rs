@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use vr1_agent::ToolEngine;
 use vr1_decode::LocalEngine;
+use vr1_learn::Sharding;
 use vr1_processor::Processor;
 use vr1_remote::{EngineConfig, Purpose, ServerEngine};
 use vr1_rollout::Engine;
@@ -50,8 +51,12 @@ pub(super) fn sampling(
     let engine = match (&recipe.rollout.engine, recipe.rollout.memory_bytes()) {
         (Some(config), _) => servers(config, model.as_ref(), processor, Purpose::Training)?,
         (None, bytes) => {
-            // A run hands it the weights before it asks for anything.
-            let engine = LocalEngine::before_load(model.clone(), processor.tokenizer().clone());
+            let (own, tokenizer) = (model.clone(), processor.tokenizer().clone());
+            let engine = match recipe.sharding {
+                // Weights that are not here are handed over before anything is asked for.
+                Sharding::Zero3 => LocalEngine::before_load(own, tokenizer),
+                Sharding::None | Sharding::Zero2 => LocalEngine::new(own, tokenizer)?,
+            };
             Box::new(match bytes {
                 Some(bytes) => engine.with_memory(bytes),
                 None => engine,
