@@ -55,7 +55,7 @@ pub(crate) fn blocks<'a>(parameters: impl Iterator<Item = (&'a str, &'a Tensor)>
 /// let mut shares = vr1_nn::LayerShares::new(2);
 /// assert_eq!(shares.of_next(&[10, 90, 40]), [1, 0, 1]);
 /// assert_eq!(shares.of_next(&[10, 90, 40]), [0, 1, 0]);
-/// assert_eq!(vr1_nn::LayerShares::from(vec![0, 50]).of_next(&[30, 40]), [1, 0]);
+/// assert_eq!(vr1_nn::LayerShares::from(vec![0, 50]).of_next(&[30, 60]), [1, 0]);
 /// ```
 #[derive(Debug, Clone)]
 pub struct LayerShares(Vec<usize>);
