@@ -2,7 +2,7 @@
 
 use vr1_nn::LayerShares;
 
-use super::memory::{Held, Setting};
+use super::memory::{Held, Phase, Setting};
 use super::shape::{ModelShape, Share};
 
 /// Bytes that are brought at a time.
@@ -69,6 +69,12 @@ impl Setting<'_> {
     pub(super) fn brought(&self) -> Held {
         let bytes = self.wide * self.apart.map_or(0, |apart| self.shape.parameters - apart.held);
         Held { what: "parameters of other processes", bytes }
+    }
+
+    /// What is compared with is copied, of all parameters that are trained.
+    pub(crate) fn copying(&self) -> Option<Phase> {
+        let copies = self.apart.is_some() && self.reference && self.shape.adapter == 0;
+        copies.then(|| self.phase("reference", [self.brought()]))
     }
 
     /// A layer that is brought for a while, and what is on its way: on a CPU what is given to each and what is had of all.

@@ -251,6 +251,7 @@ fn stage_plan(
         phases.extend(setting.handing_over());
         phases.push(setting.sampling("rollout", drawn, &asked(lengths, drawn.prompts)));
     }
+    phases.extend(setting.copying());
     phases.push(setting.update(largest, parts.len()));
     phases.extend(setting.reduction(parts.len()));
     phases.push(setting.optimizer(parts.len()));
