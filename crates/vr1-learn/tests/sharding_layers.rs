@@ -7,17 +7,19 @@ mod tiny;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use tch::{Device, Kind, Tensor};
 use tiny::{Failing, answers, bits, group, key, mixed, model, parameters, prompt, ranks, saved, signals, steady, step};
 use vr1_learn::{
-    Counts, Error, Fold, Learner, LearnerConfig, Loss, Method, Moments, Needs, OptimizerConfig, ParameterGroup,
+    Counts, Fold, Learner, LearnerConfig, Loss, Method, Moments, Needs, OptimizerConfig, ParameterGroup,
     ReferenceConfig, Result, Scored, Sharding, Signals, Stats, World, logprobs,
 };
-use vr1_nn::{Adapter, LoraConfig, Modules, Recompute};
+use vr1_nn::{Adapter, LayerHook, LoraConfig, Modules, Recompute, Run};
 use vr1_rollout::Group;
 use vr1_torch::{Storage, allocated, guarded};
-use vr1_vlm::{Backbone, Batch, Model, ModelConfig, Piece};
+use vr1_vlm::{Backbone, Model};
 
 /// How a learner learns in these tests.
 #[derive(Debug, Clone)]
@@ -279,32 +281,57 @@ fn a_rank_that_fails_ends_the_step_on_all_and_nothing_is_changed() {
     }
 }
 
-/// The most that a pass takes on a rank, of a model of so many layers, and the bytes of a layer.
-fn passed(layers: i64) -> Vec<(i64, i64)> {
-    let json = serde_json::json!({
-        "model_type": "qwen2", "vocab_size": 374, "hidden_size": 64, "intermediate_size": 256, "num_hidden_layers": layers,
-        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 8192, "rms_norm_eps": 1e-6,
-        "rope_theta": 1000.0, "tie_word_embeddings": true, "hidden_act": "silu",
-    });
-    ranks(2, |world| {
-        let config = ModelConfig::from_json(json.as_object().unwrap().clone(), Path::new("config.json")).unwrap();
-        let model = Rc::new(Model::random(config, 1, Device::Cpu, Kind::Float).unwrap());
-        let config = LearnerConfig { sharding: Sharding::Zero3, ..way(Kind::Float, steady(1e-2)).config };
-        let learner = Learner::in_world(model.clone(), config, &[], world).unwrap();
-        let one = group(0, &prompt("some", &[], "?"), &answers(&[3]));
-        let batch = Batch { recompute: Recompute::Layers, ..Batch::new(&[Piece::whole(&one)]).unwrap() };
-        let pass = || tch::no_grad(|| learner.together(|| Ok::<_, Error>(model.score(&batch, &[])?)));
-        let (passed, bytes) = allocated(pass).unwrap();
-        drop(passed.unwrap());
-        (bytes.peak, sizes(model.as_ref()).0[0] as i64)
-    })
+/// A layer's hook, and how many bytes of parameters were here at most when the layer was.
+#[derive(Debug)]
+struct Watched {
+    own: Arc<dyn LayerHook>,
+    all: Arc<Mutex<Vec<Storage>>>,
+    most: Arc<AtomicUsize>,
+}
+
+impl LayerHook for Watched {
+    fn enter(&self, run: Run) -> vr1_torch::Result<()> {
+        self.own.enter(run)?;
+        self.most.fetch_max(here(&self.all.lock().unwrap()), Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn leave(&self) {
+        self.own.leave();
+    }
+
+    fn learnt(&self) -> vr1_torch::Result<()> {
+        self.own.learnt()
+    }
+}
+
+fn here(all: &[Storage]) -> usize {
+    all.iter().filter(|one| one.is_there()).map(|one| one.bytes().unwrap().numel()).sum()
 }
 
 #[test]
-fn a_pass_holds_a_few_layers_however_many_there_are() {
-    for (most, layer) in passed(16) {
-        // The layer, and on its way what is given of it to each rank and what is had of all.
-        assert!(most < 6 * layer, "{most} of 16 layers of {layer} bytes");
+fn while_it_learns_a_rank_holds_its_share_and_one_layer() {
+    for (size, way) in [(2, way(Kind::Float, steady(1e-2))), (4, way(Kind::BFloat16, steady(1e-2)))] {
+        let told = ranks(size, |world| {
+            let mut learner = learner(&way, Sharding::Zero3, world);
+            let model = learner.model().clone();
+            let mut seen = BTreeSet::new();
+            let of = |(_, tensor): (&str, &Tensor)| Storage::of(tensor).unwrap();
+            let all: Vec<Storage> = model.parameters().iter().map(of).filter(|one| seen.insert(one.number())).collect();
+            let (share, all, most) = (here(&all), Arc::new(Mutex::new(all)), Arc::new(AtomicUsize::new(0)));
+            for (_, hooked) in model.parameters().layers() {
+                let own = hooked.get().unwrap();
+                hooked.set(Some(Arc::new(Watched { own, all: all.clone(), most: most.clone() })));
+            }
+            let groups = mixed();
+            learner.update(&groups, &signals(&groups), &Compares::default(), step(0)).unwrap();
+            let layer = *sizes(model.as_ref()).0.iter().max().unwrap();
+            (share, most.load(Ordering::SeqCst), layer, here(&all.lock().unwrap()))
+        });
+        for (share, most, layer, after) in told {
+            assert!(most > share && most <= share + layer, "{share} and a layer of {layer}, not {most}");
+            assert_eq!(after, share);
+        }
     }
 }
 
