@@ -2,13 +2,13 @@
 //! them all.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../tiny/mod.rs"]
 mod tiny;
+mod watched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use tch::{Device, Kind, Tensor};
 use tiny::{Failing, answers, bits, group, key, mixed, model, parameters, prompt, ranks, saved, signals, steady, step};
@@ -16,7 +16,7 @@ use vr1_learn::{
     Counts, Fold, Learner, LearnerConfig, Loss, Method, Moments, Needs, OptimizerConfig, ParameterGroup,
     ReferenceConfig, Result, Scored, Sharding, Signals, Stats, World, logprobs,
 };
-use vr1_nn::{Adapter, LayerHook, LoraConfig, Modules, Recompute, Run};
+use vr1_nn::{Adapter, LoraConfig, Modules, Recompute};
 use vr1_rollout::Group;
 use vr1_torch::{Storage, allocated, guarded};
 use vr1_vlm::{Backbone, Model};
@@ -277,60 +277,6 @@ fn a_rank_that_fails_ends_the_step_on_all_and_nothing_is_changed() {
         for ((error, print), expected) in told.iter().zip(&never) {
             assert!(error.contains(said), "{error}");
             assert_eq!(print, expected);
-        }
-    }
-}
-
-/// A layer's hook, and how many bytes of parameters were here at most when the layer was.
-#[derive(Debug)]
-struct Watched {
-    own: Arc<dyn LayerHook>,
-    all: Arc<Mutex<Vec<Storage>>>,
-    most: Arc<AtomicUsize>,
-}
-
-impl LayerHook for Watched {
-    fn enter(&self, run: Run) -> vr1_torch::Result<()> {
-        self.own.enter(run)?;
-        self.most.fetch_max(here(&self.all.lock().unwrap()), Ordering::SeqCst);
-        Ok(())
-    }
-
-    fn leave(&self) {
-        self.own.leave();
-    }
-
-    fn learnt(&self) -> vr1_torch::Result<()> {
-        self.own.learnt()
-    }
-}
-
-fn here(all: &[Storage]) -> usize {
-    all.iter().filter(|one| one.is_there()).map(|one| one.bytes().unwrap().numel()).sum()
-}
-
-#[test]
-fn while_it_learns_a_rank_holds_its_share_and_one_layer() {
-    for (size, way) in [(2, way(Kind::Float, steady(1e-2))), (4, way(Kind::BFloat16, steady(1e-2)))] {
-        let told = ranks(size, |world| {
-            let mut learner = learner(&way, Sharding::Zero3, world);
-            let model = learner.model().clone();
-            let mut seen = BTreeSet::new();
-            let of = |(_, tensor): (&str, &Tensor)| Storage::of(tensor).unwrap();
-            let all: Vec<Storage> = model.parameters().iter().map(of).filter(|one| seen.insert(one.number())).collect();
-            let (share, all, most) = (here(&all), Arc::new(Mutex::new(all)), Arc::new(AtomicUsize::new(0)));
-            for (_, hooked) in model.parameters().layers() {
-                let own = hooked.get().unwrap();
-                hooked.set(Some(Arc::new(Watched { own, all: all.clone(), most: most.clone() })));
-            }
-            let groups = mixed();
-            learner.update(&groups, &signals(&groups), &Compares::default(), step(0)).unwrap();
-            let layer = *sizes(model.as_ref()).0.iter().max().unwrap();
-            (share, most.load(Ordering::SeqCst), layer, here(&all.lock().unwrap()))
-        });
-        for (share, most, layer, after) in told {
-            assert!(most > share && most <= share + layer, "{share} and a layer of {layer}, not {most}");
-            assert_eq!(after, share);
         }
     }
 }
