@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use vr1_learn::World;
 use vr1_processor::Prompt;
 use vr1_reward::Outcome;
-use vr1_rollout::{Engine, Finish, Group, Landed, Request, Sampled, Sequence, Ticket, Version, Weights};
+use vr1_rollout::{Engine, Finish, Group, Request, Sampled, Sequence, Ticket, Version, Weights};
 
 use crate::rewards::Scored;
 use crate::{Error, Result};
@@ -88,20 +88,15 @@ impl Engine for Dealt {
                 .map(|(sent, (key, prompt))| sent.group(key, &prompt))
                 .collect()
         });
-        let groups: Vec<Group> = groups.map_err(of_engines)?;
+        let groups: Vec<Group> = groups.map_err(|error| match error {
+            Error::Rollout(error) => error,
+            other => vr1_rollout::Error::engine(other),
+        })?;
         Ok(waiting.into_iter().map(|(ticket, _)| ticket).zip(groups).collect())
     }
 
     fn load(&mut self, weights: &dyn Weights) -> vr1_rollout::Result<Version> {
         self.own.load(weights)
-    }
-
-    fn landed(&self) -> Option<Landed> {
-        self.own.landed()
-    }
-
-    fn follow(&mut self, landed: &Landed) -> vr1_rollout::Result<Version> {
-        self.own.follow(landed)
     }
 
     fn tolerance(&self) -> Option<f64> {
@@ -118,14 +113,6 @@ impl Engine for Dealt {
 
     fn take_seconds(&mut self) -> Vec<(&'static str, f64)> {
         self.own.take_seconds()
-    }
-}
-
-/// What ranks came to together, as an engine says it.
-fn of_engines(error: Error) -> vr1_rollout::Error {
-    match error {
-        Error::Rollout(error) => error,
-        other => vr1_rollout::Error::engine(other),
     }
 }
 
