@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use vr1_data::Picture;
 use vr1_processor::{Layout, Message, Processor, Prompt, PromptRequest, Role};
 use vr1_remote::{EngineConfig, Purpose, Push, ServerEngine, ServerKind};
-use vr1_rollout::{Engine, Finish, Request, SampleKey, Sampling, Version, Weights};
+use vr1_rollout::{Engine, Finish, Landed, Request, SampleKey, Sampling, Version, Weights};
 
 use crate::server::{self, Server};
 

@@ -117,3 +117,23 @@ fn a_probe_asks_every_server() {
     assert_eq!(answers.len(), 2);
     assert!(servers.iter().all(|server| server.paths().contains(&"/v1/completions".to_owned())));
 }
+
+#[test]
+fn who_follows_asks_none_that_did_not_take_the_weights() {
+    let (took, kept) = (Server::answering(well), Server::answering(well));
+    let mut engine = engine(config(&[&took, &kept]));
+    let landed = |server: &Server, version| Landed {
+        version: Version(version),
+        name: "tiny".to_owned(),
+        adapter: false,
+        copies: vec![server.url.trim_end_matches("/v1").to_owned()],
+    };
+    assert_eq!(engine.landed(), None);
+    assert_eq!(engine.follow(&landed(&took, 3)).unwrap(), Version(3));
+    let groups = engine.generate((0..4).map(|_| request(1, drawn())).collect()).unwrap();
+    assert!(groups.iter().all(|group| group.sequences()[0].sampled().unwrap().version == Version(3)));
+    assert!(!kept.paths().iter().any(|path| path == "/v1/completions"), "{:?}", kept.paths());
+    assert!(engine.take_warnings().iter().any(|told| told.contains("did not take the weights")));
+    let error = engine.follow(&landed(&kept, 4)).unwrap_err().to_string();
+    assert!(error.contains("no server left to ask"), "{error}");
+}
