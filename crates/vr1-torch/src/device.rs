@@ -46,6 +46,23 @@ pub fn device(spec: &str) -> Result<Device> {
     Ok(Device::Cuda(index))
 }
 
+/// Which GPU of all that there are a device is, by its UUID; none for what is no GPU.
+///
+/// # Errors
+/// If CUDA's driver does not know it.
+///
+/// # Example
+/// ```
+/// assert_eq!(vr1_torch::gpu_uuid(tch::Device::Cpu)?, None);
+/// # Ok::<(), vr1_torch::Error>(())
+/// ```
+pub fn gpu_uuid(device: Device) -> Result<Option<u128>> {
+    match device {
+        Device::Cuda(index) => Driver::uuid(index).map(Some),
+        _ => Ok(None),
+    }
+}
+
 /// Loads `libtorch_cuda`, once, and keeps it for the life of the process.
 fn load_cuda() -> &'static Result<(), String> {
     static LOADED: OnceLock<Result<(), String>> = OnceLock::new();

@@ -20,6 +20,7 @@ pub(crate) struct Driver {
     count: unsafe extern "C" fn(*mut c_int) -> c_int,
     get_device: unsafe extern "C" fn(*mut c_int, c_int) -> c_int,
     attribute: unsafe extern "C" fn(*mut c_int, c_int, c_int) -> c_int,
+    uuid: unsafe extern "C" fn(*mut u8, c_int) -> c_int,
     retain: unsafe extern "C" fn(*mut Context, c_int) -> c_int,
     push: unsafe extern "C" fn(Context) -> c_int,
     pop: unsafe extern "C" fn(*mut Context) -> c_int,
@@ -94,6 +95,7 @@ impl Driver {
                 count: library.get("cuDeviceGetCount")?,
                 get_device: library.get("cuDeviceGet")?,
                 attribute: library.get("cuDeviceGetAttribute")?,
+                uuid: library.get("cuDeviceGetUuid_v2")?,
                 retain: library.get("cuDevicePrimaryCtxRetain")?,
                 push: library.get("cuCtxPushCurrent_v2")?,
                 pop: library.get("cuCtxPopCurrent_v2")?,
@@ -115,6 +117,17 @@ impl Driver {
             driver.check("cuDeviceGetCount", (driver.count)(&mut count))?;
         }
         Ok(usize::try_from(count).unwrap_or(0))
+    }
+
+    /// The UUID of the GPU that libtorch calls `index`, which has initialised the driver.
+    pub(crate) fn uuid(index: usize) -> Result<u128> {
+        let (driver, mut device, mut uuid) = (Self::get()?, 0, [0; 16]);
+        // SAFETY: the driver writes where it is told to, 16 bytes of a UUID.
+        unsafe {
+            driver.check("cuDeviceGet", (driver.get_device)(&mut device, index as c_int))?;
+            driver.check("cuDeviceGetUuid", (driver.uuid)(uuid.as_mut_ptr(), device))?;
+        }
+        Ok(u128::from_be_bytes(uuid))
     }
 
     fn check(&self, what: &str, code: c_int) -> Result<()> {

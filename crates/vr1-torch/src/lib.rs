@@ -49,7 +49,7 @@ pub use attention::shared_prefix_attention;
 pub use beside::beside;
 pub use blockwise::{Blockwise, blockwise_adamw};
 pub use decode_layer::{DecoderLayer, Product, Seen, decode_layer};
-pub use device::device;
+pub use device::{device, gpu_uuid};
 pub use expert_products::expert_products;
 pub use foreach::{foreach_copy, foreach_norm, foreach_scale, foreach_shift};
 pub use gated::{Gate, gated};

@@ -1,4 +1,4 @@
-//! Processes that compute together: c10d's store and its collectives over Gloo.
+//! Processes that compute together: c10d's store and its collectives over Gloo and NCCL.
 
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::ptr::{self, NonNull};
@@ -34,6 +34,8 @@ unsafe extern "C" {
         timeout_ms: u64,
         group: *mut Pointer,
     ) -> *mut c_char;
+    fn vr1_group_add_cards(group: Pointer, store: Pointer, timeout_ms: u64) -> *mut c_char;
+    fn vr1_group_set_timeout(group: Pointer, timeout_ms: u64) -> *mut c_char;
     fn vr1_group_close(group: Pointer);
     fn vr1_group_all_to_all(
         group: Pointer,
@@ -41,6 +43,13 @@ unsafe extern "C" {
         output: Pointer,
         given: *const i64,
         taken: *const i64,
+        ranks: usize,
+    ) -> *mut c_char;
+    fn vr1_group_give_all(
+        group: Pointer,
+        input: Pointer,
+        output: Pointer,
+        counts: *const i64,
         ranks: usize,
     ) -> *mut c_char;
     fn vr1_group_all_gather(group: Pointer, input: Pointer, output: Pointer) -> *mut c_char;
@@ -149,12 +158,13 @@ impl Drop for Store {
 }
 
 /// Processes of one size that call the same collectives in the same order: c10d's `ProcessGroupGloo`. What lies on a GPU goes by the
-/// host.
+/// host, or from card to card by `ProcessGroupNCCL` once [`add_cards`](Self::add_cards) was called.
 #[derive(Debug)]
 pub struct ProcessGroup {
     group: NonNull<c_void>,
     rank: usize,
     size: usize,
+    has_cards: bool,
 }
 
 // SAFETY: c10d runs collectives on threads of its own, and nothing of the group is bound to the one that made it; without `Sync`, they
@@ -174,7 +184,28 @@ impl ProcessGroup {
         // SAFETY: the store lives, and c10d holds it on; where the shim returns null it has written a group, which we close once.
         check(unsafe { vr1_group_open(store.0.as_ptr(), own, of, millis(meeting), millis(timeout), &mut group) })?;
         let group = NonNull::new(group).ok_or_else(|| Error::Torch("no process group".to_owned()))?;
-        Ok(Self { group, rank, size })
+        Ok(Self { group, rank, size, has_cards: false })
+    }
+
+    /// Has what lies on GPUs go from card to card by NCCL from now on. Each rank has a card of its own, and all call this; what they do
+    /// together first may take as long as `meeting`, and all else as long as `timeout`. Who comes too late then ends the process, as c10d
+    /// has it.
+    ///
+    /// # Errors
+    /// If this libtorch has no NCCL, or finds no GPU; or if the cards do not come together.
+    pub fn add_cards(&mut self, store: &Store, device: Device, meeting: Duration, timeout: Duration) -> Result<()> {
+        let (group, store) = (self.group.as_ptr(), store.0.as_ptr());
+        // SAFETY: the group and the store live, and c10d holds the store on.
+        check(unsafe { vr1_group_add_cards(group, store, millis(meeting)) })?;
+        self.has_cards = true;
+        // What connects the cards, and comes back when they are.
+        let sum = self.sum(&Tensor::f_ones([self.size as i64], (Kind::Float, device))?)?;
+        let counted = sum.f_sum(Kind::Float)?.f_double_value(&[])?;
+        if counted != (self.size * self.size) as f64 {
+            return Err(Error::Torch(format!("NCCL sums ones of {} ranks to {counted}", self.size)));
+        }
+        // SAFETY: the group lives, and has cards.
+        check(unsafe { vr1_group_set_timeout(group, millis(timeout)) })
     }
 
     /// Which of the processes this is, from 0.
@@ -215,9 +246,10 @@ impl ProcessGroup {
         self.fits("reduce-scatter", tensor, counts, counts.iter().sum())?;
         let own = counts[self.rank];
         tch::no_grad(|| {
-            let host = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
-            let parts = Tensor::f_empty([own * self.size as i64], (tensor.kind(), Device::Cpu))?;
-            self.all_to_all((&host, counts), (&parts, &vec![own; self.size]))?;
+            let place = self.place(tensor);
+            let given = tensor.f_detach()?.f_to_device(place)?.f_contiguous()?;
+            let parts = Tensor::f_empty([own * self.size as i64], (tensor.kind(), place))?;
+            self.all_to_all((&given, counts), (&parts, &vec![own; self.size]))?;
             // One after the other: a sum over a dimension may be cut up otherwise.
             let mut sum = parts.f_narrow(0, 0, own)?.copy();
             for rank in 1..self.size as i64 {
@@ -239,12 +271,22 @@ impl ProcessGroup {
         self.fits("all-gather", tensor, counts, counts.get(self.rank).copied().unwrap_or_default())?;
         let own = counts[self.rank];
         tch::no_grad(|| {
-            let host = tensor.f_detach()?.f_to_device(Device::Cpu)?;
-            let given = host.f_repeat([self.size as i64])?;
-            let all = Tensor::f_empty([counts.iter().sum::<i64>()], (tensor.kind(), Device::Cpu))?;
-            self.all_to_all((&given, &vec![own; self.size]), (&all, counts))?;
+            let place = self.place(tensor);
+            let own_part = tensor.f_detach()?.f_to_device(place)?.f_contiguous()?;
+            let all = Tensor::f_empty([counts.iter().sum::<i64>()], (tensor.kind(), place))?;
+            match place {
+                Device::Cpu => {
+                    self.all_to_all((&own_part.f_repeat([self.size as i64])?, &vec![own; self.size]), (&all, counts))?
+                }
+                _ => self.give_all(&own_part, &all, counts)?,
+            }
             Ok(all.f_to_device(tensor.device())?)
         })
+    }
+
+    /// Where what is sent of this lies: on its card, if cards speak to each other.
+    fn place(&self, tensor: &Tensor) -> Device {
+        if self.has_cards { tensor.device() } else { Device::Cpu }
     }
 
     /// Checks that `tensor` has one dimension of `count` numbers, and `counts` are those of all ranks.
@@ -295,12 +337,20 @@ impl ProcessGroup {
         check(unsafe { vr1_group_all_gather(self.group.as_ptr(), from, to) })
     }
 
-    /// Gives each rank its part of the first tensor, and has from each its part of the second, both on the host and with these counts.
+    /// Gives all ranks this tensor, and has from each its part of the other, both on cards and with these counts.
+    fn give_all(&self, input: &Tensor, output: &Tensor, counts: &[i64]) -> Result<()> {
+        let [from, to] = [input, output].map(|tensor| tensor.as_ptr().cast_mut().cast());
+        // SAFETY: the group and the tensors live, and the list has a number for each rank; what is done to them later is done in the stream
+        // that waits for this.
+        check(unsafe { vr1_group_give_all(self.group.as_ptr(), from, to, counts.as_ptr(), self.size) })
+    }
+
+    /// Gives each rank its part of the first tensor, and has from each its part of the second, both in one place and with these counts.
     fn all_to_all(&self, (input, given): (&Tensor, &[i64]), (output, taken): (&Tensor, &[i64])) -> Result<()> {
         let [from, to] = [input, output].map(|tensor| tensor.as_ptr().cast_mut().cast());
         let (group, ranks) = (self.group.as_ptr(), self.size);
         // SAFETY: the group and the tensors live, the lists have a number for each rank, and the call comes back when it no longer reads or
-        // writes any of them.
+        // writes any of them, but on cards; what is done to those later is done in the stream that waits for this.
         check(unsafe { vr1_group_all_to_all(group, from, to, given.as_ptr(), taken.as_ptr(), ranks) })
     }
 }

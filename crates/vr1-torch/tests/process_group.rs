@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use vr1_torch::{Holder, ProcessGroup, Store};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -88,7 +88,7 @@ fn bytes_of_any_lengths_are_gathered_in_the_order_of_ranks() {
         let nothing = group.gather(b"").unwrap();
         group.barrier().unwrap();
         let whole: Vec<i64> =
-            Vec::try_from(group.sum(&Tensor::ones([3], (Kind::Int64, tch::Device::Cpu))).unwrap()).unwrap();
+            Vec::try_from(group.sum(&Tensor::ones([3], (Kind::Int64, Device::Cpu))).unwrap()).unwrap();
         (nothing, group.gather(&vec![group.rank() as u8; 2 * group.rank()]).unwrap(), whole)
     });
     for (nothing, bytes, whole) in gathered {
@@ -118,4 +118,28 @@ fn a_port_in_use_and_an_address_that_does_not_answer_are_named() {
     let error =
         Store::open("127.0.0.1", port, Holder::Elsewhere, "test", Duration::from_secs(2)).unwrap_err().to_string();
     assert!(error.contains(&format!("127.0.0.1:{port}")) && error.contains("no answer within "), "{error}");
+}
+
+/// Where there is no GPU it is made as far as the constructor's own check; where there is one, a rank speaks to itself.
+#[test]
+fn cards_speak_by_nccl_where_there_are_any() {
+    let device = vr1_torch::device("cuda");
+    let store = Store::open("127.0.0.1", free_port(), Holder::Here, "test", SOON).unwrap();
+    let mut group = ProcessGroup::open(&store, 0, 1, SOON, SOON).unwrap();
+    let on = *device.as_ref().unwrap_or(&Device::Cuda(0));
+    let added = group.add_cards(&store, on, SOON, SOON);
+    if let Err(no_gpu) = device {
+        let told = added.unwrap_err().to_string();
+        let expected = if no_gpu.to_string().contains("no CUDA part") { "has no NCCL" } else { "no GPUs found" };
+        assert!(told.contains(expected), "{told}");
+        return;
+    }
+    added.unwrap();
+    for kind in [Kind::Float, Kind::BFloat16] {
+        let own = (Tensor::arange(1000, (Kind::Float, on)).sin() * 3.0).to_kind(kind);
+        let alike = |tensor: Tensor| tensor.device() == on && tensor.kind() == kind && tensor.equal(&own);
+        assert!(alike(group.sum(&own).unwrap()) && alike(group.reduce_scatter(&own, &[1000]).unwrap()));
+        assert!(alike(group.all_gather(&own, &[1000]).unwrap()));
+    }
+    assert_eq!(group.gather(b"by the host").unwrap(), [b"by the host"]);
 }

@@ -1,5 +1,6 @@
 //! Processes that train together.
 
+mod cards;
 mod launch;
 mod lookout;
 

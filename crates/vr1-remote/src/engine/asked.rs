@@ -53,7 +53,7 @@ pub(crate) fn check(kind: ServerKind, job: &Job) -> Result<()> {
     let prompt = &job.request.prompt;
     match kind {
         ServerKind::Vllm | ServerKind::Sglang if prompt.media().is_empty() => Ok(()),
-        ServerKind::Vllm if prompt.pictures().is_some() => Ok(()),
+        ServerKind::Vllm | ServerKind::Sglang if prompt.pictures().is_some() => Ok(()),
         _ => conversation(job).map(drop),
     }
 }
@@ -93,27 +93,31 @@ fn completions(job: &Job, vocabulary: &Vocabulary) -> Value {
     body.into()
 }
 
-/// Tokens and pictures in, tokens out: each picture is one placeholder, which the server makes as many of as there should be.
+/// Tokens and pictures in, tokens out.
 fn tokens(job: &Job, pictures: &[Picture], vocabulary: &Vocabulary) -> Result<Value> {
-    let prompt = &job.request.prompt;
-    let cannot = |reason: String| Error::Prompt { sample: job.sample().to_owned(), reason };
-    let shown = prompt.media();
-    if shown.len() != pictures.len() || shown.iter().any(|span| span.kind != TokenType::Image) {
-        let reason = format!("it shows {} pieces of media, made of {} pictures", shown.len(), pictures.len());
-        return Err(cannot(reason));
-    }
-    let repeated = |place: usize| shown.iter().any(|span| span.range.start < place && place < span.range.end);
-    let ids = prompt.input_ids().iter().enumerate().filter(|(place, _)| !repeated(*place)).map(|(_, id)| *id);
     let part = |picture: &Picture| Ok(json!({"type": "image_url", "url": picture.file()?.data_uri()}));
     let mut sampling = sampling(job, vocabulary);
     sampling.insert("logprobs".to_owned(), 0.into());
     Ok(json!({
         "model": *job.target.name,
-        "token_ids": ids.collect::<Vec<_>>(),
+        "token_ids": placeheld(job, pictures)?,
         "content_parts": pictures.iter().map(part).collect::<Result<Vec<_>>>()?,
         "sampling_params": sampling,
         "return_token_ids": true,
     }))
+}
+
+/// A prompt's ids in which each picture is one placeholder, which the server makes as many of as there should be.
+pub(crate) fn placeheld(job: &Job, pictures: &[Picture]) -> Result<Vec<i64>> {
+    let prompt = &job.request.prompt;
+    let shown = prompt.media();
+    if shown.len() != pictures.len() || shown.iter().any(|span| span.kind != TokenType::Image) {
+        let reason = format!("it shows {} pieces of media, made of {} pictures", shown.len(), pictures.len());
+        return Err(Error::Prompt { sample: job.sample().to_owned(), reason });
+    }
+    let repeated = |place: usize| shown.iter().any(|span| span.range.start < place && place < span.range.end);
+    let ids = prompt.input_ids().iter().enumerate().filter(|(place, _)| !repeated(*place)).map(|(_, id)| *id);
+    Ok(ids.collect())
 }
 
 /// A conversation in, since the server cuts pictures itself; tokens out.

@@ -1,9 +1,9 @@
 //! SGLang's own endpoint: `POST /generate`.
 
 use serde_json::{Value, json};
-use vr1_processor::Part;
+use vr1_processor::{Part, Prompt};
 
-use super::asked::{conversation, lossless};
+use super::asked::{conversation, lossless, placeheld};
 use super::check::Checking;
 use super::fleet::Heard;
 use super::job::{Completion, Job};
@@ -37,9 +37,18 @@ pub(crate) fn body(job: &Job, vocabulary: &Vocabulary) -> Result<Value> {
     if prompt.media().is_empty() {
         body["input_ids"] = vec![prompt.input_ids(); count].into();
     } else {
-        // It makes tokens of the text itself, and says which: asked from the first on.
-        body["text"] = vec![prompt.text(); count].into();
-        body["image_data"] = vec![pictures(job)?; count].into();
+        let uris = match prompt.pictures() {
+            Some(pictures) => {
+                body["input_ids"] = vec![placeheld(job, pictures)?; count].into();
+                pictures.iter().map(|picture| Ok(picture.file()?.data_uri())).collect::<Result<_>>()?
+            }
+            None => {
+                body["text"] = vec![prompt.text(); count].into();
+                shown(job)?
+            }
+        };
+        body["image_data"] = vec![uris; count].into();
+        // Tokens of the text and of pictures are made there; it says which, asked from the first on.
         body["logprob_start_len"] = 0.into();
     }
     if job.target.adapter {
@@ -48,7 +57,8 @@ pub(crate) fn body(job: &Job, vocabulary: &Vocabulary) -> Result<Value> {
     Ok(body)
 }
 
-fn pictures(job: &Job) -> Result<Vec<String>> {
+/// The pictures of a conversation.
+fn shown(job: &Job) -> Result<Vec<String>> {
     let parts = conversation(job)?.messages.iter().flat_map(|message| &message.parts);
     let uri = |part: &Part| match part {
         Part::Image(picture) => Some(lossless(picture).and_then(|picture| Ok(picture.file()?.data_uri()))),
@@ -79,9 +89,7 @@ pub(crate) fn hear(checking: &Checking<'_>) -> Result<Heard<Vec<Completion>>> {
                 return Err(checking.wrong(reason));
             }
         } else {
-            let ids = meta["input_token_logprobs"].as_array();
-            let ids = ids.map(|list| list.iter().map(|entry| entry[1].clone()).collect::<Vec<_>>());
-            checking.prompt(&ids.unwrap_or_default().into())?;
+            checking.prompt(&prompt_ids(meta, prompt))?;
         }
         let ids = checking.ids(&one["output_ids"], "`output_ids`")?;
         let given = meta["output_token_logprobs"].as_array();
@@ -94,4 +102,17 @@ pub(crate) fn hear(checking: &Checking<'_>) -> Result<Heard<Vec<Completion>>> {
         made.push(checking.completion(ids, logprobs, reason)?);
     }
     Ok(Heard::Answer(made))
+}
+
+/// A prompt's ids as it says them. A picture's tokens are numbers of the picture there, beyond all ids, and 0 in what it says: how many they are is
+/// what is left of them.
+fn prompt_ids(meta: &Value, ours: &Prompt) -> Value {
+    let mut ids: Vec<Value> =
+        meta["input_token_logprobs"].as_array().into_iter().flatten().map(|entry| entry[1].clone()).collect();
+    for place in ours.media().iter().flat_map(|span| span.range.clone()) {
+        if let Some(id) = ids.get_mut(place).filter(|id| **id == 0) {
+            *id = ours.input_ids()[place].into();
+        }
+    }
+    ids.into()
 }

@@ -114,7 +114,7 @@ impl Recipe {
 }
 
 impl Recipe {
-    /// Tools answer in turns, of what this process samples or vLLM does.
+    /// Tools answer in turns.
     fn check_tools(&self, tools: &ToolsConfig, stages: &[StageConfig]) -> Result<(), Fault> {
         if tools.kinds.is_empty() {
             return fault("rollout.tools.kinds", "names no tool");
@@ -128,11 +128,9 @@ impl Recipe {
                 "goes without `rollout.tools`: a later turn would be of other weights",
             );
         }
-        check_shown("rollout.engine", self.rollout.engine.as_ref())?;
         for stage in stages {
             let prompt = stage.prompt.as_ref().unwrap_or(&self.prompt);
             let evaluation = stage.evaluation.as_ref().unwrap_or(&self.evaluation);
-            check_shown("evaluation.engine", evaluation.engine.as_ref())?;
             match &stage.objective {
                 ObjectiveConfig::Grpo(_) if prompt.layout != Layout::Chat => {
                     return fault("prompt.layout", "tools answer in turns, which only `chat` has");
@@ -145,16 +143,6 @@ impl Recipe {
             }
         }
         Ok(())
-    }
-}
-
-/// Whether servers are shown pictures in later turns, as tools return them.
-fn check_shown(key: &str, engine: Option<&EngineConfig>) -> Result<(), Fault> {
-    match engine {
-        Some(engine) if engine.kind != ServerKind::Vllm => {
-            fault(&format!("{key}.kind"), "of servers only `vllm` takes prompts that a tool's picture stands in")
-        }
-        _ => Ok(()),
     }
 }
 

@@ -77,10 +77,11 @@ pub(super) fn together<T>(world: &World, ended: Result<T>) -> Result<T> {
 }
 
 impl Trainer {
-    /// Checks that the weights and the place in the run are the same on all ranks.
+    /// Checks that the weights and the place in the run are the same on all ranks, of which each may have a card.
     pub(super) fn alike(self) -> Result<Self> {
         let world = self.run.world();
         if !world.is_alone() {
+            world.use_cards(self.model().device())?;
             let weights = self.run.learner.fingerprint()?;
             let facts = [("the step", self.done.to_string()), ("the hash of the trained weights", weights)];
             world.check_alike(&facts.map(|(name, value)| (name.to_owned(), value)).into())?;

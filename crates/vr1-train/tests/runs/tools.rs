@@ -93,14 +93,6 @@ fn where_tools_cannot_be_is_said_before_anything_is_done() {
         ("rollout.tools.max_calls=0", "rollout.tools.max_calls: is 0, and must be 1 to 64"),
         ("prompt.layout=raw", "prompt.layout: tools answer in turns"),
         ("objective.grounding.every_steps=1", "objective.grounding: does not know"),
-        (
-            "rollout.engine={ kind: sglang, urls: ['http://127.0.0.1:9'], model: tiny }",
-            "rollout.engine.kind: of servers only",
-        ),
-        (
-            "evaluation.engine={ kind: sglang, urls: ['http://127.0.0.1:9'], model: tiny }",
-            "evaluation.engine.kind: of servers",
-        ),
     ] {
         let error = read(dir.path(), GRPO, &[set]).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");

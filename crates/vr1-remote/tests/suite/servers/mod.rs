@@ -2,6 +2,7 @@
 
 mod pictures;
 mod push;
+mod sglang;
 
 use std::path::Path;
 use std::sync::Arc;

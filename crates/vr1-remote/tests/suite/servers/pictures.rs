@@ -30,7 +30,7 @@ fn pictures_go_as_their_pixels_in_the_conversation() {
 }
 
 /// A prompt whose second turn shows a picture, behind a first that was sampled.
-fn later() -> Prompt {
+pub(super) fn later() -> Prompt {
     let message = [Message::user([picture()], "And now?")];
     let request = PromptRequest { sample: "s", messages: &message, layout: Layout::Chat, prefill: "" };
     processor().next_turn(&prompt(shown()), &[75, 76], &request).unwrap().with_pictures(vec![picture(), picture()])
@@ -79,10 +79,10 @@ fn a_server_that_was_not_started_for_that_is_named_with_what_it_lacks() {
     assert!(error.contains("--enable-scale-out") && error.contains("127.0.0.1"), "{error}");
 }
 
-fn picture() -> Picture {
+pub(super) fn picture() -> Picture {
     Picture::from(image::RgbImage::from_fn(56, 56, |x, y| image::Rgb([x as u8, y as u8, 9])))
 }
 
-fn shown() -> Message {
+pub(super) fn shown() -> Message {
     Message::user([picture()], "Is it red?")
 }
