@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use serde_json::json;
-use vr1_run::{Arm, Interrupt, Sweep, Swept};
+use vr1_run::{Arm, Interrupt, RunFolder, Sweep, Swept};
 
 use crate::run::STOPPED_EARLY;
 use crate::run_args::free_folder;
@@ -43,7 +43,7 @@ struct Task {
 /// Does the runs of the sweep in `path` that are not done, and tells what came of all of them. `program` is the command that a
 /// run of an arm is, with the recipe that the arm names; the rest are arguments that every run takes.
 ///
-/// Each run is a process of its own; what it says goes into `output.txt` in its folder. `sweep.json` and `sweep.md` are
+/// Each run is a process of its own; what it says goes into `output.txt` in its folder. `sweep.json`, `sweep.md` and `curves.html` are
 /// written beside them.
 ///
 /// # Errors
@@ -86,6 +86,7 @@ pub fn sweep(
     }
     let swept = sweep.results(&out)?;
     write(&sweep, &swept, &out)?;
+    draw(&sweep, &out)?;
     print!("{}", swept.told(&sweep));
     eprintln!("{:.0} s; see {}", started.elapsed().as_secs_f64(), out.join("sweep.md").display());
     Ok(ExitCode::SUCCESS)
@@ -192,6 +193,16 @@ fn write(sweep: &Sweep, swept: &Swept, out: &Path) -> Result<()> {
     for (name, text) in [("sweep.json", json), ("sweep.md", swept.markdown(sweep))] {
         let path = out.join(name);
         fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The curves of the arms over each other, where what an arm leaves is a run, and not several.
+fn draw(sweep: &Sweep, out: &Path) -> Result<()> {
+    let folders = |arm: &String| sweep.seeds.iter().map(|&seed| out.join(sweep.folder(arm, seed))).collect::<Vec<_>>();
+    let runs: Vec<_> = sweep.arms.keys().flat_map(folders).filter(|run| RunFolder::holds_run(run)).collect();
+    if !runs.is_empty() {
+        vr1_run::compare(&runs)?.write_page(&out.join("curves.html"))?;
     }
     Ok(())
 }

@@ -1,13 +1,11 @@
 //! What is learnt with moments of 8 bits is what is learnt with f32's, as far as two runs that differ in luck alone are alike.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use tch::{Device, Kind};
-use tiny::{FAMILIES, folder, learner, mixed, signals, steady, step};
 use vr1_learn::{ImitationLoss, LearnerConfig, Moments, OptimizerConfig};
 use vr1_rollout::Group;
 use vr1_vlm::{Model, ModelConfig};
+
+use crate::tiny::{FAMILIES, folder, learner, mixed, signals, steady, step};
 
 const SEEDS: u64 = 4;
 const STEPS: u64 = 30;

@@ -1,16 +1,16 @@
 //! What a learner compares with: how it begins, how it moves, what it shares, and that it is asked once.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
-use tiny::{FIRST, Linear, Named, Spy, changed, difference, learner, mixed, model, parameters, signals, steady, step};
 use vr1_learn::{Error, Learner, LearnerConfig, Needs, ReferenceConfig};
 use vr1_nn::{Adapter, Derived};
 use vr1_rollout::{Group, Version};
 use vr1_vlm::{Backbone, Model};
+
+use crate::tiny::{
+    self, FIRST, Linear, Named, Spy, changed, difference, learner, mixed, model, parameters, signals, steady, step,
+};
 
 fn compared() -> Linear {
     Linear { needs: Needs { reference: true, ..Needs::default() } }

@@ -1,7 +1,4 @@
 //! Ranks that each hold a share of the optimizer's state make the update of ranks that hold all of it, to the last bit.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,12 +6,13 @@ use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use tiny::{Linear, bits, mixed, model, parameters, ranks, saved, signals, steady, step};
 use vr1_learn::{
     Error, Learner, LearnerConfig, Method, Moments, OptimizerConfig, ParameterGroup, Sharding, Update, World, owners,
 };
 use vr1_nn::Recompute;
 use vr1_rollout::Version;
+
+use crate::tiny::{Linear, bits, mixed, model, parameters, ranks, saved, signals, steady, step};
 
 /// How a learner learns in these tests.
 #[derive(Debug, Clone)]

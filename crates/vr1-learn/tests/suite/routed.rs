@@ -1,16 +1,14 @@
 //! Routers of experts in training: what is measured of them, and the loss that has them spread tokens.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::rc::Rc;
 
 use tch::Kind;
-use tiny::{Linear, answers, group, learner, model, of, parameters, prompt, signals, steady, step};
 use vr1_learn::{Learner, LearnerConfig, OptimizerConfig};
 use vr1_nn::Recompute;
 use vr1_rollout::Group;
 use vr1_vlm::Piece;
+
+use crate::tiny::{Linear, answers, group, learner, model, of, parameters, prompt, signals, steady, step};
 
 const MODEL: &str = "qwen3_moe_1";
 

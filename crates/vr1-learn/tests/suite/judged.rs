@@ -1,14 +1,12 @@
 //! Answers that are judged one by one, against what they would be to other prompts.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use tch::Kind;
-use tiny::{FIRST, Spy, answers, group, learner, mixed, model, steady, step};
 use vr1_dpo::KtoConfig;
 use vr1_learn::{JudgedLoss, Learner, LearnerConfig, Signals};
 use vr1_rollout::Group;
 use vr1_vlm::Backbone;
+
+use crate::tiny::{self, FIRST, Spy, answers, group, learner, mixed, model, steady, step};
 
 /// A learner with a reference.
 fn compared(tokens_per_micro_batch: usize) -> Learner {

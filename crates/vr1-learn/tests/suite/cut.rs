@@ -1,12 +1,8 @@
 //! A step is one step, however its groups are shaped and its micro-batches cut.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use tiny::{FIRST, Linear, Spy, difference, gradients, group, learner, mixed, model, signals, steady, step};
 use vr1_dpo::{DpoConfig, DpoLoss, KtoConfig};
 use vr1_grpo::{Aggregation, EntropyMask, GrpoConfig, Importance};
 use vr1_learn::{
@@ -17,6 +13,10 @@ use vr1_nn::{Adapter, LoraConfig, Modules};
 use vr1_rollout::Group;
 use vr1_sft::SftConfig;
 use vr1_vlm::{Backbone, Model};
+
+use crate::tiny::{
+    self, FIRST, Linear, Spy, difference, gradients, group, learner, mixed, model, signals, steady, step,
+};
 
 /// The log-probabilities of a sequence's trained tokens, each in a pass of its own over all that is before it.
 fn one_by_one(model: &Model, group: &Group, i: usize) -> Vec<f32> {

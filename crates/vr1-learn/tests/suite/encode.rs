@@ -1,17 +1,17 @@
 //! A picture is encoded once a step where its tower is frozen, and a backbone of the user's own is as good as any.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::rc::Rc;
 
 use tch::Kind;
-use tiny::{FIRST, Linear, changed, group, learner, mixed, model, parameters, signals, state, steady, step};
 use vr1_dpo::KtoConfig;
 use vr1_learn::{JudgedLoss, Learner, LearnerConfig, Loss, Needs, ReferenceConfig};
 use vr1_nn::{Adapter, LoraConfig, Modules, Recompute};
 use vr1_rollout::Group;
 use vr1_vlm::{Backbone, Model};
+
+use crate::tiny::{
+    self, FIRST, Linear, changed, group, learner, mixed, model, parameters, signals, state, steady, step,
+};
 
 /// Four pictures, of which one is shown again.
 fn groups() -> Vec<Group> {

@@ -1,15 +1,15 @@
 //! bf16 weights learn as f32 ones do, but for what bf16 itself rounds away.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use tch::{Kind, Tensor};
-use tiny::{FIRST, Linear, Named, difference, group, learner, mixed, model, prompt, signals, state, steady, step};
 use vr1_learn::{Error, Learner, LearnerConfig, Optimizer, OptimizerConfig, Signals};
 use vr1_nn::Adapter;
 use vr1_ops::{Head, head_logprobs};
 use vr1_rollout::Group;
 use vr1_vlm::{Backbone, Batch, Model, Piece};
+
+use crate::tiny::{
+    self, FIRST, Linear, Named, difference, group, learner, mixed, model, prompt, signals, state, steady, step,
+};
 
 /// Its file holds bf16 numbers, so that the f32 model has the same weights.
 const STORED_NARROW: &str = "qwen2_vl_1";

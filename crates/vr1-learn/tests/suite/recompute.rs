@@ -1,17 +1,17 @@
 //! What a backward pass computes again changes what it keeps, and nothing else.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::path::Path;
 use std::sync::Mutex;
 
 use tch::{Device, Kind, Tensor};
-use tiny::{Linear, answers, difference, gradients, group, learner, mixed, picture, prompt, signals, steady, step};
 use vr1_learn::{LearnerConfig, OptimizerConfig};
 use vr1_nn::{Adapter, LoraConfig, Modules, Recompute};
 use vr1_torch::allocated;
 use vr1_vlm::{Backbone, Batch, Features, Model, ModelConfig, Piece};
+
+use crate::tiny::{
+    self, Linear, answers, difference, gradients, group, learner, mixed, picture, prompt, signals, steady, step,
+};
 
 /// What is trained.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,7 +92,7 @@ fn the_update_does_not_depend_on_the_cut_whatever_is_recomputed() {
             for budget in [1, 170, 100_000] {
                 let (cut, _) = updated("qwen2_vl_1", Kind::Float, trained, recompute, budget);
                 let error = difference(&cut, &whole);
-                // As far as two steps of the same gradients in other orders of addition may be from each other (tests/cut.rs).
+                // As far as two steps of the same gradients in other orders of addition may be from each other (`cut`).
                 assert!(error < 1e-4, "{trained:?}, {recompute:?}, {budget} tokens: {error}");
             }
         }

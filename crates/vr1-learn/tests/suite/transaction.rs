@@ -1,15 +1,9 @@
 //! A step happens whole or not at all, and what cannot be learnt from is named.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use tiny::{
-    FIRST, Failing, Linear, changed, group, learner, mixed, model, plain, prompt, signals, state, steady, step,
-};
 use vr1_dpo::{DpoConfig, KtoConfig, ReferenceFreeConfig, ReferenceFreeLoss};
 use vr1_learn::{
     Counts, Error, JudgedLoss, Learner, LearnerConfig, Loss, Needs, PairLoss, PreferenceLoss, ReferenceConfig, Result,
@@ -18,6 +12,10 @@ use vr1_learn::{
 use vr1_nn::{Adapter, LoraConfig, Modules};
 use vr1_rollout::{Group, Sequence, Version};
 use vr1_vlm::Model;
+
+use crate::tiny::{
+    self, FIRST, Failing, Linear, changed, group, learner, mixed, model, plain, prompt, signals, state, steady, step,
+};
 
 /// Models of every kind that is trained: f32, bf16 with masters, bf16 with an f32 adapter.
 fn models() -> [(&'static str, Model); 3] {

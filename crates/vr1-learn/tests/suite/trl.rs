@@ -1,7 +1,4 @@
 //! Three steps of TRL's trainers, number by number: fixtures/trl/generate.py.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,7 +6,6 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use tch::{Device, Kind};
-use tiny::{Spied, Spy, folder, group, processor, steady};
 use vr1_dpo::{DpoConfig, DpoLoss, KtoConfig};
 use vr1_learn::{
     ImitationLoss, JudgedLoss, Learner, LearnerConfig, Loss, OptimizerConfig, PairLoss, PreferenceLoss, Signals, Step,
@@ -19,6 +15,8 @@ use vr1_nn::Adapter;
 use vr1_processor::{Layout, Message, Part, Processor, Prompt, PromptRequest, Role};
 use vr1_rollout::Group;
 use vr1_vlm::Model;
+
+use crate::tiny::{Spied, Spy, folder, group, processor, steady};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/trl")

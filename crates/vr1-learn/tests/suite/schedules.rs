@@ -1,5 +1,4 @@
 //! Learning rates against transformers' `get_scheduler`; the numbers come from `fixtures/schedules/generate.py`.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use serde::Deserialize;
 use vr1_learn::{OptimizerConfig, Schedule};
@@ -14,7 +13,7 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    serde_json::from_str(include_str!("fixtures/schedules/factors.json")).unwrap()
+    serde_json::from_str(include_str!("../fixtures/schedules/factors.json")).unwrap()
 }
 
 #[test]

@@ -1,18 +1,16 @@
 //! Seen is seen: another picture gives other log-probabilities, whoever is asked, and another update.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::sync::Arc;
 
 use tch::Kind;
-use tiny::{
-    FIRST, Linear, SEEING, Spy, answers, bits, group, key, learner, model, picture, processor, prompt, state, steady,
-    step,
-};
 use vr1_learn::{LearnerConfig, Needs, ReferenceConfig, Signals};
 use vr1_processor::{Layout, Message, Prompt, PromptRequest};
 use vr1_rollout::{Group, Sequence};
+
+use crate::tiny::{
+    self, FIRST, Linear, SEEING, Spy, answers, bits, group, key, learner, model, picture, processor, prompt, state,
+    steady, step,
+};
 
 const NEEDS: fn() -> Needs = || Needs { reference: true, ..Needs::default() };
 

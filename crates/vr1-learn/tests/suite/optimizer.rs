@@ -1,5 +1,4 @@
 //! Updates against those of torch.optim; the numbers come from `fixtures/optimizer/generate.py`.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -17,7 +16,7 @@ struct Steps {
 }
 
 fn recorded(method: &str) -> Vec<Steps> {
-    let all: serde_json::Value = serde_json::from_str(include_str!("fixtures/optimizer/steps.json")).unwrap();
+    let all: serde_json::Value = serde_json::from_str(include_str!("../fixtures/optimizer/steps.json")).unwrap();
     serde_json::from_value(all[method].clone()).unwrap()
 }
 
@@ -282,7 +281,7 @@ fn part(name: &str) -> Option<&'static str> {
 
 #[test]
 fn groups_step_as_parameter_groups_of_torch_do() {
-    let all: serde_json::Value = serde_json::from_str(include_str!("fixtures/optimizer/steps.json")).unwrap();
+    let all: serde_json::Value = serde_json::from_str(include_str!("../fixtures/optimizer/steps.json")).unwrap();
     let recorded: Grouped = serde_json::from_value(all["grouped"].clone()).unwrap();
     let tensor = |name: &str, values: &[f32]| Tensor::from_slice(values).view(recorded.shapes[name].as_slice());
     let named: Vec<(String, Tensor)> = recorded

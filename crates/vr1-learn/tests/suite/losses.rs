@@ -1,15 +1,15 @@
 //! The losses of the learner are those of the objective crates on whole tensors.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use tch::{Kind, Tensor};
-use tiny::{FIRST, Linear, Named, answers, difference, gradients, group, learner, mixed, model, signals, steady};
 use vr1_grpo::{Aggregation, EmptyRows, GrpoConfig, grpo_loss};
 use vr1_learn::{ImitationLoss, Learner, LearnerConfig, Loss, OptimizerConfig, PolicyLoss, Signals, Update};
 use vr1_rollout::Group;
 use vr1_sft::{Alignment, Objective, SftConfig, sft_loss};
 use vr1_vlm::{Backbone, Batch, Model, Piece};
+
+use crate::tiny::{
+    self, FIRST, Linear, Named, answers, difference, gradients, group, learner, mixed, model, signals, steady,
+};
 
 /// A learner whose first moment after a step is that step's gradient.
 fn bare() -> Learner {

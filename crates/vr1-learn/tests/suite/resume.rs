@@ -1,15 +1,9 @@
 //! What has no part in a step is not moved by it, and what was saved goes on as if nothing had been.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::path::Path;
 use std::rc::Rc;
 
 use tch::{Device, Kind, Tensor};
-use tiny::{
-    FIRST, Linear, answers, changed, group, learner, mixed, model, plain, prompt, signals, state, steady, step,
-};
 use vr1_dpo::{DpoConfig, DpoLoss};
 use vr1_learn::{
     Error, Learner, LearnerConfig, OptimizerConfig, PairLoss, PreferenceLoss, Schedule, Signals, WeightedLoss,
@@ -17,6 +11,10 @@ use vr1_learn::{
 use vr1_nn::Adapter;
 use vr1_rollout::Version;
 use vr1_vlm::{Backbone, Model};
+
+use crate::tiny::{
+    self, FIRST, Linear, answers, changed, group, learner, mixed, model, plain, prompt, signals, state, steady, step,
+};
 
 #[test]
 fn a_parameter_without_a_gradient_is_not_moved() {

@@ -1,17 +1,15 @@
 //! Sequences know what they were drawn by, and the trainer measures how far it is from it.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use std::rc::Rc;
 
 use tch::{Kind, Tensor};
-use tiny::{Spied, Spy, mixed, model, processor, steady, step};
 use vr1_decode::LocalEngine;
 use vr1_grpo::{GrpoConfig, SamplerCorrection};
 use vr1_learn::{Learner, LearnerConfig, PolicyLoss, Signals};
 use vr1_rollout::{Engine, Group, Request, Sampling};
 use vr1_vlm::Backbone;
+
+use crate::tiny::{self, Spied, Spy, mixed, model, processor, steady, step};
 
 /// A learner, an engine over the same weights, and the ids that neither draws.
 fn pair(name: &str, kind: Kind, learning_rate: f64) -> (Learner, LocalEngine) {

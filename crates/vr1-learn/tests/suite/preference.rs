@@ -1,16 +1,14 @@
 //! Pairs: what is taken of their tokens, and who of them is preferred.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod tiny;
 
 use tch::Kind;
-use tiny::{FIRST, answers, bits, difference, gradients, group, learner, mixed, model, steady, step};
 use vr1_dpo::{DpoConfig, DpoLoss, ReferenceFreeConfig, ReferenceFreeLoss};
 use vr1_learn::{
     Learner, LearnerConfig, OptimizerConfig, PairLoss, PreferenceLoss, SequenceLogprobs, Signals, WeightedLoss,
     logprobs,
 };
 use vr1_rollout::Group;
+
+use crate::tiny::{self, FIRST, answers, bits, difference, gradients, group, learner, mixed, model, steady, step};
 
 fn referenced(loss: DpoLoss, length_desensitisation: f64) -> PreferenceLoss {
     let terms = vec![WeightedLoss { weight: 1.0, loss }];
