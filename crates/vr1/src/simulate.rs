@@ -63,7 +63,7 @@ pub(crate) struct Simulate {
 impl Simulate {
     pub(crate) fn run(self) -> Result<()> {
         if !self.json {
-            say("servers  staleness  seconds a step  tokens/s  servers busy  trainer busy  rows busy");
+            say("servers  staleness  seconds a step  tokens/s  servers busy  trainer busy  rows busy  tokens in flight");
         }
         for &max_staleness_steps in &self.max_staleness_steps {
             for &servers in &self.servers {
@@ -74,13 +74,14 @@ impl Simulate {
                     continue;
                 }
                 say(format_args!(
-                    "{servers:7}  {:9.2}  {:14.2}  {:8.0}  {:10.1} %  {:10.1} %  {:9.1}",
+                    "{servers:7}  {:9.2}  {:14.2}  {:8.0}  {:10.1} %  {:10.1} %  {:9.1}  {:16.0}",
                     seen.staleness_steps,
                     seen.seconds_per_step,
                     seen.tokens_per_second,
                     100.0 * seen.servers_busy,
                     100.0 * seen.trainer_busy,
                     seen.rows_busy,
+                    seen.tokens_in_flight,
                 ));
             }
         }

@@ -96,6 +96,8 @@ pub struct Simulated {
     pub trainer_busy: f64,
     /// Completions being decoded, on average.
     pub rows_busy: f64,
+    /// Tokens of completions that are not done, on average.
+    pub tokens_in_flight: f64,
     /// Updates made between a rollout's weights and its update.
     pub staleness_steps: f64,
 }
@@ -134,6 +136,7 @@ struct Measured {
     serving: f64,
     learning: f64,
     rows: f64,
+    held: f64,
     stale: f64,
 }
 
@@ -253,11 +256,12 @@ impl Clock<'_> {
         let measured = self.learnt >= self.of.steps / 2;
         for server in self.servers.iter_mut().filter(|_| !pause) {
             let busy = server.is_busy();
-            let (tokens, rows) = server.advance(span, self.of, |step| self.missing[step] -= 1);
+            let passed = server.advance(span, self.of, |step| self.missing[step] -= 1);
             if measured {
-                self.measured.tokens += tokens;
+                self.measured.tokens += passed.tokens;
                 self.measured.serving += if busy { span } else { 0.0 };
-                self.measured.rows += rows as f64 * span;
+                self.measured.rows += passed.rows as f64 * span;
+                self.measured.held += passed.held * span;
             }
         }
         if measured && matches!(self.phase, Phase::Learns(_)) {
@@ -293,6 +297,7 @@ impl Clock<'_> {
             servers_busy: share(self.measured.serving) / self.of.servers as f64,
             trainer_busy: share(self.measured.learning),
             rows_busy: share(self.measured.rows),
+            tokens_in_flight: share(self.measured.held),
             staleness_steps: self.measured.stale / steps,
         }
     }

@@ -19,10 +19,22 @@ struct Prompt {
     left: usize,
 }
 
-/// A completion that is decoded: its prompt's number, and the tokens that are left.
+/// A completion that is decoded: its prompt's number, and the tokens that are left and that were drawn.
 struct Row {
     prompt: u64,
     tokens: f64,
+    drawn: f64,
+}
+
+/// What a server did while some time passed.
+#[derive(Default)]
+pub(super) struct Passed {
+    /// Tokens that were drawn.
+    pub(super) tokens: f64,
+    /// Rows that drew them.
+    pub(super) rows: usize,
+    /// Tokens of completions that were not done, on average.
+    pub(super) held: f64,
 }
 
 /// One server's rows and what waits for them.
@@ -58,7 +70,7 @@ impl Server {
             while self.rows.len() < rows
                 && let Some(tokens) = prompt.waiting.pop()
             {
-                self.rows.push(Row { prompt: *number, tokens });
+                self.rows.push(Row { prompt: *number, tokens, drawn: 0.0 });
             }
         }
         // A prompt is read only once there is a row for it.
@@ -89,18 +101,21 @@ impl Server {
         shortest * self.token_seconds(of)
     }
 
-    /// Lets so many seconds pass, none beyond what is next: the tokens that were drawn, and the rows that drew them. `done` hears of the step
-    /// of each request that is done.
-    pub(super) fn advance(&mut self, seconds: f64, of: &Simulation, mut done: impl FnMut(usize)) -> (f64, usize) {
+    /// Lets so many seconds pass, none beyond what is next. `done` hears of the step of each request that is done.
+    pub(super) fn advance(&mut self, seconds: f64, of: &Simulation, mut done: impl FnMut(usize)) -> Passed {
+        let held = self.rows.iter().map(|row| row.drawn).sum::<f64>();
         if let Some(prompt) = self.reading(of.rows) {
             prompt.reading -= seconds;
             if prompt.reading < NOTHING {
                 prompt.reading = 0.0;
             }
-            return (0.0, 0);
+            return Passed { held, ..Passed::default() };
         }
         let (drawn, rows) = (seconds / self.token_seconds(of), self.rows.len());
-        self.rows.iter_mut().for_each(|row| row.tokens -= drawn);
+        for row in &mut self.rows {
+            row.tokens -= drawn;
+            row.drawn += drawn;
+        }
         let prompts = &mut self.prompts;
         self.rows.retain(|row| {
             if row.tokens > NOTHING {
@@ -117,6 +132,7 @@ impl Server {
             }
             prompt.left > 0
         });
-        (drawn * rows as f64, rows)
+        let tokens = drawn * rows as f64;
+        Passed { tokens, rows, held: held + tokens / 2.0 }
     }
 }

@@ -31,6 +31,8 @@ fn without_staleness_a_step_is_rollout_update_and_push_one_after_the_other() {
     near(seen.tokens_per_second, 800.0 / 4.5);
     near(seen.trainer_busy, 3.0 / 4.5);
     near(seen.servers_busy, 1.0 / 4.5);
+    // Eight completions, half done on average.
+    near(seen.tokens_in_flight, 8.0 * 50.0 / 4.5);
     near(seen.staleness_steps, 0.0);
 }
 
@@ -39,6 +41,7 @@ fn a_server_with_one_row_draws_one_completion_after_the_other() {
     let seen = Simulation { rows: 1, ..plain() }.run().unwrap();
     near(seen.seconds_per_step, 8.0 * 100.0 * 0.01 + 3.5);
     near(seen.rows_busy * seen.seconds_per_step, 8.0);
+    near(seen.tokens_in_flight * seen.seconds_per_step, 8.0 * 50.0);
 }
 
 #[test]
