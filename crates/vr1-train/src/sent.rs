@@ -155,3 +155,68 @@ impl SentScores {
         self.0.into_iter().map(|result| result.map(outcome).map_err(failed)).collect()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use std::path::Path;
+
+    use image::{Rgb, RgbImage};
+    use vr1_processor::{Layout, Message, Processor, PromptRequest};
+
+    use super::*;
+
+    /// A prompt, and a sequence behind it of which the tokens that stand for a picture were not sampled.
+    fn answered() -> (Arc<Prompt>, Sequence) {
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/assets/tiny");
+        let noisy = |x: u32, y: u32| Rgb([(x * x + 7 * y) as u8, (x ^ y) as u8, (3 * x * y) as u8]);
+        let messages = [Message::user([Arc::new(RgbImage::from_fn(320, 240, noisy))], "What is there?")];
+        let asked = PromptRequest { sample: "s", messages: &messages, layout: Layout::Chat, prefill: "" };
+        let whole = Processor::from_dir(&tiny).unwrap().prompt(&asked).unwrap();
+        let picture = whole.media()[0].range.clone();
+        let (prompt, tail) = whole.split(picture.start).unwrap();
+        let trained: Vec<bool> = (0..tail.len()).map(|place| place >= picture.len()).collect();
+        let count = tail.len() - picture.len();
+        let numbers: Vec<f32> = (0..count).map(|i| if i == 1 { f32::NAN } else { -0.1 * i as f32 }).collect();
+        let sampled = Sampled {
+            logprobs: numbers.clone(),
+            drawn: numbers,
+            entropies: Vec::new(),
+            version: Version(3),
+            finish: Finish::Length,
+        };
+        let prompt = Arc::new(prompt);
+        let sequence = Sequence::new(prompt.clone(), tail, trained, "there".to_owned()).unwrap();
+        (prompt, sequence.with_sampled(sampled).unwrap())
+    }
+
+    #[test]
+    fn a_sequence_that_shows_a_picture_is_told_bit_for_bit_and_in_fewer_bytes() {
+        let (prompt, sequence) = answered();
+        let key = SampleKey { index: 7, ..SampleKey::default() };
+        let group = Group::new(key, vec![sequence.clone(), sequence.clone()]).unwrap();
+        let told = serde_json::to_vec(&Sent::of(&group).unwrap()).unwrap();
+        let heard = serde_json::from_slice::<Sent>(&told).unwrap().group(key, &prompt).unwrap();
+        assert_eq!((heard.key(), heard.size()), (key, 2));
+        for heard in heard.sequences() {
+            assert_eq!(Tail::of(heard.tail()), Tail::of(sequence.tail()));
+            assert_eq!(heard.tail().token_types(), sequence.tail().token_types());
+            assert_eq!(heard.tail().patches(), sequence.tail().patches());
+            assert_eq!((heard.trained(), heard.text()), (sequence.trained(), sequence.text()));
+            let [a, b] = [heard, &sequence].map(|sequence| sequence.sampled().unwrap());
+            assert_eq!([bits(&a.logprobs), bits(&a.drawn)], [bits(&b.logprobs), bits(&b.drawn)]);
+            assert_eq!((a.version, a.finish, &a.entropies), (b.version, b.finish, &b.entropies));
+        }
+        let numbers = 2 * sequence.tail().patches()[0].pixel_values.len();
+        assert!(told.len() < 2 * numbers, "{} bytes for {numbers} numbers", told.len());
+    }
+
+    #[test]
+    fn what_nobody_sampled_is_not_told() {
+        let (prompt, sequence) = answered();
+        let (tail, trained) = (sequence.tail().clone(), sequence.trained().to_vec());
+        let written = Sequence::new(prompt, tail, trained, String::new()).unwrap();
+        let error = Sent::of(&Group::new(SampleKey::default(), vec![written]).unwrap()).err().unwrap();
+        assert!(error.to_string().contains("sample `s`: an answer that nobody sampled"), "{error}");
+    }
+}

@@ -1,5 +1,12 @@
 //! Servers that sample the next step's completions while one is learnt from.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use vr1_processor::Tokenizer;
+use vr1_rollout::{Engine, Group, Landed, Request, Scripted, Ticket, Version, Weights};
+
 use super::*;
 
 /// What samples ahead, with an evaluation between the steps and a checkpoint after each.
@@ -45,10 +52,13 @@ fn drawn(out: &Path, step: usize) -> serde_json::Value {
     serde_json::from_slice::<serde_json::Value>(&state).unwrap()["objective"].take()
 }
 
+/// Ranks hold each a share of the layers.
+const APART: &str = "recompute: layers\nsharding: zero3\n";
+
 #[test]
 fn several_ranks_sample_ahead_as_one_does_and_go_on_as_it_does() {
     // Of three prompts one of four ranks has none.
-    for (more, size) in [("", 2), (LORA, 2), ("", 4)] {
+    for (more, size) in [("", 2), (LORA, 2), (APART, 2), ("", 4)] {
         let dir = folder();
         let (one, several) = (dir.path().join("one"), dir.path().join("several"));
         let three = |copy: &Copy| {
@@ -100,4 +110,99 @@ fn a_server_that_dies_while_ranks_wait_for_what_was_sampled_ahead_ends_all_of_th
     let error = of_ranks(2, &of(dir.path(), &copy, ""), &out).unwrap_err().to_string();
     assert!(error.contains(copy.url.as_str()), "{error}");
     assert!(out.join("checkpoints/step-1").is_dir(), "what was learnt before is saved");
+}
+
+type Script = Box<dyn FnMut(&Request, usize) -> Option<String>>;
+
+/// What all ranks' engines know of each other.
+#[derive(Default)]
+struct Told {
+    /// How many requests are under way.
+    asked: AtomicUsize,
+    /// Whether weights were handed over while some were.
+    torn: AtomicBool,
+}
+
+/// An engine elsewhere, whose answers come late on all ranks but the first, until it fails.
+struct Late {
+    inner: Scripted<Script>,
+    rank: usize,
+    told: Arc<Told>,
+    answers: usize,
+}
+
+impl Late {
+    fn new(tokenizer: &Tokenizer, rank: usize, told: &Arc<Told>, answers: usize) -> Self {
+        let script: Script =
+            Box::new(|_, completion| Some(format!("{}<|im_end|>", ["red", "green", "blue"][completion])));
+        Self { inner: Scripted::new(tokenizer.clone(), script), rank, told: told.clone(), answers }
+    }
+}
+
+impl Engine for Late {
+    fn submit(&mut self, request: Request) -> vr1_rollout::Result<Ticket> {
+        self.told.asked.fetch_add(1, Ordering::SeqCst);
+        self.inner.submit(request)
+    }
+
+    fn poll(&mut self) -> vr1_rollout::Result<Vec<(Ticket, Group)>> {
+        if self.rank > 0 {
+            std::thread::sleep(Duration::from_millis(300));
+            self.answers = self.answers.checked_sub(1).ok_or_else(|| vr1_rollout::Error::engine("nobody is there"))?;
+        }
+        let groups = self.inner.poll()?;
+        self.told.asked.fetch_sub(groups.len(), Ordering::SeqCst);
+        Ok(groups)
+    }
+
+    fn load(&mut self, weights: &dyn Weights) -> vr1_rollout::Result<Version> {
+        self.told.torn.fetch_or(self.told.asked.load(Ordering::SeqCst) > 0, Ordering::SeqCst);
+        self.inner.load(weights)
+    }
+
+    fn tolerance(&self) -> Option<f64> {
+        Some(1.0)
+    }
+
+    fn landed(&self) -> Option<Landed> {
+        Some(Landed { version: Version(0), name: "late".into(), adapter: false, copies: Vec::new() })
+    }
+
+    fn follow(&mut self, landed: &Landed) -> vr1_rollout::Result<Version> {
+        Ok(landed.version)
+    }
+}
+
+/// What two ranks come to whose second answers so often, and what is known of both.
+fn late(answers: usize) -> (Vec<vr1_train::Result<()>>, Arc<Told>) {
+    let dir = folder();
+    let copy = Copy::new(Lies::None);
+    let (recipe, told) = (of(dir.path(), &copy, ""), Arc::new(Told::default()));
+    let ended = joined::ranks(2, |world| {
+        let rank = world.rank();
+        let options = RunOptions { show: Show::Quiet, world, ..RunOptions::new(dir.path().join("out")) };
+        let mut run = Trainer::new(recipe.clone(), options)?;
+        let engine = Late::new(run.processor().tokenizer(), rank, &told, answers);
+        run.set_engine(Box::new(engine))?;
+        run.run().map(drop)
+    });
+    (ended, told)
+}
+
+#[test]
+fn no_weights_are_handed_over_while_any_rank_waits_for_what_those_before_sample() {
+    let (ended, told) = late(usize::MAX);
+    ended.into_iter().for_each(|rank| rank.unwrap());
+    assert!(!told.torn.load(Ordering::SeqCst));
+    assert_eq!(told.asked.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_rank_that_hears_nothing_of_what_was_sampled_ahead_ends_all() {
+    // A held-out sample, and a prompt of each of two steps: the third fails in the evaluation after the second.
+    let (ended, _) = late(3);
+    for (rank, ended) in ended.into_iter().enumerate() {
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains("nobody is there"), "rank {rank}: {error}");
+    }
 }
