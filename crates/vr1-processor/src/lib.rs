@@ -41,7 +41,7 @@ pub use media_settings::{MediaSettings, VideoSettings};
 pub use message::{Message, Part, Role, media, pictures};
 pub use patches::{Patches, Tiles};
 pub use processor::{Layout, Processor, PromptRequest};
-pub use prompt::{Conversation, MediaSpan, Prompt, TokenType};
+pub use prompt::{Conversation, MediaSpan, Prompt, Tail, TokenType};
 pub use rendered::Rendered;
 pub use resize::{Resample, check_sides, resize, smart_resize};
 pub use supervised::{IGNORED, Mask, Supervised};

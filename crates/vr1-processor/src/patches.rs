@@ -1,6 +1,7 @@
 use image::RgbImage;
 use ndarray::Array2;
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -20,7 +21,8 @@ pub struct Patches {
 }
 
 /// How a picture was laid out in tiles, which an encoder reads as pictures of their own.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Tiles {
     /// Not at all: a whole picture, or frames one after the other.

@@ -72,18 +72,25 @@ impl Sequence {
     /// # Errors
     /// As [`new`](Self::new), if one of `ids` is a media token, or the log-probabilities or entropies are not as many.
     pub fn completion(prompt: Arc<Prompt>, ids: &[i64], text: String, sampled: Sampled) -> Result<Self> {
-        if [&sampled.logprobs, &sampled.drawn].iter().any(|list| list.len() != ids.len()) {
-            let counts = format!("{} and {}", sampled.logprobs.len(), sampled.drawn.len());
-            let reason = format!("{counts} log-probabilities for {} sampled tokens", ids.len());
-            return Err(Error::Sequence { sample: prompt.sample().into(), reason });
-        }
-        if ![0, ids.len()].contains(&sampled.entropies.len()) {
-            let reason = format!("{} entropies for {} sampled tokens", sampled.entropies.len(), ids.len());
-            return Err(Error::Sequence { sample: prompt.sample().into(), reason });
-        }
         let tail = prompt.tail(ids, &text)?;
-        let sequence = Self::new(prompt, tail, vec![true; ids.len()], text)?;
-        Ok(Self { sampled: Some(sampled), ..sequence })
+        Self::new(prompt, tail, vec![true; ids.len()], text)?.with_sampled(sampled)
+    }
+
+    /// The same sequence whose trained tokens an engine sampled.
+    ///
+    /// # Errors
+    /// If the log-probabilities or entropies are not as many.
+    pub fn with_sampled(self, sampled: Sampled) -> Result<Self> {
+        let tokens = self.trained_tokens();
+        let wrong = |reason: String| Err(Error::Sequence { sample: self.prompt.sample().into(), reason });
+        let [own, drawn] = [&sampled.logprobs, &sampled.drawn].map(Vec::len);
+        if [own, drawn].iter().any(|count| *count != tokens) {
+            return wrong(format!("{own} and {drawn} log-probabilities for {tokens} sampled tokens"));
+        }
+        if ![0, tokens].contains(&sampled.entropies.len()) {
+            return wrong(format!("{} entropies for {tokens} sampled tokens", sampled.entropies.len()));
+        }
+        Ok(Self { sampled: Some(sampled), ..self })
     }
 
     /// A document to imitate: everything before its first learnt token is the prompt.

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use vr1_data::Sample;
+use vr1_learn::World;
 use vr1_processor::{Processor, Prompt};
 use vr1_reward::Program;
 use vr1_rollout::{Group, Request, Sampling};
 
 use super::complete::{Pending, complete};
-use super::dealt::{Sent, SentScores, undealt};
+use super::dealt::undealt;
 use super::draw::Drawn;
 use super::prompting::Prompting;
 use super::rewards::{Scored, score};
+use super::sent::{Sent, SentScores};
 use crate::{Result, Run};
 
 /// What was drawn, and how it is asked.
@@ -48,64 +50,34 @@ impl Asked {
         sampling: &Sampling,
         reward: &Arc<Program>,
     ) -> Result<Completed> {
-        let Self { drawn, prompts } = self;
         if let Some(recorded) = run.recorded() {
+            let Self { drawn, prompts } = self;
             let (groups, scored) = recorded.completed(&drawn, prompts, completions)?;
             return Ok(Completed { drawn, groups, scored });
         }
-        if !run.world().is_alone() {
-            return Self { drawn, prompts }.dealt(run, completions, sampling, reward);
-        }
-        let asked = Self { drawn, prompts };
-        Flight::begin(asked, run, completions, sampling)?.land(run, reward)
-    }
-
-    /// The same where several ranks share the work: each completes and scores what it is dealt, and tells the others.
-    fn dealt(self, run: &mut Run, completions: usize, sampling: &Sampling, reward: &Arc<Program>) -> Result<Completed> {
-        let Self { drawn, prompts } = self;
-        let prompts: Vec<Arc<Prompt>> = prompts.into_iter().map(Arc::new).collect();
-        let (world, drawn) = (run.world().clone(), Arc::new(drawn));
-        let own: Vec<usize> = world.dealt(drawn.len()).collect();
-        let request = |&i: &usize| Request::new(prompts[i].clone(), completions, sampling.clone(), drawn[i].key);
-        let requests = own.iter().map(request).collect();
-        let (asked, reward) = (drawn.clone(), reward.clone());
-        let scored = move |place: usize, group: &Group| score(&reward, &asked[own[place]].sample, group);
-        let completed = || -> Result<Vec<(Sent, SentScores)>> {
-            // All ranks come to the first of these, whatever becomes of the rest.
-            let pending = Pending::submit(run.own_engine()?, requests)?;
-            let (scorers, watch) = (run.scorers()?, run.watch().clone());
-            let (groups, scored, waited) = complete(run.handed().own(), pending, scored, (&scorers, &watch))?;
-            run.waited(waited);
-            let told = |(group, scored): (&Group, &Scored)| -> Result<(Sent, SentScores)> {
-                Ok((Sent::of(group)?, SentScores::of(scored)))
-            };
-            groups.iter().zip(&scored).map(told).collect()
-        };
-        let completed = completed();
-        let (mut groups, mut scored) = (Vec::new(), Vec::new());
-        for (i, (sent, scores)) in undealt(world.all(completed)?, drawn.len()).into_iter().enumerate() {
-            groups.push(sent.group(drawn[i].key, &prompts[i])?);
-            scored.push(scores.scored());
-        }
-        let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
-        Ok(Completed { drawn, groups, scored })
+        Flight::begin(self, run, completions, sampling)?.land(run, reward)
     }
 }
 
-/// Requests that are under way.
+/// Requests that are under way: of this rank those that it is dealt.
 pub(crate) struct Flight {
     drawn: Vec<Drawn>,
+    prompts: Vec<Arc<Prompt>>,
     pending: Pending,
 }
 
 impl Flight {
-    /// Has the engine begin with the weights as they are now.
+    /// Has the engine begin with the weights as they are now. Where several ranks share the work, each asks what it is dealt; where one cannot,
+    /// all fail.
     pub(crate) fn begin(asked: Asked, run: &mut Run, completions: usize, sampling: &Sampling) -> Result<Self> {
         let Asked { drawn, prompts } = asked;
-        let requests = prompts.into_iter().zip(&drawn);
-        let requests = requests.map(|(prompt, drawn)| Request::new(prompt, completions, sampling.clone(), drawn.key));
-        let pending = Pending::submit(run.engine()?, requests.collect())?;
-        Ok(Self { drawn, pending })
+        let prompts: Vec<Arc<Prompt>> = prompts.into_iter().map(Arc::new).collect();
+        let world = run.world().clone();
+        let request = |i: usize| Request::new(prompts[i].clone(), completions, sampling.clone(), drawn[i].key);
+        let requests = world.dealt(drawn.len()).map(request).collect();
+        let mut pending = Pending::default();
+        world.all(run.own_engine().and_then(|engine| pending.submit(engine, requests)))?;
+        Ok(Self { drawn, prompts, pending })
     }
 
     /// Lets the engine work at it while others are asked for.
@@ -114,17 +86,40 @@ impl Flight {
         self
     }
 
-    /// Its completions, scored on other threads while others are still being sampled.
+    /// Its completions, scored on other threads while others are still being sampled. Each rank scores what it asked, and tells the others.
     pub(crate) fn land(self, run: &mut Run, reward: &Arc<Program>) -> Result<Completed> {
-        let Self { drawn, mut pending } = self;
+        let Self { drawn, prompts, mut pending } = self;
         pending.here = run.handed().land(&pending.tickets);
-        let (drawn, reward) = (Arc::new(drawn), reward.clone());
-        let (scorers, watch) = (run.scorers()?, run.watch().clone());
-        let asked = drawn.clone();
-        let scored = move |place: usize, group: &Group| score(&reward, &asked[place].sample, group);
-        let (groups, scored, waited) = complete(run.handed().as_it_is(), pending, scored, (&scorers, &watch))?;
-        run.waited(waited);
+        let (world, drawn, reward) = (run.world().clone(), Arc::new(drawn), reward.clone());
+        let (own, asked): (Vec<usize>, _) = (world.dealt(drawn.len()).collect(), drawn.clone());
+        let scored = move |place: usize, group: &Group| score(&reward, &asked[own[place]].sample, group);
+        let completed = || -> Result<(Vec<Group>, Vec<Scored>)> {
+            let (scorers, watch) = (run.scorers()?, run.watch().clone());
+            let (groups, scored, waited) = complete(run.handed().own(), pending, scored, (&scorers, &watch))?;
+            run.waited(waited);
+            Ok((groups, scored))
+        };
+        let completed = completed();
+        let (groups, scored) = if world.is_alone() { completed? } else { told(&world, completed, &drawn, &prompts)? };
         let drawn = Arc::try_unwrap(drawn).unwrap_or_else(|drawn| drawn.as_ref().clone());
         Ok(Completed { drawn, groups, scored })
     }
+}
+
+/// Completions and rewards of all ranks, in the order of what was drawn.
+fn told(
+    world: &World,
+    own: Result<(Vec<Group>, Vec<Scored>)>,
+    drawn: &[Drawn],
+    prompts: &[Arc<Prompt>],
+) -> Result<(Vec<Group>, Vec<Scored>)> {
+    let sent = own.and_then(|(groups, scored)| {
+        let one = |(group, scored): (&Group, &Scored)| Ok((Sent::of(group)?, SentScores::of(scored)));
+        groups.iter().zip(&scored).map(one).collect::<Result<Vec<_>>>()
+    });
+    let asked = drawn.iter().zip(prompts);
+    let one = |((sent, scores), (drawn, prompt)): ((Sent, SentScores), (&Drawn, &Arc<Prompt>))| {
+        Ok((sent.group(drawn.key, prompt)?, scores.scored()))
+    };
+    undealt(world.all(sent)?, drawn.len()).into_iter().zip(asked).map(one).collect()
 }

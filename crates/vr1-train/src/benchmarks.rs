@@ -1,9 +1,10 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use vr1_eval::{Answering, Benchmark, BoxUnits, EvalConfig, Extraction, Questions, Turns, evaluate};
+use vr1_eval::{Answering, Ask, Asking, Benchmark, BoxUnits, EvalConfig, Extraction, Questions, Turns, evaluate};
 use vr1_processor::Layout;
 use vr1_rollout::{Sampling, Search};
 use vr1_run::Interrupt;
@@ -130,7 +131,9 @@ impl OpenBenchmark {
         };
         let config = EvalConfig { max_prompt_tokens: Some(room), ..self.config.clone() };
         let (processor, watch, world) = (run.processor.clone(), run.watch().clone(), run.world().clone());
-        let judge = run.judge().filter(|_| self.judged);
+        // All ranks go by the scores of the first, which alone asks.
+        let judge = |judge| if world.is_first() { judge } else { Arc::new(Nobody) as Arc<dyn Ask> };
+        let judge = run.judge().filter(|_| self.judged).map(judge);
         if !world.is_alone() && folder.exists() {
             // What is there only rank 0 has, and all ask the same.
             std::fs::remove_dir_all(folder).map_err(|source| vr1_run::RunError::Io {
@@ -163,6 +166,20 @@ impl OpenBenchmark {
             format!("`{}`: {missing} of {count} answers have no verdict and count for nothing; {why}", self.name)
         });
         Ok(Some(Benchmarked { scores: scores.collect(), missing }))
+    }
+}
+
+/// The judge of a rank whose scores nobody reads: another asks, or nothing is evaluated.
+#[derive(Debug)]
+pub(crate) struct Nobody;
+
+impl Ask for Nobody {
+    fn name(&self) -> &str {
+        "nobody"
+    }
+
+    fn ask(&self, _: &Asking) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+        Err("nobody is asked here".into())
     }
 }
 

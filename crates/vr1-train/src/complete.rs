@@ -11,6 +11,7 @@ use crate::watch::Watch;
 use crate::{Error, Result};
 
 /// Requests that were handed to an engine.
+#[derive(Default)]
 pub(crate) struct Pending {
     pub(crate) tickets: Vec<Ticket>,
     /// What they are of, for messages.
@@ -21,10 +22,12 @@ pub(crate) struct Pending {
 
 impl Pending {
     /// Hands requests to an engine.
-    pub(crate) fn submit(engine: &mut dyn Engine, requests: Vec<Request>) -> Result<Self> {
-        let samples = requests.iter().map(|request| request.prompt.sample().to_owned()).collect();
-        let tickets = requests.into_iter().map(|request| engine.submit(request)).collect::<vr1_rollout::Result<_>>()?;
-        Ok(Self { tickets, samples, here: HashMap::new() })
+    pub(crate) fn submit(&mut self, engine: &mut dyn Engine, requests: Vec<Request>) -> Result<()> {
+        for request in requests {
+            self.samples.push(request.prompt.sample().to_owned());
+            self.tickets.push(engine.submit(request)?);
+        }
+        Ok(())
     }
 }
 

@@ -1,14 +1,9 @@
 //! An engine whose requests are dealt to the ranks of a run.
 
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 use vr1_learn::World;
-use vr1_processor::Prompt;
-use vr1_reward::Outcome;
-use vr1_rollout::{Engine, Finish, Group, Request, Sampled, Sequence, Ticket, Version, Weights};
+use vr1_rollout::{Engine, Group, Request, Sequence, Ticket, Version, Weights};
 
-use crate::rewards::Scored;
+use crate::sent::Sent;
 use crate::{Error, Result};
 
 /// This rank's engine, and those of the others: requests that all ranks make alike are each completed by one of them, and all ranks get
@@ -121,100 +116,4 @@ pub(crate) fn undealt<T>(all: Vec<Vec<T>>, count: usize) -> Vec<T> {
     let mut ranks: Vec<_> = all.into_iter().map(Vec::into_iter).collect();
     let size = ranks.len();
     (0..count).filter_map(|place| ranks[place % size].next()).collect()
-}
-
-/// Numbers as ranks tell them each other: in JSON, which has no NaN.
-pub(crate) fn bits(numbers: &[f32]) -> Vec<u32> {
-    numbers.iter().map(|number| number.to_bits()).collect()
-}
-
-/// The same back.
-pub(crate) fn numbers_of(bits: Vec<u32>) -> Vec<f32> {
-    bits.into_iter().map(f32::from_bits).collect()
-}
-
-/// A group as ranks tell it each other: without its prompt, which every rank has made itself.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Sent(Vec<Completion>);
-
-#[derive(Serialize, Deserialize)]
-struct Completion {
-    ids: Vec<i64>,
-    text: String,
-    logprobs: Vec<u32>,
-    drawn: Vec<u32>,
-    entropies: Vec<u32>,
-    version: Version,
-    finish: Finish,
-}
-
-impl Sent {
-    pub(crate) fn of(group: &Group) -> Result<Self> {
-        let one = |sequence: &Sequence| {
-            let media = !sequence.tail().media().is_empty();
-            let Some(sampled) = sequence.sampled().filter(|_| !media) else {
-                let reason =
-                    "an answer that shows media, or that nobody sampled, cannot be told other ranks".to_owned();
-                return Err(Error::Field { sample: sequence.prompt().sample().to_owned(), reason });
-            };
-            Ok(Completion {
-                ids: sequence.ids().to_vec(),
-                text: sequence.text().to_owned(),
-                logprobs: bits(&sampled.logprobs),
-                drawn: bits(&sampled.drawn),
-                entropies: bits(&sampled.entropies),
-                version: sampled.version,
-                finish: sampled.finish,
-            })
-        };
-        Ok(Self(group.sequences().iter().map(one).collect::<Result<_>>()?))
-    }
-
-    pub(crate) fn group(self, key: vr1_rollout::SampleKey, prompt: &Arc<Prompt>) -> Result<Group> {
-        let one = |sent: Completion| {
-            let sampled = Sampled {
-                logprobs: numbers_of(sent.logprobs),
-                drawn: numbers_of(sent.drawn),
-                entropies: numbers_of(sent.entropies),
-                version: sent.version,
-                finish: sent.finish,
-            };
-            Sequence::completion(prompt.clone(), &sent.ids, sent.text, sampled)
-        };
-        Ok(Group::new(key, self.0.into_iter().map(one).collect::<vr1_rollout::Result<_>>()?)?)
-    }
-}
-
-/// What a reward said of a group, as ranks tell it each other.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct SentScores(Vec<Result<SentOutcome, String>>);
-
-#[derive(Serialize, Deserialize)]
-struct SentOutcome {
-    total: Option<u32>,
-    terms: Vec<(String, Option<u32>)>,
-    missing: Vec<String>,
-}
-
-impl SentScores {
-    pub(crate) fn of(scored: &Scored) -> Self {
-        let bits = |value: &Option<f32>| value.map(f32::to_bits);
-        let sent = |outcome: &Outcome| SentOutcome {
-            total: bits(&outcome.total),
-            terms: outcome.terms.iter().map(|(name, value)| (name.clone(), bits(value))).collect(),
-            missing: outcome.missing.clone(),
-        };
-        Self(scored.iter().map(|result| result.as_ref().map(sent).map_err(ToString::to_string)).collect())
-    }
-
-    pub(crate) fn scored(self) -> Scored {
-        let value = |bits: Option<u32>| bits.map(f32::from_bits);
-        let outcome = |sent: SentOutcome| Outcome {
-            total: value(sent.total),
-            terms: sent.terms.into_iter().map(|(name, bits)| (name, value(bits))).collect(),
-            missing: sent.missing,
-        };
-        let failed = |reason| vr1_reward::Error::Row { reason };
-        self.0.into_iter().map(|result| result.map(outcome).map_err(failed)).collect()
-    }
 }

@@ -20,7 +20,7 @@ pub(crate) struct Handed {
     canary: Canary,
     /// How far copies elsewhere were off the trainer when they took these weights, in nats a token.
     gap: Option<f64>,
-    /// Requests of the next step, which it works at while others are asked for, and groups of these that came out meanwhile.
+    /// This rank's requests of the next step, which it works at while others are asked for, and groups of these that came out meanwhile.
     awaited: HashSet<Ticket>,
     here: HashMap<Ticket, Group>,
 }
@@ -55,8 +55,8 @@ impl Handed {
         self.gap
     }
 
-    /// The engine with the learner's weights as they are now; copies elsewhere are seen to have them. What is under way of the next step is
-    /// waited for first. `seconds` grows by the time that this takes.
+    /// The engine with the learner's weights as they are now; copies elsewhere are seen to have them. What is under way of the next step, on
+    /// any rank, is waited for first. `seconds` grows by the time that this takes.
     pub(crate) fn with_weights(
         &mut self,
         learner: &Learner,
@@ -65,15 +65,15 @@ impl Handed {
     ) -> Result<&mut dyn Engine> {
         let begun = Instant::now();
         let weights = learner.snapshot();
+        let gathered = self.gather();
+        self.world.all(gathered)?;
         if self.loaded != Some(weights.version) {
-            self.gather()?;
             let engine = &mut self.engine;
             let handed = learner.together(|| engine.hand(&weights));
             self.engine.follow_first(handed)?;
             self.gap = self.checked(learner, processor, weights.version)?;
             self.loaded = Some(weights.version);
         }
-        self.gather()?;
         *seconds += begun.elapsed().as_secs_f64();
         Ok(&mut self.engine)
     }
@@ -115,7 +115,7 @@ impl Handed {
 
     fn gather(&mut self) -> Result<()> {
         while self.here.len() < self.awaited.len() {
-            let more = self.engine.poll()?;
+            let more = self.engine.own().poll()?;
             if more.is_empty() {
                 let (done, wanted) = (self.here.len(), self.awaited.len());
                 return Err(vr1_rollout::Error::Lost { done, wanted }.into());

@@ -10,10 +10,11 @@ use vr1_reward::{Outcome, Program};
 use vr1_rollout::{Group, Request, SampleKey, Search, answer_in_stages};
 use vr1_run::Interrupt;
 
-use super::dealt::{bits, numbers_of, undealt};
+use super::dealt::undealt;
 use super::dpo::preference_metrics;
 use super::pairs::Pairs;
 use super::prompting::Prompting;
+use super::sent::{bits, numbers_of};
 use crate::benchmarks::OpenBenchmark;
 use crate::recipe::{EvaluationConfig, PromptConfig};
 use crate::shown::{Gallery, Shown};

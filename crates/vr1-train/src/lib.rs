@@ -33,6 +33,7 @@ mod rewards;
 mod rollout;
 mod round;
 mod run;
+mod sent;
 mod sft;
 mod shown;
 mod source;

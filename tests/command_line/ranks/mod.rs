@@ -1,5 +1,6 @@
 //! Several processes that train together, as torchrun starts them: they make what one makes, and end together.
 
+mod served;
 mod sharding;
 
 use std::net::TcpListener;
@@ -72,11 +73,23 @@ fn objective(objective: &str, more: &str) -> String {
 
 /// The processes of a world of `size`, each with arguments of its own.
 fn start(ground: &Ground, out: &str, size: usize, own: impl Fn(usize) -> Vec<&'static str>) -> Vec<Child> {
+    start_given(ground, out, size, own, &[])
+}
+
+/// The same with variables that all are given.
+fn start_given(
+    ground: &Ground,
+    out: &str,
+    size: usize,
+    own: impl Fn(usize) -> Vec<&'static str>,
+    given: &[(&str, &str)],
+) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
     let one = |rank: usize| {
         let mut command = ground.command(out, &own(rank));
         command.env("RANK", rank.to_string()).env("WORLD_SIZE", size.to_string()).env("LOCAL_RANK", rank.to_string());
         command.env("MASTER_ADDR", "127.0.0.1").env("MASTER_PORT", &port).env("OMP_NUM_THREADS", "1");
+        command.envs(given.iter().copied());
         command.stderr(Stdio::piped()).spawn().unwrap()
     };
     (0..size).map(one).collect()

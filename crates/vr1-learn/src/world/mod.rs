@@ -164,7 +164,8 @@ impl World {
         &self,
         own: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
-        let own = if self.is_first() { own().map(Some) } else { Ok(None) };
+        // What it says may itself be nothing.
+        let own = if self.is_first() { own().map(|said| vec![said]) } else { Ok(Vec::new()) };
         let said = self.all(own)?.into_iter().flatten().next();
         said.ok_or_else(|| Error::Lost { rank: self.rank, reason: "rank 0 said nothing".to_owned() }.into())
     }

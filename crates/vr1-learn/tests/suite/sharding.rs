@@ -203,6 +203,15 @@ fn a_share_that_cannot_be_written_is_an_error_on_every_rank() {
 }
 
 #[test]
+fn what_the_first_rank_says_may_be_nothing() {
+    let said = ranks(2, |world| {
+        let rank = world.rank();
+        world.first(|| Ok::<_, Error>((rank > 0).then_some(rank))).unwrap()
+    });
+    assert_eq!(said, [None, None]);
+}
+
+#[test]
 fn the_largest_parameters_are_spread() {
     let sizes = [1000, 900, 10, 10, 800, 700];
     let owners = owners(&sizes, 4);

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use image::RgbImage;
 use proptest::prelude::*;
 use vr1_data::{Picture, Video};
-use vr1_processor::{Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, TokenType};
+use vr1_processor::{Error, Layout, Message, Part, Processor, Prompt, PromptRequest, Role, Tail, TokenType};
 
 static PROCESSOR: LazyLock<Processor> = LazyLock::new(|| {
     Processor::from_dir(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/checkpoint")).unwrap()
@@ -97,6 +97,10 @@ proptest! {
             let joined = first.followed_by(&second);
             prop_assert_eq!(content(&joined), content(&whole));
             prop_assert_eq!(joined.text(), whole.text());
+            let told = serde_json::to_vec(&Tail::of(&second)).unwrap();
+            let heard = first.tail_of(serde_json::from_slice(&told).unwrap(), second.patches().to_vec()).unwrap();
+            prop_assert_eq!(content(&heard), content(&second));
+            prop_assert_eq!(heard.text(), second.text());
         }
         prop_assert!(whole.split(whole.len() + 1).is_none());
     }
@@ -162,4 +166,22 @@ fn positions_in_seconds_stay_what_they_are() {
     // A patch is two seconds of three positions each; what follows begins behind one line and column all the same.
     assert_eq!(second.position_ids()[0][..4], [0, 6, 12, 1]);
     assert_eq!(content(&first.followed_by(&second)), content(&whole));
+}
+
+#[test]
+fn a_tail_whose_parts_do_not_belong_together_is_refused() {
+    let (asked, whole) = (prompt(&[Shown::Words("Two?")]), prompt(&[Shown::Image(2, 2), Shown::Image(1, 1)]));
+    let (tail, patches) = (Tail::of(&whole), whole.patches().to_vec());
+    let reason = |tail: &Tail, shown: usize| asked.tail_of(tail.clone(), patches[..shown].to_vec()).unwrap_err();
+    let said = reason(&tail, 1).to_string();
+    assert!(said.contains("sample `s`: what follows it shows 1 pieces of media of 2"), "{said}");
+    let mut short = tail.clone();
+    short.position_ids[1].pop();
+    assert!(reason(&short, 2).to_string().contains("not as many positions"));
+    let mut crossed = tail.clone();
+    crossed.media.reverse();
+    assert!(reason(&crossed, 2).to_string().contains("do not stand in order"));
+    let mut beyond = tail.clone();
+    beyond.media[1].range.end = tail.input_ids.len() + 1;
+    assert!(reason(&beyond, 2).to_string().contains("do not stand in order"));
 }

@@ -33,6 +33,22 @@ fn every_token_of_a_completion_is_trained_on_and_what_the_engine_said_stays() {
 }
 
 #[test]
+fn an_engine_samples_the_tokens_that_are_trained_on_and_no_others() {
+    let prompt = prompt("s");
+    let turns = |sampled| {
+        let tail = prompt.tail(&[7, 8, 9], "said").unwrap();
+        let marks = vec![true, false, true];
+        Sequence::new(prompt.clone(), tail, marks, "said".into()).unwrap().with_sampled(sampled)
+    };
+    let made = turns(sampled(2)).unwrap();
+    assert_eq!(
+        (made.ids(), made.trained(), made.sampled()),
+        (&[7, 8, 9][..], &[true, false, true][..], Some(&sampled(2)))
+    );
+    assert_eq!(reason(turns(sampled(3)).unwrap_err()), "3 and 3 log-probabilities for 2 sampled tokens");
+}
+
+#[test]
 fn what_cannot_be_a_sequence_says_why() {
     let prompt = prompt("s");
     let pad = tokenizer().image_pad().unwrap();

@@ -14,31 +14,17 @@ use vr1_vlm::Backbone;
 use crate::recipe::{Recipe, StageConfig};
 use crate::{Error, Result, RunOptions};
 
-/// Of several processes all are done with a step's weights before the next are handed over, and what a tool showed is not told other ranks.
+/// Checks that the language model is there that benchmarks are to ask.
 pub(super) fn check(recipe: &Recipe, options: &RunOptions) -> Result<()> {
-    judged(recipe, options)?;
-    let (world, rollout) = (&options.world, &recipe.rollout);
-    let set =
-        [("rollout.max_staleness_steps", rollout.max_staleness_steps > 0), ("rollout.tools", rollout.tools.is_some())];
-    match set.into_iter().find(|(_, set)| *set && !world.is_alone()) {
-        Some((key, _)) => {
-            Err(Error::Recipe(format!("`{key}` is for a run of one process, and this one has {}", world.size())))
-        }
-        None => Ok(()),
-    }
-}
-
-/// Whether the language model is there that benchmarks are to ask. Several processes would each ask it.
-fn judged(recipe: &Recipe, options: &RunOptions) -> Result<()> {
     let stages = recipe.all_stages();
     let evaluations = stages.iter().filter_map(|stage| stage.evaluation.as_ref()).chain([&recipe.evaluation]);
     let mut benchmarks = evaluations.flat_map(|evaluation| &evaluation.benchmarks);
-    let Some((name, _)) = benchmarks.find(|(_, benchmark)| benchmark.judge) else { return Ok(()) };
-    let fault = |reason: String| Err(Error::Recipe(format!("evaluation.benchmarks.{name}.judge: {reason}")));
-    match (&options.judge, options.world.is_alone()) {
-        (None, _) => fault("the run was given no judge: VR1_JUDGE_URL and VR1_JUDGE_MODEL name one".to_owned()),
-        (_, false) => fault(format!("is for a run of one process, and this one has {}", options.world.size())),
-        (Some(_), true) => Ok(()),
+    match (benchmarks.find(|(_, benchmark)| benchmark.judge), &options.judge) {
+        (Some((name, _)), None) => {
+            let reason = "the run was given no judge: VR1_JUDGE_URL and VR1_JUDGE_MODEL name one";
+            Err(Error::Recipe(format!("evaluation.benchmarks.{name}.judge: {reason}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,12 +2,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
-use vr1_eval::{Ask, Asking};
 use vr1_run::{RunError, RunFolder, Show, StepMetrics, read_metrics, read_rows, rollout_steps};
 
 use super::resume::{named, same};
 use super::saved::{Begun, Origin, Progressed};
 use super::{RunOptions, Trainer};
+use crate::benchmarks::Nobody;
 use crate::recipe::Recipe;
 use crate::recorded::Recorded;
 use crate::{Error, Result, Rollout};
@@ -42,20 +42,6 @@ pub struct Difference {
     pub recorded: f64,
     /// What it is now.
     pub now: f64,
-}
-
-/// The judge of a run of which a step is done again: nothing is evaluated.
-#[derive(Debug)]
-struct Nobody;
-
-impl Ask for Nobody {
-    fn name(&self) -> &str {
-        "nobody"
-    }
-
-    fn ask(&self, _: &Asking) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
-        Err("a step that is done again evaluates nothing".into())
-    }
 }
 
 impl Replay {

@@ -11,6 +11,8 @@ mod evaluation;
 mod failures;
 mod folders;
 mod grounding;
+#[path = "../joined/mod.rs"]
+mod joined;
 mod judged;
 mod losses;
 mod not_finite;

@@ -1,6 +1,7 @@
 //! Runs whose completions call tools.
 
 use vr1_agent::{ToolEngine, Zoom};
+use vr1_learn::World;
 use vr1_processor::Processor;
 use vr1_rollout::{Request, Scripted};
 
@@ -23,7 +24,8 @@ const CALL: &str = r#"<tool_call>{"name": "image_zoom_in_tool", "arguments": {"b
 fn pictures() -> tempfile::TempDir {
     let dir = folder();
     let row = |i: usize| {
-        picture(dir.path(), &format!("{i}.png"), [(i * 40) as u8, 90, 200]);
+        let shade = |x: u32, y: u32| image::Rgb([(i * 40) as u8, (5 * x) as u8, (5 * y) as u8]);
+        image::RgbImage::from_fn(48, 48, shade).save(dir.path().join(format!("{i}.png"))).unwrap();
         let said = serde_json::json!([
             {"from": "human", "value": format!("<image>\nWhat is number {i}?")}, {"from": "gpt", "value": "blue"}]);
         serde_json::json!({"id": format!("{i}"), "image": format!("{i}.png"), "conversations": said}).to_string() + "\n"
@@ -32,31 +34,35 @@ fn pictures() -> tempfile::TempDir {
     dir
 }
 
-#[test]
-fn what_tools_showed_is_seen_recorded_and_not_learnt() {
-    let dir = pictures();
-    let recipe =
-        read(dir.path(), GRPO, &["reward={ terms: { accuracy: \"contains(completion, 'there')\" }, total: accuracy }"])
-            .unwrap();
-    let out = dir.path().join("run");
-    let mut run = trainer(&recipe, &out);
-    let (processor, max_tokens) = (std::sync::Arc::new(Processor::from_dir(&tiny()).unwrap()), 1024);
-    // Half of the completions look closer, and they are right.
+/// Half of the completions look closer, each at another part, and they are right.
+fn looking() -> Box<ToolEngine> {
+    let processor = std::sync::Arc::new(Processor::from_dir(&tiny()).unwrap());
     let said = |request: &Request, completion: usize| {
         let looked = request.prompt.text().contains("<tool_response>");
         Some(format!(
             "{}<|im_end|>",
             if looked {
-                "there"
+                "there".to_owned()
             } else if completion.is_multiple_of(2) {
-                CALL
+                CALL.replace("20, 20", &format!("{}, 32", 20 + completion))
             } else {
-                "nowhere"
+                "nowhere".to_owned()
             }
         ))
     };
     let engine = Box::new(Scripted::new(processor.tokenizer().clone(), said));
-    run.set_engine(Box::new(ToolEngine::new(engine, processor, vec![Box::new(Zoom)], 3, max_tokens))).unwrap();
+    Box::new(ToolEngine::new(engine, processor, vec![Box::new(Zoom)], 3, 1024))
+}
+
+const RIGHT: &str = "reward={ terms: { accuracy: \"contains(completion, 'there')\" }, total: accuracy }";
+
+#[test]
+fn what_tools_showed_is_seen_recorded_and_not_learnt() {
+    let dir = pictures();
+    let recipe = read(dir.path(), GRPO, &[RIGHT]).unwrap();
+    let out = dir.path().join("run");
+    let mut run = trainer(&recipe, &out);
+    run.set_engine(looking()).unwrap();
     steps(&mut run, 2);
     let rows = read_metrics(&out.join("metrics.jsonl")).unwrap();
     assert!(rows.iter().all(|row| row.values["tool_calls"] == 0.5 && row.values["reward"] == 0.5), "{rows:?}");
@@ -73,6 +79,54 @@ fn what_tools_showed_is_seen_recorded_and_not_learnt() {
     }
     let error = Trainer::replay(&out, 1, &options(&dir.path().join("again"))).unwrap_err().to_string();
     assert!(error.contains("rollout.tools"), "{error}");
+}
+
+#[test]
+fn ranks_learn_from_what_tools_showed_others() {
+    let dir = pictures();
+    // A rank of four has no prompt.
+    let overrides = [RIGHT, PROPORTIONAL, "optimizer.learning_rate=0.1", "objective.prompts_per_step=3"];
+    let recipe = read(dir.path(), GRPO, &overrides).unwrap();
+    let run = |world: World| {
+        let out = dir.path().join(world.size().to_string());
+        let mut run = Trainer::new(recipe.clone(), RunOptions { world, ..options(&out) }).unwrap();
+        let before = weights(run.model());
+        run.set_engine(looking()).unwrap();
+        steps(&mut run, 2);
+        let held_out = run.evaluate().unwrap().unwrap();
+        (before, weights(run.model()), held_out)
+    };
+    let (before, alone, held_out) = run(World::default());
+    assert!(distance(&before, &alone) > 1e-4, "it learns");
+    let tower = |weights: &BTreeMap<String, Tensor>| -> BTreeMap<String, Tensor> {
+        let own = weights.iter().filter(|(name, _)| name.contains("visual"));
+        own.map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    };
+    assert!(distance(&tower(&before), &tower(&alone)) > 1e-4, "of what is shown, too");
+    let sampled = |size: usize, step: u64| -> Vec<Vec<serde_json::Value>> {
+        let text = rows_of(&dir.path().join(size.to_string()), step);
+        let row = |line: &str| {
+            let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
+            ["sample", "completion", "ids", "observations", "drawn", "total", "advantage", "version", "finished"]
+                .map(|key| row[key].take())
+                .to_vec()
+        };
+        text.lines().map(row).collect()
+    };
+    let measured = |size: usize| read_metrics(&dir.path().join(size.to_string()).join("metrics.jsonl")).unwrap();
+    for size in [2, 4] {
+        for (_, together, scores) in joined::ranks(size, run) {
+            assert!(distance(&alone, &together) < 1e-6, "{size}: {}", distance(&alone, &together));
+            assert_eq!(held_out, scores, "{size}");
+        }
+        (1..=2).for_each(|step| assert_eq!(sampled(1, step), sampled(size, step), "{size}"));
+        for (one, all) in measured(1).iter().zip(measured(size)) {
+            for name in ["tool_calls", "reward", "completion_length", "loss", "grad_norm"] {
+                let [one, all] = [one, &all].map(|row| row.values[name]);
+                assert!((one - all).abs() < 1e-5 * (1.0 + one.abs()), "{size}: {name}: {one} and {all}");
+            }
+        }
+    }
 }
 
 #[test]

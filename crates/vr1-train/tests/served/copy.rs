@@ -15,7 +15,7 @@ use tch::{Device, Kind};
 use vr1_data::Picture;
 use vr1_decode::LocalEngine;
 use vr1_nn::Adapter;
-use vr1_processor::{Layout, Message, Part, Processor, PromptRequest, Role};
+use vr1_processor::{Layout, Message, Part, Processor, PromptRequest, Role, Voice};
 use vr1_rollout::{Engine, Finish, Request, SampleKey, Sampling, Sequence, stream};
 use vr1_vlm::Model;
 
@@ -33,6 +33,13 @@ pub(crate) enum Lies {
     DiesAfter(usize),
 }
 
+/// Which completions call a tool.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Calls {
+    Never,
+    EverySecond,
+}
+
 pub(crate) struct Copy {
     pub(crate) url: String,
     pushes: Arc<AtomicUsize>,
@@ -40,8 +47,22 @@ pub(crate) struct Copy {
 
 type Asked = (String, Value, mpsc::Sender<(u16, Value)>);
 
+/// What completions that call a tool say: `SIDE` is how much of the picture they look at.
+const CALL: &str =
+    r#"<tool_call>{"name": "image_zoom_in_tool", "arguments": {"bbox_2d": [0, 0, SIDE, 32]}}</tool_call>"#;
+
 impl Copy {
     pub(crate) fn new(lies: Lies) -> Self {
+        Self::serving(lies, Calls::Never)
+    }
+
+    /// One that, of every second completion of a prompt, has a tool called, and one word said of what that shows.
+    #[allow(dead_code, reason = "the program's own tests ask it")]
+    pub(crate) fn calling() -> Self {
+        Self::serving(Lies::None, Calls::EverySecond)
+    }
+
+    fn serving(lies: Lies, calls: Calls) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (asks, asked) = mpsc::channel::<Asked>();
@@ -50,7 +71,7 @@ impl Copy {
         let left = gone.clone();
         // Tensors stay on one thread.
         spawn(move || {
-            let mut holder = Holder::new(lies, counted);
+            let mut holder = Holder::new(lies, calls, counted);
             for (path, body, reply) in asked {
                 if let Lies::DiesAfter(count) = lies
                     && path.contains("completions")
@@ -93,6 +114,7 @@ impl Copy {
 
 struct Holder {
     lies: Lies,
+    calls: Calls,
     pushes: Arc<AtomicUsize>,
     processor: Processor,
     /// Engines by the names that models have, and adapters.
@@ -101,10 +123,10 @@ struct Holder {
 }
 
 impl Holder {
-    fn new(lies: Lies, pushes: Arc<AtomicUsize>) -> Self {
+    fn new(lies: Lies, calls: Calls, pushes: Arc<AtomicUsize>) -> Self {
         let processor = Processor::from_dir(&tiny()).unwrap();
         let engines = HashMap::from([("tiny".to_owned(), engine(&tiny(), None, &processor))]);
-        Self { lies, pushes, processor, engines, tag: Value::Null }
+        Self { lies, calls, pushes, processor, engines, tag: Value::Null }
     }
 
     fn answer(&mut self, path: &str, body: &Value) -> (u16, Value) {
@@ -143,6 +165,7 @@ impl Holder {
             }
             "/weight_info" => json!({"weight_version": self.tag}),
             "/v1/completions" | "/v1/chat/completions" => return self.complete(body),
+            "/inference/v1/generate" => self.look_at(body),
             _ => json!({}),
         };
         (200, said)
@@ -168,6 +191,9 @@ impl Holder {
         let group = engine.generate(vec![request]).unwrap().remove(0);
         let less = if self.lies == Lies::Logprobs { 0.01 } else { 0.0 };
         let choice = |(index, sequence): (usize, &Sequence)| {
+            if self.calls == Calls::EverySecond && group.size() > 1 && index.is_multiple_of(2) {
+                return self.says(index, &CALL.replace("SIDE", &(16 + 8 * index).to_string()));
+            }
             let sampled = sequence.sampled().unwrap();
             let said = if number("temperature") == 0.0 { &sampled.logprobs } else { &sampled.drawn };
             let content: Vec<Value> = said.iter().map(|logprob| json!({"logprob": logprob - less})).collect();
@@ -176,6 +202,29 @@ impl Holder {
         };
         let choices: Vec<Value> = group.sequences().iter().enumerate().map(choice).collect();
         (200, json!({"model": name, "prompt_token_ids": group.prompt().input_ids(), "choices": choices}))
+    }
+
+    /// A choice of these words, each token of which was drawn with one chance in two.
+    fn says(&self, index: usize, words: &str) -> Value {
+        let tokenizer = self.processor.tokenizer();
+        let mut ids = tokenizer.encode_words(words, Voice::Model).unwrap();
+        ids.extend(tokenizer.eos().first());
+        let content = vec![json!({"logprob": -0.7}); ids.len()];
+        json!({"index": index, "token_ids": ids, "finish_reason": "stop", "logprobs": {"content": content}})
+    }
+
+    /// What is said of a picture that a tool has shown: the prompt is ids, with a placeholder for each picture.
+    fn look_at(&self, body: &Value) -> Value {
+        let shown = body["content_parts"].as_array().unwrap().iter().map(|part| {
+            let message = Message::user([picture(part["url"].as_str().unwrap())], "");
+            let (messages, layout) = ([message], Layout::Chat);
+            let request = PromptRequest { sample: "shown", messages: &messages, layout, prefill: "" };
+            self.processor.prompt(&request).unwrap().media()[0].range.len()
+        });
+        let (mut shown, pad) = (shown.collect::<Vec<_>>().into_iter(), self.processor.tokenizer().image_pad().unwrap());
+        let ids = body["token_ids"].as_array().unwrap().iter().map(|id| id.as_i64().unwrap());
+        let whole = ids.flat_map(|id| vec![id; if id == pad { shown.next().unwrap() } else { 1 }]);
+        json!({"model": body["model"], "prompt_token_ids": whole.collect::<Vec<_>>(), "choices": [self.says(0, "there")]})
     }
 }
 
@@ -210,16 +259,18 @@ fn message(said: &Value) -> Message {
     let role = if said["role"] == "assistant" { Role::Assistant } else { Role::User };
     let part = |part: &Value| match part["type"].as_str().unwrap() {
         "text" => Part::Text(part["text"].as_str().unwrap().to_owned()),
-        _ => {
-            let uri = part["image_url"]["url"].as_str().unwrap();
-            let bytes = base64::engine::general_purpose::STANDARD.decode(uri.split_once(',').unwrap().1).unwrap();
-            Part::Image(Picture::from(image::load_from_memory(&bytes).unwrap().into_rgb8()))
-        }
+        _ => Part::Image(picture(part["image_url"]["url"].as_str().unwrap())),
     };
     match &said["content"] {
         Value::String(words) => Message::text(role, words.clone()),
         parts => Message { role, parts: parts.as_array().unwrap().iter().map(part).collect() },
     }
+}
+
+/// The picture of a data URI.
+fn picture(uri: &str) -> Picture {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(uri.split_once(',').unwrap().1).unwrap();
+    Picture::from(image::load_from_memory(&bytes).unwrap().into_rgb8())
 }
 
 /// The path and the JSON of a request.

@@ -1,13 +1,15 @@
 //! Runs whose completions come over HTTP, from servers that hold a copy of the model: a script in vLLM's words, over the engine of this process.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod ahead;
 mod copy;
+#[path = "../joined/mod.rs"]
+mod joined;
 mod live;
 
 use std::path::{Path, PathBuf};
 
 use copy::{Copy, Lies};
-use vr1_learn::{Launch, World};
 use vr1_run::{Show, StepMetrics, read_metrics};
 use vr1_train::{Recipe, RunOptions, Trainer};
 
@@ -119,25 +121,13 @@ fn so_is_one_whose_adapter_goes_over() {
     the_same_over_http(LORA);
 }
 
-/// What two ranks come to, threads of this process, with a recipe each and one folder.
-fn two_ranks(recipe: &Recipe, out: &Path) -> vr1_train::Result<Vec<StepMetrics>> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let one = |rank: usize| {
-        let said = |name: &str| match name {
-            "RANK" | "LOCAL_RANK" => Some(rank.to_string()),
-            "WORLD_SIZE" => Some("2".to_owned()),
-            "MASTER_ADDR" => Some("127.0.0.1".to_owned()),
-            "MASTER_PORT" => Some(port.to_string()),
-            _ => None,
-        };
-        let world = World::join(Launch::read(said).unwrap().unwrap()).unwrap();
+/// What ranks come to, threads of this process, with a recipe each and one folder.
+fn of_ranks(size: usize, recipe: &Recipe, out: &Path) -> vr1_train::Result<Vec<StepMetrics>> {
+    let one = |world| {
         let options = RunOptions { show: Show::Quiet, world, ..RunOptions::new(out) };
-        Trainer::new(recipe.clone(), options)?.run().map(drop)
+        Trainer::open(recipe.clone(), options)?.run().map(drop)
     };
-    std::thread::scope(|scope| {
-        let ranks = [0, 1].map(|rank| scope.spawn(move || one(rank)));
-        ranks.into_iter().try_for_each(|rank| rank.join().unwrap())
-    })?;
+    joined::ranks(size, one).into_iter().collect::<vr1_train::Result<()>>()?;
     Ok(read_metrics(&out.join("metrics.jsonl")).unwrap())
 }
 
@@ -150,7 +140,7 @@ fn several_ranks_ask_the_same_servers_and_the_first_hands_weights_over() {
         let of = |copy: &Copy| recipe(dir.path(), &format!("{more}{}", engine(&[copy])), &PROPORTIONAL).unwrap();
         let expected = run(of(&one), &alone).unwrap();
         let shared = Copy::new(Lies::None);
-        let rows = two_ranks(&of(&shared), &together).unwrap();
+        let rows = of_ranks(2, &of(&shared), &together).unwrap();
         assert_eq!(told(&alone, 3), told(&together, 3));
         assert_eq!(one.pushes(), shared.pushes());
         for (alone, together) in expected.iter().zip(&rows) {
@@ -169,9 +159,9 @@ fn ranks_that_hold_each_a_share_of_the_layers_hand_over_all_of_them() {
     let of =
         |copy: &Copy, more: &str| recipe(dir.path(), &format!("{more}{}", engine(&[copy])), &PROPORTIONAL).unwrap();
     let one = Copy::new(Lies::None);
-    two_ranks(&of(&one, "recompute: layers\n"), &whole).unwrap();
+    of_ranks(2, &of(&one, "recompute: layers\n"), &whole).unwrap();
     let other = Copy::new(Lies::None);
-    let rows = two_ranks(&of(&other, "recompute: layers\nsharding: zero3\n"), &apart).unwrap();
+    let rows = of_ranks(2, &of(&other, "recompute: layers\nsharding: zero3\n"), &apart).unwrap();
     assert_eq!(told(&whole, 3), told(&apart, 3));
     assert!(rows.iter().all(|row| row.values["canary_gap"] < 1e-5), "{rows:?}");
 }
@@ -181,7 +171,7 @@ fn a_push_that_fails_ends_all_ranks() {
     let dir = folder();
     let copy = Copy::new(Lies::KeepsWeights);
     let recipe = recipe(dir.path(), &engine(&[&copy]), &["rollout.engine.canary_tolerance=1000"]).unwrap();
-    let error = two_ranks(&recipe, &dir.path().join("out")).unwrap_err().to_string();
+    let error = of_ranks(2, &recipe, &dir.path().join("out")).unwrap_err().to_string();
     assert!(error.contains("did not get there"), "{error}");
 }
 
@@ -219,31 +209,6 @@ fn a_server_that_dies_in_the_middle_is_left_and_the_run_is_the_same() {
     let out = dir.path().join("alone");
     let error = run(recipe(dir.path(), &engine(&[&alone]), &[]).unwrap(), &out).unwrap_err().to_string();
     assert!(error.contains(alone.url.as_str()), "{error}");
-}
-
-#[test]
-fn completions_of_the_next_step_are_drawn_while_one_is_learnt_from_and_say_by_which_weights() {
-    let dir = folder();
-    let copy = Copy::new(Lies::None);
-    let more = engine(&[&copy]);
-    let overrides = [
-        "rollout.max_staleness_steps=1",
-        "objective.loss.sampler_correction={kind: token_truncate, max: 2.0}",
-        "evaluation.every_steps=2",
-    ];
-    let out = dir.path().join("out");
-    let rows = run(recipe(dir.path(), &more, &overrides).unwrap(), &out).unwrap();
-    let stale: Vec<f64> = rows.iter().map(|row| row.values["staleness"]).collect();
-    assert_eq!(stale, [0.0, 1.0, 1.0]);
-    let version = |step: usize| {
-        let lines = vr1_run::lines(&out.join(format!("rollouts/step-{step}.jsonl.zst"))).unwrap();
-        let versions = lines.map(|line| {
-            let row: serde_json::Value = serde_json::from_slice(&line.unwrap()).unwrap();
-            row["version"].as_u64().unwrap()
-        });
-        versions.collect::<std::collections::BTreeSet<u64>>().into_iter().collect::<Vec<_>>()
-    };
-    assert_eq!([version(1), version(2), version(3)], [vec![0], vec![0], vec![1]]);
 }
 
 #[test]

@@ -1,14 +1,20 @@
+mod tail;
+
 use std::ops::Range;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use vr1_data::Picture;
+
+pub use self::tail::Tail;
 
 use crate::media::Run;
 use crate::positions::{Span, rope_positions};
 use crate::{Error, Layout, Message, Patches, Result};
 
 /// What a token stands for; the numbers are those of transformers' `mm_token_type_ids`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum TokenType {
     /// A piece of text, or a special token.
@@ -33,7 +39,7 @@ impl std::fmt::Display for TokenType {
 ///
 /// That is an image or a video in most families. In others it is one tile of an image, or what was shown at one time of a
 /// video, with text of the family's own between the spans.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MediaSpan {
     /// Where its placeholders stand in the prompt's ids.
     pub range: Range<usize>,
