@@ -54,7 +54,7 @@ fn a_sweep_runs_every_arm_at_every_seed_once() {
         assert!(folder.path().join("out").join(run).join("report.html").is_file(), "{run}");
     }
     let curves = fs::read_to_string(path("out/curves.html")).unwrap();
-    assert!(curves.contains("steps 2 (2 runs)") && curves.contains("steps 4 (2 runs)"));
+    assert!(curves.contains("two (2 runs)") && curves.contains("four (2 runs)"));
 
     // What is whole is not done again.
     let (again, told) = swept();

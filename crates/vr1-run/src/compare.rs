@@ -189,19 +189,27 @@ fn differences(runs: &[Run], members: &[Vec<usize>]) -> Vec<Difference> {
     all.filter(|one| one.values.iter().any(|value| *value != one.values[0])).collect()
 }
 
-/// A group's name: its run's, or what sets it apart where that is one or two values, and how many seeds it has.
+/// A group's name: its run's, what its runs' names have before their seeds, or what sets it apart where that is one or two values; and how many seeds it has.
 fn name(group: usize, of: &[usize], runs: &[Run], differences: &[Difference]) -> String {
     let [first, _, ..] = of else { return runs[of[0]].name.clone() };
     let value = |one: &Difference| {
         let key = one.key.rsplit('.').next().unwrap_or_default();
         format!("{key} {}", one.values[group].as_deref().unwrap_or("–"))
     };
-    let apart = match differences {
-        [] | [_, _, _, ..] => runs[*first].name.clone(),
-        few => few.iter().map(value).collect::<Vec<_>>().join(", "),
+    let apart = match (stem(of, runs), differences) {
+        (Some(stem), _) => stem.to_owned(),
+        (None, [] | [_, _, _, ..]) => runs[*first].name.clone(),
+        (None, few) => few.iter().map(value).collect::<Vec<_>>().join(", "),
     };
     let short: String = apart.chars().take(60).collect();
     format!("{short} ({} runs)", of.len())
+}
+
+/// What the names of these runs have before their seeds, where all have the same.
+fn stem<'r>(of: &[usize], runs: &'r [Run]) -> Option<&'r str> {
+    let of_run = |&run: &usize| runs[run].name.strip_suffix(runs[run].seed.as_deref()?)?.strip_suffix(['-', '_']);
+    let stem = of_run(of.first()?).filter(|stem| !stem.is_empty())?;
+    of.iter().all(|run| of_run(run) == Some(stem)).then_some(stem)
 }
 
 fn scores(of: &[usize], runs: &[Run]) -> BTreeMap<String, Score> {
