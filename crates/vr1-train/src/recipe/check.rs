@@ -130,7 +130,6 @@ impl Recipe {
         }
         for stage in stages {
             let prompt = stage.prompt.as_ref().unwrap_or(&self.prompt);
-            let evaluation = stage.evaluation.as_ref().unwrap_or(&self.evaluation);
             match &stage.objective {
                 ObjectiveConfig::Grpo(_) if prompt.layout != Layout::Chat => {
                     return fault("prompt.layout", "tools answer in turns, which only `chat` has");
