@@ -118,7 +118,7 @@ impl Drop for Inside {
 }
 
 /// What is read of one layer's parameters after the other's: a layer is left for the next.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Tour(Mutex<Option<Arc<dyn LayerHook>>>);
 
 impl Tour {

@@ -1,17 +1,14 @@
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use safetensors::tensor::View;
-use safetensors::{Dtype, serialize_to_file};
-use tch::{Device, Kind, Tensor};
+use safetensors::serialize_to_file;
+use tch::{Kind, Tensor};
 use vr1_torch::{Storage, guarded};
 
 use crate::blocks::check_here;
-use crate::hook::Tour;
-use crate::lora::merge;
-use crate::{Error, Hooked, LayerHook, LoraConfig, Modules, Names, Result, Stored};
+use crate::{Error, Hooked, LayerHook, LoraConfig, Modules, Names, Published, Result, Stored};
 
 pub(crate) const LORA_A: &str = "lora_A.weight";
 pub(crate) const LORA_B: &str = "lora_B.weight";
@@ -143,22 +140,31 @@ impl Parameters {
         })
     }
 
-    /// Writes all parameters as `kind` into the safetensors `file`, under their published names and by way of a file beside it; an
-    /// adapter is merged into the layers that it adapts.
+    /// All parameters as `kind` under their published names, in an order in which those of a layer follow each other; an adapter is merged into
+    /// the layers that it adapts.
+    ///
+    /// # Errors
+    /// If `kind` is not one weights are saved in.
+    pub fn published(&self, kind: Kind) -> Result<Vec<Published<'_>>> {
+        let own = self.tensors.iter().filter(|(name, _)| !is_adapter(name));
+        let tour = Rc::default();
+        let mut all = Vec::with_capacity(self.tensors.len());
+        for (name, tensor) in own {
+            let stored = self.stored.get(name).copied().unwrap_or(Stored::Whole);
+            for (entry, part) in tch::no_grad(|| stored.entries(name, tensor)) {
+                let (hook, adaptation) = (self.hook(name), self.adaptation(name));
+                all.push(Published::new(self.names.published(&entry), part, kind, adaptation, hook, &tour)?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Writes all parameters, as they are [published](Self::published), into the safetensors `file`, by way of a file beside it.
     ///
     /// # Errors
     /// If `kind` is not one weights are saved in, or the file cannot be written.
     pub fn save(&self, file: &Path, kind: Kind) -> Result<()> {
-        let own = self.tensors.iter().filter(|(name, _)| !is_adapter(name));
-        let tour = Tour::default();
-        let mut views = Vec::with_capacity(self.tensors.len());
-        for (name, tensor) in own {
-            let stored = self.stored.get(name).copied().unwrap_or(Stored::Whole);
-            for (entry, part) in tch::no_grad(|| stored.entries(name, tensor)) {
-                views.push((self.names.published(&entry), self.view(name, part, kind, &tour)?));
-            }
-        }
-        write(views, file)
+        write(self.published(kind)?, file)
     }
 
     /// Writes the adapter in PEFT's layout into the directory `dir`: `adapter_config.json` and
@@ -169,14 +175,12 @@ impl Parameters {
     pub fn save_adapter(&self, dir: &Path, base: Option<&str>) -> Result<()> {
         let config = self.adapter.as_ref().ok_or_else(|| Error::Config("the model has no adapter".to_owned()))?;
         let own = self.tensors.iter().filter(|(name, _)| is_adapter(name));
-        let tour = Tour::default();
-        let views = own.map(|(name, tensor)| {
-            Ok((
-                format!("base_model.model.{}", self.names.today(name)),
-                self.view(name, tensor.shallow_clone(), Kind::Float, &tour)?,
-            ))
+        let tour = Rc::default();
+        let all = own.map(|(name, tensor)| {
+            let name = format!("base_model.model.{}", self.names.today(name));
+            Published::new(name, tensor.shallow_clone(), Kind::Float, None, None, &tour)
         });
-        write(views.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
+        write(all.collect::<Result<_>>()?, &dir.join("adapter_model.safetensors"))?;
         let file = dir.join("adapter_config.json");
         let text = format!("{:#}\n", self.spelt_out(config).to_peft(base));
         std::fs::write(&file, text).map_err(|source| Error::Io { path: file, source })
@@ -200,59 +204,10 @@ impl Parameters {
         let part = |end: &str| self.tensors.get(&format!("{layer}.{end}"));
         Some((part(LORA_A)?, part(LORA_B)?, self.adapter.as_ref()?.scale()))
     }
-
-    fn view<'a>(&'a self, name: &str, tensor: Tensor, kind: Kind, tour: &'a Tour) -> Result<Numbers<'a>> {
-        let dtype = match kind {
-            Kind::Float => Dtype::F32,
-            Kind::BFloat16 => Dtype::BF16,
-            Kind::Half => Dtype::F16,
-            other => return Err(Error::Config(format!("weights are not saved as {other:?}"))),
-        };
-        let adaptation = self.adaptation(name);
-        let shape = tensor.size().iter().map(|&d| d as usize).collect();
-        let hook = self.hook(name).filter(|_| !is_adapter(name));
-        Ok(Numbers { tensor, adaptation, kind, dtype, shape, hook, tour })
-    }
 }
 
-/// A tensor on its way into a file; its bytes are made when it is its turn, so that they are never all there at once.
-struct Numbers<'a> {
-    tensor: Tensor,
-    adaptation: Option<(&'a Tensor, &'a Tensor, f64)>,
-    kind: Kind,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    /// What the layer that it is of must be entered by.
-    hook: Option<Arc<dyn LayerHook>>,
-    tour: &'a Tour,
-}
-
-impl View for Numbers<'_> {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.tour.come_to(self.hook.as_ref());
-        let merged = self.adaptation.map(|(a, b, scale)| tch::no_grad(|| merge(&self.tensor, a, b, scale)));
-        let tensor = merged.as_ref().unwrap_or(&self.tensor);
-        let tensor = tensor.detach().to_device(Device::Cpu).to_kind(self.kind).contiguous();
-        let mut bytes = vec![0; self.data_len()];
-        // The buffer is as long as the tensor, which is on the CPU and contiguous.
-        tensor.copy_data_u8(&mut bytes, tensor.numel());
-        bytes.into()
-    }
-
-    fn data_len(&self) -> usize {
-        self.tensor.numel() * self.kind.elt_size_in_bytes()
-    }
-}
-
-fn write(views: Vec<(String, Numbers<'_>)>, file: &Path) -> Result<()> {
+fn write(all: Vec<Published<'_>>, file: &Path) -> Result<()> {
+    let views = all.into_iter().map(|one| (one.name().to_owned(), one));
     let bad = |e: safetensors::SafeTensorError| Error::Safetensors { path: file.to_owned(), reason: e.to_string() };
     let aside = file.with_extension("safetensors.part");
     let format = HashMap::from([("format".to_owned(), "pt".to_owned())]);

@@ -170,6 +170,16 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// Weights could not be given to servers, and none of them says why.
+    #[error("{servers}: the weights of version {version} cannot be broadcast to them: {reason}")]
+    NotGiven {
+        /// The servers.
+        servers: String,
+        /// Which weights.
+        version: u64,
+        /// Why.
+        reason: String,
+    },
     /// Weights that are older than those servers have.
     #[error("weights of version {given} for servers that have version {has}: a version never goes backwards")]
     Backwards {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Group, Request, Result, Sequence, Version};
+use crate::{Broadcast, Error, Group, Meeting, Request, Result, Sequence, Version};
 
 /// Names a request that was handed to an engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +28,15 @@ pub trait Weights {
     fn write_adapter(&self, dir: &Path) -> Result<bool> {
         let _ = dir;
         Ok(false)
+    }
+
+    /// Begins to give what [`write`](Self::write) writes to processes elsewhere, tensor by tensor and by no file: opens the store by which they
+    /// meet.
+    ///
+    /// # Errors
+    /// If it cannot be opened, or these weights cannot go so.
+    fn broadcast<'a>(&'a self, meeting: &Meeting) -> Result<Box<dyn Broadcast + 'a>> {
+        Err(Error::engine(format!("these weights cannot be broadcast to `{}`", meeting.group)))
     }
 
     /// The weights themselves, for an engine in this process that knows their kind.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod best_of;
+mod broadcast;
 mod engine;
 mod error;
 mod generation_config;
@@ -14,6 +15,7 @@ mod sequence;
 mod stages;
 
 pub use best_of::best_of;
+pub use broadcast::{Broadcast, Carrier, Meeting, Part};
 pub use engine::{Engine, Landed, Ticket, Weights};
 pub use error::{Error, Result};
 pub use generation_config::GenerationConfig;

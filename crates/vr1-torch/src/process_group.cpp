@@ -3,13 +3,17 @@
 
 #include <dlfcn.h>
 
+#include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -43,7 +47,8 @@ void finish(const Start &start) {
 }
 
 // The interfaces that GLOO_SOCKET_IFNAME names, as for PyTorch; the loopback where the store is there, for all are on one machine then.
-std::vector<std::shared_ptr<::gloo::transport::Device>> devices(const std::string &host) {
+// Otherwise the address `own`, where others reach this process by it.
+std::vector<std::shared_ptr<::gloo::transport::Device>> devices(const std::string &host, const std::string &own = {}) {
   using Gloo = c10d::ProcessGroupGloo;
   std::vector<std::shared_ptr<::gloo::transport::Device>> out;
   if (const char *names = std::getenv("GLOO_SOCKET_IFNAME")) {
@@ -52,9 +57,67 @@ std::vector<std::shared_ptr<::gloo::transport::Device>> devices(const std::strin
       if (!name.empty()) out.push_back(Gloo::createDeviceForInterface(name));
   }
   if (out.empty() && (host == "127.0.0.1" || host == "localhost")) out.push_back(Gloo::createDeviceForHostname("127.0.0.1"));
+  if (out.empty() && !own.empty()) out.push_back(Gloo::createDeviceForHostname(own));
   if (out.empty()) out.push_back(Gloo::createDefaultDevice());
   return out;
 }
+
+using Flag = std::shared_ptr<std::atomic<bool>>;
+
+void go_on(const Flag &stopped) { TORCH_CHECK(!*stopped, "it was given up"); }
+
+// A store whose waits end when somebody gives up. What a group waits for while it is made are others' keys.
+class Watched : public c10d::Store {
+ public:
+  Watched(StorePointer store, Flag stopped, milliseconds timeout)
+      : c10d::Store(timeout), store_(std::move(store)), stopped_(std::move(stopped)) {}
+
+  c10::intrusive_ptr<c10d::Store> clone() override { return c10::make_intrusive<Watched>(store_->clone(), stopped_, timeout_); }
+  void set(const std::string &key, const std::vector<uint8_t> &value) override { store_->set(key, value); }
+  std::vector<uint8_t> compareSet(const std::string &key, const std::vector<uint8_t> &expected,
+                                  const std::vector<uint8_t> &desired) override {
+    return store_->compareSet(key, expected, desired);
+  }
+  std::vector<uint8_t> get(const std::string &key) override {
+    wait({key});
+    return store_->get(key);
+  }
+  int64_t add(const std::string &key, int64_t value) override { return store_->add(key, value); }
+  bool deleteKey(const std::string &key) override { return store_->deleteKey(key); }
+  bool check(const std::vector<std::string> &keys) override { return store_->check(keys); }
+  int64_t getNumKeys() override { return store_->getNumKeys(); }
+  bool hasExtendedApi() const override { return store_->hasExtendedApi(); }
+  void append(const std::string &key, const std::vector<uint8_t> &value) override { store_->append(key, value); }
+  void multiSet(const std::vector<std::string> &keys, const std::vector<std::vector<uint8_t>> &values) override {
+    store_->multiSet(keys, values);
+  }
+  std::vector<std::vector<uint8_t>> multiGet(const std::vector<std::string> &keys) override {
+    wait(keys);
+    return store_->multiGet(keys);
+  }
+  void wait(const std::vector<std::string> &keys) override { wait(keys, timeout_); }
+  void wait(const std::vector<std::string> &keys, const milliseconds &timeout) override {
+    const auto end = std::chrono::steady_clock::now() + timeout;
+    while (!store_->check(keys)) {
+      go_on(stopped_);
+      TORCH_CHECK(std::chrono::steady_clock::now() < end, "not all ranks came within ", timeout.count() / 1000.0, " s");
+      std::this_thread::sleep_for(milliseconds(5));
+    }
+  }
+
+ private:
+  StorePointer store_;
+  Flag stopped_;
+};
+
+// Gloo whose connections can be closed under what is under way, which ends it for all others.
+class Closing : public c10d::ProcessGroupGloo {
+ public:
+  using c10d::ProcessGroupGloo::ProcessGroupGloo;
+  void close() {
+    for (const auto &context : contexts_) context->closeConnections();
+  }
+};
 
 // c10d::ProcessGroupNCCL of libtorch 2.11. libtorch_cuda is loaded when a GPU is asked for, and its headers want CUDA's and NCCL's, so
 // that it is made by the constructors that its library exports; it goes by its virtual functions from then on.
@@ -97,6 +160,7 @@ extern "C" {
 struct vr1_store {
   StorePointer store;
   std::string host;
+  uint16_t port;
 };
 
 struct vr1_group {
@@ -107,7 +171,8 @@ struct vr1_group {
   const GroupPointer &of(const at::Tensor &tensor) const { return tensor.is_cuda() ? cards : host; }
 };
 
-// A connection to the store at host:port, which this process holds itself where `holds` is not 0; keys are behind `prefix`.
+// A connection to the store at host:port, which this process holds itself where `holds` is not 0, at any port for port 0; keys are behind
+// `prefix`, if that is not empty.
 char *vr1_store_open(const char *host, uint16_t port, int holds, const char *prefix, uint64_t timeout_ms, vr1_store **out) {
   return vr1::message_of([&] {
     c10d::TCPStoreOptions options;
@@ -115,12 +180,83 @@ char *vr1_store_open(const char *host, uint16_t port, int holds, const char *pre
     options.isServer = holds != 0;
     options.waitWorkers = false;
     options.timeout = milliseconds(timeout_ms);
-    StorePointer tcp = c10::make_intrusive<c10d::TCPStore>(host, options);
-    *out = new vr1_store{c10::make_intrusive<c10d::PrefixStore>(prefix, std::move(tcp)), host};
+    auto tcp = c10::make_intrusive<c10d::TCPStore>(host, options);
+    const uint16_t bound = tcp->getPort();
+    StorePointer store = std::move(tcp);
+    if (*prefix) store = c10::make_intrusive<c10d::PrefixStore>(prefix, std::move(store));
+    *out = new vr1_store{std::move(store), host, bound};
   });
 }
 
 void vr1_store_close(vr1_store *store) { delete store; }
+
+// What ends waits of a broadcast from another thread.
+struct vr1_stop {
+  Flag flag;
+};
+
+vr1_stop *vr1_stop_new() { return new vr1_stop{std::make_shared<std::atomic<bool>>(false)}; }
+void vr1_stop_set(vr1_stop *stop) { *stop->flag = true; }
+int vr1_stop_is_set(const vr1_stop *stop) { return *stop->flag ? 1 : 0; }
+void vr1_stop_free(vr1_stop *stop) { delete stop; }
+
+struct vr1_broadcast {
+  GroupPointer group;
+  Closing *gloo;  // or nothing
+  Flag stopped;
+};
+
+// As rank of a group that PyTorch's `_new_process_group_helper` makes of `PrefixStore(name, store)`: behind its name again, and the kind of device.
+char *vr1_broadcast_open(vr1_store *store, const vr1_stop *stop, const char *name, int cards, const char *own, int rank, int size,
+                         uint64_t timeout_ms, vr1_broadcast **out) {
+  return vr1::message_of([&] {
+    const milliseconds timeout(timeout_ms);
+    const std::string behind = std::string(name) + "/" + name + "//" + (cards ? "cuda/" : "cpu/");
+    StorePointer watched = c10::make_intrusive<Watched>(store->store, stop->flag, timeout);
+    StorePointer under = c10::make_intrusive<c10d::PrefixStore>(behind, std::move(watched));
+    if (cards) {
+      *out = new vr1_broadcast{Nccl::open(std::move(under), rank, size, timeout), nullptr, stop->flag};
+      return;
+    }
+    auto options = c10d::ProcessGroupGloo::Options::create(timeout);
+    options->devices = devices(store->host, own);
+    options->threads = static_cast<int>(options->devices.size()) * 2;
+    auto gloo = c10::make_intrusive<Closing>(under, rank, size, options);
+    auto *closing = gloo.get();
+    *out = new vr1_broadcast{std::move(gloo), closing, stop->flag};
+  });
+}
+
+// Rank 0's numbers of `tensor` are all ranks' when this comes back.
+char *vr1_broadcast_from_first(vr1_broadcast *broadcast, at::Tensor *tensor) {
+  return vr1::message_of([&] {
+    std::vector<at::Tensor> tensors{*tensor};
+    c10::intrusive_ptr<c10d::Work> work;
+    {
+      const std::lock_guard<std::mutex> lock(starting);
+      work = broadcast->group->broadcast(tensors, c10d::BroadcastOptions());
+    }
+    auto pause = std::chrono::microseconds(20);
+    while (!work->isCompleted()) {
+      if (*broadcast->stopped) {
+        if (broadcast->gloo) broadcast->gloo->close();
+        else broadcast->group->abort();
+        go_on(broadcast->stopped);
+      }
+      std::this_thread::sleep_for(pause);
+      pause = std::min(2 * pause, std::chrono::microseconds(1000));
+    }
+    work->wait();
+  });
+}
+
+void vr1_broadcast_close(vr1_broadcast *broadcast) {
+  if (!broadcast->gloo) std::free(vr1::message_of([&] { broadcast->group->shutdown(); }));
+  delete broadcast;
+}
+
+// The port at which the store that this process holds is reached.
+uint16_t vr1_store_port(const vr1_store *store) { return store->port; }
 
 char *vr1_store_set(vr1_store *store, const char *key, const uint8_t *data, size_t count) {
   return vr1::message_of([&] { store->store->set(key, bytes(data, count)); });

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use crate::message::check;
 use crate::{Error, Result, described, unfit};
 
-type Pointer = *mut c_void;
+pub(crate) type Pointer = *mut c_void;
 
 unsafe extern "C" {
     fn vr1_store_open(
@@ -22,6 +22,7 @@ unsafe extern "C" {
         store: *mut Pointer,
     ) -> *mut c_char;
     fn vr1_store_close(store: Pointer);
+    fn vr1_store_port(store: Pointer) -> u16;
     fn vr1_store_set(store: Pointer, key: *const c_char, data: *const u8, count: usize) -> *mut c_char;
     fn vr1_store_has(store: Pointer, key: *const c_char, found: *mut c_int) -> *mut c_char;
     fn vr1_store_get(store: Pointer, key: *const c_char, data: *mut *mut u8, count: *mut usize) -> *mut c_char;
@@ -84,7 +85,7 @@ impl Drop for Quiet {
 /// Who holds a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// This process, at the port that it opens.
+    /// This process, at the port that it opens; any that is free for port 0.
     Here,
     /// Another, which is connected to.
     Elsewhere,
@@ -94,11 +95,17 @@ pub enum Holder {
 #[derive(Debug)]
 pub struct Store(NonNull<c_void>);
 
+impl Store {
+    pub(crate) fn pointer(&self) -> Pointer {
+        self.0.as_ptr()
+    }
+}
+
 // SAFETY: c10d's stores lock around every operation, and nothing of them is bound to a thread.
 unsafe impl Send for Store {}
 
 impl Store {
-    /// The store at `host` and `port`, whose keys stand behind `prefix`; an operation is waited for as long as `timeout`, and
+    /// The store at `host` and `port`, whose keys stand behind `prefix`, or as they are where that is empty; an operation is waited for as long as `timeout`, and
     /// the connection half as long again.
     ///
     /// # Errors
@@ -117,6 +124,12 @@ impl Store {
             Holder::Elsewhere => failed(format!("no answer within {:.0} s: {error}", begun.elapsed().as_secs_f64())),
         })?;
         NonNull::new(store).map(Self).ok_or_else(|| failed("there is none".to_owned()))
+    }
+
+    /// The port at which it is reached.
+    pub fn port(&self) -> u16 {
+        // SAFETY: the store lives.
+        unsafe { vr1_store_port(self.0.as_ptr()) }
     }
 
     /// Gives `key` a value.
@@ -362,10 +375,10 @@ impl Drop for ProcessGroup {
     }
 }
 
-fn text(text: &str) -> Result<CString> {
+pub(crate) fn text(text: &str) -> Result<CString> {
     CString::new(text).map_err(|_| unfit("a store", format!("{text:?} has a NUL in it")))
 }
 
-fn millis(time: Duration) -> u64 {
+pub(crate) fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap_or(u64::MAX)
 }

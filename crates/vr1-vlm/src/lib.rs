@@ -3,6 +3,7 @@
 mod apart;
 mod backbone;
 mod batch;
+mod broadcast;
 mod config;
 mod error;
 mod families;

@@ -2,9 +2,10 @@ use std::any::Any;
 use std::path::Path;
 use std::rc::Rc;
 
-use vr1_rollout::{Error, Result, Version, Weights};
+use vr1_rollout::{Broadcast, Error, Meeting, Result, Version, Weights};
 
 use crate::Backbone;
+use crate::broadcast::Giving;
 
 /// The weights of a model in this process, on their way into an engine.
 #[derive(Debug, Clone)]
@@ -30,6 +31,10 @@ impl Weights for Snapshot {
             self.model.save_adapter(dir, None).map_err(Error::engine)?;
         }
         Ok(adapted)
+    }
+
+    fn broadcast<'a>(&'a self, meeting: &Meeting) -> Result<Box<dyn Broadcast + 'a>> {
+        Ok(Box::new(Giving::begin(self.model.as_ref(), meeting)?))
     }
 
     fn as_any(&self) -> &dyn Any {

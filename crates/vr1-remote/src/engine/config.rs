@@ -1,7 +1,9 @@
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use vr1_rollout::Carrier;
 
 use crate::{Error, Result};
 
@@ -36,6 +38,14 @@ pub struct EngineConfig {
     /// Where weights are written for the servers, which must see it under the same path; by default a temporary folder of this machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights_dir: Option<PathBuf>,
+    /// The address at which servers reach this process where weights are [broadcast](Push::Broadcast); by default the loopback, where all of them
+    /// are on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broadcast_address: Option<String>,
+    /// What carries weights that are broadcast; by default NCCL where the model lies on a card, and else Gloo. Servers that share the card with
+    /// the model are reached by Gloo alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub broadcast_backend: Option<Carrier>,
     /// The most that a server's log-probabilities may be off the trainer's after a push, on average, in nats a token. Numbers in bf16 differ
     /// by some hundredths, in f32 by less than a thousandth.
     #[serde(default = "tenth")]
@@ -61,8 +71,10 @@ pub enum Push {
     /// The adapter alone where the model has one, as a folder under a new name each time; otherwise the whole model.
     #[default]
     Adapter,
-    /// The whole model, an adapter merged into it.
+    /// The whole model, an adapter merged into it, as a folder.
     Full,
+    /// The whole model, an adapter merged into it, tensor by tensor to a process group of this process and the servers' workers: no folder.
+    Broadcast,
 }
 
 fn sixty_four() -> usize {
@@ -99,6 +111,8 @@ impl EngineConfig {
             retries: five(),
             push: Push::default(),
             weights_dir: None,
+            broadcast_address: None,
+            broadcast_backend: None,
             canary_tolerance: tenth(),
         }
     }
@@ -130,7 +144,18 @@ impl EngineConfig {
         check("timeout_seconds", self.timeout_seconds, "0 or more, and at most 1e9", self.timeout_seconds >= 0.0)?;
         check("retries", self.retries as f64, "at most 1000", self.retries <= 1000)?;
         let tolerance = self.canary_tolerance;
-        check("canary_tolerance", tolerance, "above 0, and at most 1e9", tolerance > 0.0)
+        check("canary_tolerance", tolerance, "above 0, and at most 1e9", tolerance > 0.0)?;
+        if self.push == Push::Broadcast && self.address().is_none() {
+            let allowed = "set where weights are broadcast to other machines: the address at which they reach this one";
+            return Err(Error::Setting { field: "broadcast_address", value: "not set".to_owned(), allowed });
+        }
+        Ok(())
+    }
+
+    /// The address at which servers reach this process, as far as that is known.
+    pub(crate) fn address(&self) -> Option<&str> {
+        let near = || self.urls.iter().all(|url| is_near(url)).then_some("127.0.0.1");
+        self.broadcast_address.as_deref().filter(|address| !address.is_empty()).or_else(near)
     }
 
     pub(crate) fn deadline(&self) -> Duration {
@@ -146,4 +171,15 @@ impl EngineConfig {
 pub(crate) fn root(url: &str) -> &str {
     let url = url.trim_end_matches('/');
     url.strip_suffix("/v1").unwrap_or(url).trim_end_matches('/')
+}
+
+/// Whether a server's address is this machine's own.
+fn is_near(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let place = rest.split('/').next().unwrap_or_default();
+    let host = match place.strip_prefix('[') {
+        Some(six) => six.split(']').next().unwrap_or_default(),
+        None => place.rsplit_once(':').map_or(place, |(host, _)| host),
+    };
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }

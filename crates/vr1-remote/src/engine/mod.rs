@@ -1,4 +1,5 @@
 mod asked;
+mod broadcast;
 mod check;
 mod config;
 mod fleet;
@@ -19,6 +20,7 @@ pub use config::{EngineConfig, Push, ServerKind};
 use vr1_processor::{Specials, Tokenizer};
 use vr1_rollout::{Engine, Group, Landed, Request, Sampled, Search, Sequence, Ticket, Version, Weights};
 
+use self::broadcast::broadcast;
 use self::check::Checking;
 pub(crate) use self::fleet::least_busy;
 use self::fleet::{Fleet, Heard, failure};
@@ -203,7 +205,7 @@ impl ServerEngine {
             if old.target.adapter {
                 drop_adapter(&self.fleet, &old.target.name);
             }
-            let _ = std::fs::remove_dir_all(&old.dir); // what is left lies there and does no harm
+            let _ = old.dir.map(std::fs::remove_dir_all); // what is left lies there and does no harm
         }
     }
 
@@ -215,8 +217,16 @@ impl ServerEngine {
         if self.pushed.is_some() && version < self.target.version {
             return Err(Error::Backwards { has: self.target.version.0, given: version.0 });
         }
-        let written = self.pushing.write(weights, self.fleet.config.push, &self.fleet.config.model)?;
-        push(&self.fleet, &written)?;
+        let (way, model) = (self.fleet.config.push, &self.fleet.config.model);
+        let written = if way == Push::Broadcast {
+            let (written, group) = (Written::nowhere(version, model), self.pushing.name(version));
+            broadcast(&self.fleet, weights, &written, &group)?;
+            written
+        } else {
+            let written = self.pushing.write(weights, way, model)?;
+            push(&self.fleet, &written)?;
+            written
+        };
         self.target = written.target.clone();
         self.old.extend(self.pushed.replace(written));
         self.drop_old();

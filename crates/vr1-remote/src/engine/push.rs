@@ -24,11 +24,11 @@ pub(crate) struct Pushing {
     count: u64,
 }
 
-/// Weights in a folder.
+/// Weights in a folder, or without one.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) target: Target,
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: Option<PathBuf>,
 }
 
 impl Pushing {
@@ -39,9 +39,7 @@ impl Pushing {
 
     /// Writes weights into a folder of their own, under a name that was never there: an adapter, where there is one and it is wanted.
     pub(crate) fn write(&mut self, weights: &dyn Weights, push: Push, model: &str) -> Result<Written> {
-        self.count += 1;
-        let Version(version) = weights.version();
-        let name = format!("vr1-{}-{}-v{version}", self.mark, self.count);
+        let name = self.name(weights.version());
         let parent = match &self.given {
             // Servers have another working folder.
             Some(dir) => std::path::absolute(dir).unwrap_or_else(|_| dir.clone()),
@@ -60,7 +58,13 @@ impl Pushing {
         }
         std::fs::rename(&aside, &dir).map_err(failed(&dir))?;
         let name = if adapter { name } else { model.to_owned() };
-        Ok(Written { target: Target { version: weights.version(), name: name.into(), adapter }, dir })
+        Ok(Written { target: Target { version: weights.version(), name: name.into(), adapter }, dir: Some(dir) })
+    }
+
+    /// A name that was never there.
+    pub(crate) fn name(&mut self, Version(version): Version) -> String {
+        self.count += 1;
+        format!("vr1-{}-{}-v{version}", self.mark, self.count)
     }
 
     fn own(&mut self) -> Result<PathBuf> {
@@ -74,8 +78,13 @@ impl Pushing {
 }
 
 impl Written {
+    /// The whole model `model`, of which nothing is written.
+    pub(crate) fn nowhere(version: Version, model: &str) -> Self {
+        Self { target: Target { version, name: model.into(), adapter: false }, dir: None }
+    }
+
     /// What servers call weights that are no adapter.
-    fn mark(&self) -> String {
+    pub(crate) fn mark(&self) -> String {
         format!("vr1-v{}", self.target.version.0)
     }
 }
@@ -114,7 +123,8 @@ fn hand(fleet: &Fleet, server: &Server, written: &Written) -> Result<()> {
     };
     let post = |path: &str, body: &Value| server.post(path, body, left).map_err(|error| failed(path, error));
     let get = |path: &str| server.get(path, left).map_err(|error| failed(path, error));
-    let (dir, name) = (written.dir.display().to_string(), &*written.target.name);
+    let dir = written.dir.as_ref().map(|dir| dir.display().to_string()).unwrap_or_default();
+    let name = &*written.target.name;
     match (fleet.kind(), written.target.adapter) {
         (ServerKind::Openai, _) => Err(Error::TakesNone),
         (ServerKind::Vllm, true) => {
@@ -134,19 +144,11 @@ fn hand(fleet: &Fleet, server: &Server, written: &Written) -> Result<()> {
             succeeded(&said).map_err(|reason| wrong(path, reason))
         }
         (ServerKind::Vllm, false) => {
-            // What others asked of it waits meanwhile; whatever happens, it goes on afterwards.
-            post("/pause?mode=keep", &json!({}))?;
             let mark = written.mark();
-            let reloaded = reload(&dir, &mark, &post);
-            let resumed = post("/resume", &json!({}));
-            reloaded?;
-            resumed?;
-            let path = "/weight_info";
-            let info = get(path)?;
-            match info["weight_version"] == mark {
-                true => Ok(()),
-                false => Err(wrong(path, format!("it has weights {}, and was given `{mark}`", info["weight_version"]))),
-            }
+            let reload = || post("/collective_rpc", &json!({"method": "vr1_reload", "args": [dir]})).map(drop);
+            renewed(reload, &mark, &post)?;
+            let info = get("/weight_info")?;
+            has(&info, &mark).map_err(|reason| wrong("/weight_info", reason))
         }
         (ServerKind::Sglang, false) => {
             let path = "/update_weights_from_disk";
@@ -156,18 +158,33 @@ fn hand(fleet: &Fleet, server: &Server, written: &Written) -> Result<()> {
     }
 }
 
-/// vLLM's workers read the folder; what was computed with the old weights goes. Without the last of these an image that was seen before would end
-/// the server.
-fn reload(dir: &str, mark: &str, post: &dyn Fn(&str, &Value) -> Result<Vec<u8>>) -> Result<()> {
-    post("/collective_rpc", &json!({"method": "vr1_reload", "args": [dir]}))?;
-    for path in ["/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache"] {
-        post(path, &json!({}))?;
+/// What a server answers to a body at a path.
+pub(crate) type Post<'a, E> = dyn Fn(&str, &Value) -> Result<Vec<u8>, E> + 'a;
+
+/// A vLLM whose workers take weights meanwhile: what others asked of it waits, and what was computed with the old weights goes. Without the last of
+/// the caches an image that was seen before would end the server. Whatever happens, it goes on afterwards.
+pub(crate) fn renewed<E>(take: impl FnOnce() -> Result<(), E>, mark: &str, post: &Post<'_, E>) -> Result<(), E> {
+    post("/pause?mode=keep", &json!({}))?;
+    let taken = take().and_then(|()| {
+        for path in ["/reset_prefix_cache", "/reset_mm_cache", "/reset_encoder_cache"] {
+            post(path, &json!({}))?;
+        }
+        post("/update_weight_version", &json!({"new_version": mark})).map(drop)
+    });
+    let resumed = post("/resume", &json!({}));
+    taken.and(resumed.map(drop))
+}
+
+/// Whether vLLM says that it has these weights.
+pub(crate) fn has(info: &Value, mark: &str) -> Result<(), String> {
+    match info["weight_version"] == mark {
+        true => Ok(()),
+        false => Err(format!("it has weights {}, and was given `{mark}`", info["weight_version"])),
     }
-    post("/update_weight_version", &json!({"new_version": mark})).map(drop)
 }
 
 /// SGLang says whether it did what it was told.
-fn succeeded(said: &[u8]) -> Result<(), String> {
+pub(crate) fn succeeded(said: &[u8]) -> Result<(), String> {
     let value: Value = serde_json::from_slice(said).unwrap_or_default();
     match value["success"] == true {
         true => Ok(()),
@@ -176,12 +193,12 @@ fn succeeded(said: &[u8]) -> Result<(), String> {
 }
 
 /// What a status is most likely of.
-fn advice(path: &str, status: u16) -> &'static str {
+pub(crate) fn advice(path: &str, status: u16) -> &'static str {
     match (path, status) {
         ("/v1/load_lora_adapter", 404 | 405) => {
             " (vLLM takes adapters where it was started with VLLM_ALLOW_RUNTIME_LORA_UPDATING=1 and --enable-lora, and sees the folder)"
         }
-        ("/pause?mode=keep" | "/collective_rpc", 404 | 405) => {
+        ("/pause?mode=keep" | "/collective_rpc" | "/get_world_size", 404 | 405) => {
             " (vLLM takes whole models where it was started with VLLM_SERVER_DEV_MODE=1)"
         }
         ("/collective_rpc", 500) => {

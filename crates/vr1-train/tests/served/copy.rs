@@ -8,15 +8,17 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::spawn;
+use std::time::Duration;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 use vr1_data::Picture;
 use vr1_decode::LocalEngine;
 use vr1_nn::Adapter;
 use vr1_processor::{Layout, Message, Part, Processor, PromptRequest, Role, Voice};
 use vr1_rollout::{Engine, Finish, Request, SampleKey, Sampling, Sequence, stream};
+use vr1_torch::{self as torch, Broadcast, Member, Stop, Store};
 use vr1_vlm::Model;
 
 use super::tiny;
@@ -120,13 +122,53 @@ struct Holder {
     /// Engines by the names that models have, and adapters.
     engines: HashMap<String, LocalEngine>,
     tag: Value,
+    group: Option<Receiving>,
+}
+
+/// A copy's part in a group to which weights are broadcast.
+struct Receiving {
+    group: Broadcast,
+    _store: Store,
+}
+
+impl Receiving {
+    fn join(body: &Value) -> Self {
+        let number = |key: &str| body[key].as_u64().unwrap() as usize;
+        let soon = Duration::from_secs_f64(body["seconds"].as_f64().unwrap());
+        let (address, port) = (body["address"].as_str().unwrap(), number("port") as u16);
+        let store = Store::open(address, port, torch::Holder::Elsewhere, "", soon).unwrap();
+        let (name, carrier) = (body["group"].as_str().unwrap(), torch::Carrier::Gloo);
+        let member = Member { name, carrier, own: "", rank: number("offset"), size: number("ranks"), timeout: soon };
+        Self { group: Broadcast::join(&store, &member, &Stop::new()).unwrap(), _store: store }
+    }
+
+    /// What comes, as a folder like the model's.
+    fn folder(self, body: &Value) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(tiny()).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+            }
+        }
+        let of = |key: &str| body[key].as_array().unwrap().clone();
+        let mut tensors = Vec::new();
+        for ((name, dtype), shape) in of("names").iter().zip(of("dtypes")).zip(of("shapes")) {
+            assert_eq!(dtype, "float32");
+            let shape: Vec<i64> = serde_json::from_value(shape).unwrap();
+            let tensor = Tensor::zeros(&shape, (Kind::Float, Device::Cpu));
+            self.group.from_first(&tensor).unwrap();
+            tensors.push((name.as_str().unwrap().to_owned(), tensor));
+        }
+        Tensor::write_safetensors(&tensors, dir.path().join("model.safetensors")).unwrap();
+        dir
+    }
 }
 
 impl Holder {
     fn new(lies: Lies, calls: Calls, pushes: Arc<AtomicUsize>) -> Self {
         let processor = Processor::from_dir(&tiny()).unwrap();
         let engines = HashMap::from([("tiny".to_owned(), engine(&tiny(), None, &processor))]);
-        Self { lies, calls, pushes, processor, engines, tag: Value::Null }
+        Self { lies, calls, pushes, processor, engines, tag: Value::Null, group: None }
     }
 
     fn answer(&mut self, path: &str, body: &Value) -> (u16, Value) {
@@ -150,6 +192,19 @@ impl Holder {
             "/v1/unload_lora_adapter" => {
                 self.engines.remove(body["lora_name"].as_str().unwrap());
                 json!("Success")
+            }
+            "/get_world_size" => json!({"world_size": 1}),
+            "/collective_rpc" if body["method"] == "vr1_join" => {
+                self.group = Some(Receiving::join(&body["kwargs"]));
+                json!({"results": ["ok"]})
+            }
+            "/collective_rpc" if body["method"] == "vr1_receive" => {
+                self.pushes.fetch_add(1, Ordering::SeqCst);
+                let dir = self.group.take().unwrap().folder(&body["kwargs"]);
+                if self.lies != Lies::KeepsWeights {
+                    self.engines.insert("tiny".to_owned(), engine(dir.path(), None, &self.processor));
+                }
+                json!({"results": ["ok"]})
             }
             "/collective_rpc" => {
                 self.pushes.fetch_add(1, Ordering::SeqCst);

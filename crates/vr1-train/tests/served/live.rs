@@ -11,10 +11,10 @@ use vr1_data::Picture;
 use vr1_decode::LocalEngine;
 use vr1_learn::{Learner, LearnerConfig};
 use vr1_processor::{Layout, Message, Processor, PromptRequest};
-use vr1_remote::{EngineConfig, Purpose, ServerEngine, ServerKind};
-use vr1_rollout::{Engine, Request, SampleKey, Sampling};
+use vr1_remote::{EngineConfig, Purpose, Push, ServerEngine, ServerKind};
+use vr1_rollout::{Broadcast, Carrier, Engine, Group, Meeting, Part, Request, SampleKey, Sampling, Version, Weights};
 use vr1_train::Trainer;
-use vr1_vlm::{Backbone, Model};
+use vr1_vlm::{Backbone, Model, Snapshot};
 
 use super::{LORA, folder, recipe, run, tiny};
 
@@ -137,30 +137,26 @@ fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
     }
     // By what was drawn there and what it is worth here: over the ids that are sampled at all, both of them.
     let drawn = far.generate(requests(&Sampling { max_completion_tokens: 24, ..Sampling::default() })).unwrap();
-    let apart = drawn.iter().map(|group| {
-        let here = learner.logprobs(std::slice::from_ref(group)).unwrap();
-        let there = group.sequences().iter().map(|sequence| &sequence.sampled().unwrap().drawn);
-        let gaps = here.iter().zip(there).flat_map(|(here, there)| here.iter().zip(there).map(|(a, b)| (a - b).abs()));
-        gaps.fold(0.0, f32::max)
-    });
-    let apart: Vec<f32> = apart.collect();
+    let apart = apart(&learner, &drawn);
     eprintln!("vLLM: greedy tokens equal, log-probabilities of each prompt's apart by at most {apart:?}");
     assert!(apart.iter().all(|apart| *apart < 1e-3), "{apart:?}");
     // What is asked again is answered the same.
     let warm = Sampling { temperature: 0.7, top_p: 0.9, max_completion_tokens: 16, ..Sampling::default() };
-    let ids = |groups: Vec<vr1_rollout::Group>| -> Vec<Vec<i64>> {
+    let ids = |groups: Vec<Group>| -> Vec<Vec<i64>> {
         groups.iter().flat_map(|group| group.sequences()).map(|sequence| sequence.ids().to_vec()).collect()
     };
     assert_eq!(ids(far.generate(requests(&warm)).unwrap()), ids(far.generate(requests(&warm)).unwrap()));
     drop(far);
+    whole_weights_get_there(&server, &processor, &learner, &mut near, &requests);
     // Ten steps with an adapter and ten with the whole model: every push is seen in the test prompt, and the reward rises as it does here.
-    for more in [LORA, ""] {
+    for (more, push) in [(LORA, "adapter"), ("", "full"), ("", "broadcast")] {
         let dir = folder();
-        let overrides = ["steps=10", "objective.prompts_per_step=4", "objective.group_size=8"];
-        let [near, far] = ["", server.engine().as_str()].map(|engine| {
-            let out = dir.path().join(if engine.is_empty() { "near" } else { "far" });
-            run(recipe(dir.path(), &format!("{more}{engine}"), &overrides).unwrap(), &out).unwrap()
-        });
+        let push_so = format!("rollout.engine.push={push}");
+        let mut overrides = vec!["steps=10", "objective.prompts_per_step=4", "objective.group_size=8"];
+        let near = run(recipe(dir.path(), more, &overrides).unwrap(), &dir.path().join("near")).unwrap();
+        overrides.push(&push_so);
+        let far = recipe(dir.path(), &format!("{more}{}", server.engine()), &overrides).unwrap();
+        let far = run(far, &dir.path().join("far")).unwrap();
         let reward = |rows: &[vr1_run::StepMetrics], steps: std::ops::Range<usize>| {
             let count = steps.len() as f64;
             rows[steps].iter().map(|row| row.values["reward"]).sum::<f64>() / count
@@ -170,7 +166,7 @@ fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
         let seconds = far.iter().map(|row| row.values["seconds_weights"]).sum::<f64>() / far.len() as f64;
         let rises = [&near, &far].map(|rows| (reward(rows, 0..3), reward(rows, 7..10)));
         eprintln!(
-            "vLLM {more:?}: rewards {rises:?} (here, there); canary_gap {gap:e}, sampler_gap {kl:e}, push and check {seconds:.2} s a step"
+            "vLLM {more:?} {push}: rewards {rises:?} (here, there); canary_gap {gap:e}, sampler_gap {kl:e}, push and check {seconds:.2} s a step"
         );
         assert!(gap < 1e-3 && kl < 1e-2, "{gap} {kl}");
         for (first, last) in rises {
@@ -188,4 +184,122 @@ fn vllm_itself_says_and_takes_what_the_engine_of_this_process_does() {
     let error = trainer.step().unwrap_err().to_string();
     eprintln!("vLLM killed: {error}");
     assert!(error.contains(&server.url), "{error}");
+}
+
+/// How far log-probabilities of what was drawn elsewhere are from what they are here, the widest of each group.
+fn apart(learner: &Learner, drawn: &[Group]) -> Vec<f32> {
+    let widest = |group: &Group| {
+        let here = learner.logprobs(std::slice::from_ref(group)).unwrap();
+        let there = group.sequences().iter().map(|sequence| &sequence.sampled().unwrap().drawn);
+        let gaps = here.iter().zip(there).flat_map(|(here, there)| here.iter().zip(there).map(|(a, b)| (a - b).abs()));
+        gaps.fold(0.0, |widest, gap| if gap.is_nan() { f32::INFINITY } else { gap.max(widest) })
+    };
+    drawn.iter().map(widest).collect()
+}
+
+fn tokens(groups: &[Group]) -> Vec<&[i64]> {
+    groups.iter().map(|group| group.sequences()[0].ids()).collect()
+}
+
+/// Weights that break off in the middle of their broadcast.
+struct Halved(Snapshot);
+
+#[derive(Debug)]
+struct Half<'a>(Box<dyn Broadcast + 'a>);
+
+impl Weights for Halved {
+    fn version(&self) -> Version {
+        self.0.version
+    }
+
+    fn write(&self, _: &Path) -> vr1_rollout::Result<()> {
+        Err(vr1_rollout::Error::engine("nothing is written"))
+    }
+
+    fn broadcast<'a>(&'a self, meeting: &Meeting) -> vr1_rollout::Result<Box<dyn Broadcast + 'a>> {
+        Ok(Box::new(Half(self.0.broadcast(meeting)?)))
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+impl Broadcast for Half<'_> {
+    fn port(&self) -> u16 {
+        self.0.port()
+    }
+
+    fn carrier(&self) -> Carrier {
+        self.0.carrier()
+    }
+
+    fn parts(&self) -> &[Part] {
+        self.0.parts()
+    }
+
+    fn meet(&mut self) -> vr1_rollout::Result<()> {
+        self.0.meet()
+    }
+
+    fn give(&mut self, parts: std::ops::Range<usize>) -> vr1_rollout::Result<()> {
+        self.0.give(parts.start..parts.end / 2)?;
+        Err(vr1_rollout::Error::engine("no more is given"))
+    }
+}
+
+/// Other weights, from a folder and by broadcast in turn: greedy tokens are those of the engine here each time. One that breaks off leaves a server
+/// that takes the next.
+fn whole_weights_get_there(
+    server: &Vllm,
+    processor: &Processor,
+    learner: &Learner,
+    near: &mut LocalEngine,
+    asked: &dyn Fn(&Sampling) -> Vec<Request>,
+) {
+    let Snapshot { model, .. } = learner.snapshot();
+    let engine = |push| {
+        let urls = vec![server.url.clone()];
+        let config = EngineConfig { push, deadline_seconds: 60.0, ..EngineConfig::new(ServerKind::Vllm, urls, "tiny") };
+        let rows = model.lm_head().size()[0];
+        ServerEngine::open(config, processor.tokenizer().clone(), rows, Purpose::Training).unwrap()
+    };
+    let (greedy, drawn) = (Sampling::greedy(24), Sampling { max_completion_tokens: 24, ..Sampling::default() });
+    let mut said = near.generate(asked(&greedy)).unwrap();
+    let before: Vec<_> = model.parameters().iter().map(|(_, tensor)| tensor.detach().copy()).collect();
+    for (step, push) in [Push::Full, Push::Broadcast, Push::Full, Push::Broadcast].into_iter().enumerate() {
+        tch::no_grad(|| {
+            for (_, tensor) in model.parameters().iter() {
+                let noise = (tch::Tensor::arange(tensor.numel() as i64, (Kind::Float, Device::Cpu))
+                    * (step as f64 + 1.7))
+                    .sin();
+                let _ = tensor.detach().g_mul_(&(noise * 0.1 + 1.0).view_as(tensor));
+            }
+        });
+        let (mut far, snapshot) = (engine(push), Snapshot { model: model.clone(), version: Version(step as u64 + 1) });
+        if push == Push::Broadcast {
+            let begun = Instant::now();
+            let error = far.load(&Halved(snapshot.clone())).unwrap_err().to_string();
+            eprintln!("vLLM: a broadcast that breaks off after {:.2} s: {error}", begun.elapsed().as_secs_f64());
+            assert!(error.contains(&server.url), "{error}");
+            let _ = far.generate(asked(&greedy)); // whatever it says with half of the weights, it is there for the next
+        }
+        let begun = Instant::now();
+        far.load(&snapshot).unwrap();
+        eprintln!("vLLM: {push:?} took {:.3} s", begun.elapsed().as_secs_f64());
+        let [ours, theirs] = [near.generate(asked(&greedy)), far.generate(asked(&greedy))].map(Result::unwrap);
+        assert_eq!(tokens(&ours), tokens(&theirs), "{push:?}");
+        assert_ne!(tokens(&ours), tokens(&said), "the weights are others");
+        let apart = apart(learner, &far.generate(asked(&drawn)).unwrap());
+        eprintln!("vLLM: {push:?}: log-probabilities of each prompt's apart by at most {apart:?}");
+        assert!(apart.iter().all(|apart| *apart < 1e-3), "{apart:?}");
+        said = ours;
+    }
+    // The runs that follow begin with the model's own.
+    tch::no_grad(|| {
+        for ((_, tensor), before) in model.parameters().iter().zip(&before) {
+            tensor.detach().copy_(before);
+        }
+    });
+    engine(Push::Full).load(&learner.snapshot()).unwrap();
 }

@@ -90,12 +90,16 @@ fn told(out: &Path, steps: usize) -> Vec<String> {
 /// With these a step is near proportional to its gradient, so that what differs by rounding stays near.
 const PROPORTIONAL: [&str; 2] = ["optimizer.epsilon=1", "optimizer.learning_rate=0.01"];
 
-fn the_same_over_http(more: &str) {
+/// How whole models go to servers.
+const WAYS: [&str; 2] = ["rollout.engine.push=full", "rollout.engine.push=broadcast"];
+
+fn the_same_over_http(more: &str, push: &str) {
     let dir = folder();
     let (near, far) = (dir.path().join("near"), dir.path().join("far"));
     let expected = run(recipe(dir.path(), more, &PROPORTIONAL).unwrap(), &near).unwrap();
     let copy = Copy::new(Lies::None);
-    let rows = run(recipe(dir.path(), &format!("{more}{}", engine(&[&copy])), &PROPORTIONAL).unwrap(), &far).unwrap();
+    let overrides = [&PROPORTIONAL[..], &[push]].concat();
+    let rows = run(recipe(dir.path(), &format!("{more}{}", engine(&[&copy])), &overrides).unwrap(), &far).unwrap();
     let (sampled, found) = (told(&near, 3), told(&far, 3));
     assert_eq!((sampled.len(), sampled.len()), (3 * 2 * 3, found.len()));
     sampled.iter().zip(&found).for_each(|(here, there)| assert_eq!(here, there));
@@ -113,12 +117,19 @@ fn the_same_over_http(more: &str) {
 
 #[test]
 fn a_run_over_http_is_the_run_in_this_process_token_for_token() {
-    the_same_over_http("");
+    the_same_over_http("", WAYS[0]);
 }
 
 #[test]
 fn so_is_one_whose_adapter_goes_over() {
-    the_same_over_http(LORA);
+    the_same_over_http(LORA, "rollout.engine.push=adapter");
+}
+
+#[test]
+fn so_is_one_whose_weights_are_broadcast_with_an_adapter_or_without() {
+    for more in ["", LORA] {
+        the_same_over_http(more, WAYS[1]);
+    }
 }
 
 /// What ranks come to, threads of this process, with a recipe each and one folder.
@@ -154,16 +165,19 @@ fn several_ranks_ask_the_same_servers_and_the_first_hands_weights_over() {
 
 #[test]
 fn ranks_that_hold_each_a_share_of_the_layers_hand_over_all_of_them() {
-    let dir = folder();
-    let (whole, apart) = (dir.path().join("whole"), dir.path().join("apart"));
-    let of =
-        |copy: &Copy, more: &str| recipe(dir.path(), &format!("{more}{}", engine(&[copy])), &PROPORTIONAL).unwrap();
-    let one = Copy::new(Lies::None);
-    of_ranks(2, &of(&one, "recompute: layers\n"), &whole).unwrap();
-    let other = Copy::new(Lies::None);
-    let rows = of_ranks(2, &of(&other, "recompute: layers\nsharding: zero3\n"), &apart).unwrap();
-    assert_eq!(told(&whole, 3), told(&apart, 3));
-    assert!(rows.iter().all(|row| row.values["canary_gap"] < 1e-5), "{rows:?}");
+    for push in WAYS {
+        let dir = folder();
+        let (whole, apart) = (dir.path().join("whole"), dir.path().join("apart"));
+        let overrides = [&PROPORTIONAL[..], &[push]].concat();
+        let of =
+            |copy: &Copy, more: &str| recipe(dir.path(), &format!("{more}{}", engine(&[copy])), &overrides).unwrap();
+        let one = Copy::new(Lies::None);
+        of_ranks(2, &of(&one, "recompute: layers\n"), &whole).unwrap();
+        let other = Copy::new(Lies::None);
+        let rows = of_ranks(2, &of(&other, "recompute: layers\nsharding: zero3\n"), &apart).unwrap();
+        assert_eq!(told(&whole, 3), told(&apart, 3));
+        assert!(rows.iter().all(|row| row.values["canary_gap"] < 1e-5), "{rows:?}");
+    }
 }
 
 #[test]
@@ -177,10 +191,10 @@ fn a_push_that_fails_ends_all_ranks() {
 
 #[test]
 fn a_server_that_keeps_its_old_weights_is_found_at_once() {
-    for more in ["", LORA] {
+    for (more, push) in [("", WAYS[0]), ("", WAYS[1]), (LORA, "rollout.engine.push=adapter")] {
         let dir = folder();
         let copy = Copy::new(Lies::KeepsWeights);
-        let overrides = ["rollout.engine.canary_tolerance=1000"];
+        let overrides = ["rollout.engine.canary_tolerance=1000", push];
         let recipe = recipe(dir.path(), &format!("{more}{}", engine(&[&copy])), &overrides).unwrap();
         let error = run(recipe, &dir.path().join("out")).unwrap_err().to_string();
         assert!(error.contains("did not get there") && error.contains(&copy.url), "{error}");
@@ -198,17 +212,20 @@ fn a_server_whose_log_probabilities_are_not_the_models_is_found_before_the_first
 
 #[test]
 fn a_server_that_dies_in_the_middle_is_left_and_the_run_is_the_same() {
-    let dir = folder();
-    let (whole, halved) = (dir.path().join("whole"), dir.path().join("halved"));
-    let one = Copy::new(Lies::None);
-    run(recipe(dir.path(), &engine(&[&one]), &PROPORTIONAL).unwrap(), &whole).unwrap();
-    let (mortal, other) = (Copy::new(Lies::DiesAfter(6)), Copy::new(Lies::None));
-    run(recipe(dir.path(), &engine(&[&mortal, &other]), &PROPORTIONAL).unwrap(), &halved).unwrap();
-    assert_eq!(told(&whole, 3), told(&halved, 3));
-    let alone = Copy::new(Lies::DiesAfter(6));
-    let out = dir.path().join("alone");
-    let error = run(recipe(dir.path(), &engine(&[&alone]), &[]).unwrap(), &out).unwrap_err().to_string();
-    assert!(error.contains(alone.url.as_str()), "{error}");
+    for push in WAYS {
+        let dir = folder();
+        let overrides = [&PROPORTIONAL[..], &[push]].concat();
+        let of = |copies: &[&Copy]| recipe(dir.path(), &engine(copies), &overrides).unwrap();
+        let (whole, halved) = (dir.path().join("whole"), dir.path().join("halved"));
+        let one = Copy::new(Lies::None);
+        run(of(&[&one]), &whole).unwrap();
+        let (mortal, other) = (Copy::new(Lies::DiesAfter(6)), Copy::new(Lies::None));
+        run(of(&[&mortal, &other]), &halved).unwrap();
+        assert_eq!(told(&whole, 3), told(&halved, 3));
+        let alone = Copy::new(Lies::DiesAfter(6));
+        let error = run(of(&[&alone]), &dir.path().join("alone")).unwrap_err().to_string();
+        assert!(error.contains(alone.url.as_str()), "{error}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod adapters;
+mod broadcast;
 mod checkpoints;
 mod families;
 mod field;

@@ -1,5 +1,6 @@
 //! An engine over servers that answer as vLLM does, and over others that are broken, busy, gone or lie.
 
+mod broadcast;
 mod pictures;
 mod push;
 mod sglang;
