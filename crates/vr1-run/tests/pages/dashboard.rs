@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -243,7 +244,19 @@ fn clients_that_are_silent_or_gone_take_nothing_from_a_run() {
     // Other tests of this process come and go; a hundred clients would be seen all the same.
     assert!(threads() < before + 60, "{before} threads, then {}", threads());
     drop(silent);
-    assert_eq!(json_of(&url, "/api/run")["run"]["step"], 50, "those who come later are answered");
+    // Whoever comes before it is seen that they left is turned away.
+    let is_answered = || {
+        let mut stream = TcpStream::connect(place(&url)).unwrap();
+        let mut said = Vec::new();
+        let asked = stream.write_all(b"HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        asked.and_then(|()| stream.read_to_end(&mut said)).is_ok() && !said.is_empty()
+    };
+    let begun = Instant::now();
+    while !is_answered() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "those who come later are answered");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(json_of(&url, "/api/run")["run"]["step"], 50);
     drop(serving);
     assert!(TcpStream::connect(place(&url)).is_err(), "the address is free again");
 }
