@@ -63,7 +63,9 @@ pub(crate) struct Simulate {
 impl Simulate {
     pub(crate) fn run(self) -> Result<()> {
         if !self.json {
-            say("servers  staleness  seconds a step  tokens/s  servers busy  trainer busy  rows busy  tokens in flight");
+            say(
+                "servers  staleness  seconds a step  tokens/s  servers busy  trainer busy  rows busy  tokens in flight",
+            );
         }
         for &max_staleness_steps in &self.max_staleness_steps {
             for &servers in &self.servers {
