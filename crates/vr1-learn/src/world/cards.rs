@@ -17,12 +17,9 @@ impl World {
     /// If the cards do not come together, or `VR1_NCCL` is something else.
     pub fn use_cards(&self, device: Device) -> Result<bool> {
         let Some(joined) = &self.joined else { return Ok(false) };
-        let card = || -> Result<Option<u128>> {
-            match std::env::var("VR1_NCCL").as_deref() {
-                Ok("off") => Ok(None),
-                Ok("on" | "") | Err(_) => Ok(vr1_torch::gpu_uuid(device)?),
-                Ok(other) => Err(wrong(format!("VR1_NCCL is `{other}`, and may be `on` or `off`"))),
-            }
+        let card = || match wanted(std::env::var("VR1_NCCL").ok().as_deref())? {
+            true => Ok(vr1_torch::gpu_uuid(device)?),
+            false => Ok::<_, Error>(None),
         };
         let cards = self.all(card().map(|card| card.map(|card| card.to_string())))?;
         if !own_each(&cards) {
@@ -39,6 +36,15 @@ impl World {
     }
 }
 
+/// Whether `VR1_NCCL`, where it says so, leaves cards to speak to each other.
+fn wanted(said: Option<&str>) -> Result<bool> {
+    match said {
+        None | Some("" | "on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(other) => Err(wrong(format!("VR1_NCCL is `{other}`, and may be `on` or `off`"))),
+    }
+}
+
 /// Whether each rank has a card, and no two the same.
 fn own_each(cards: &[Option<String>]) -> bool {
     let different: BTreeSet<&String> = cards.iter().flatten().collect();
@@ -47,7 +53,7 @@ fn own_each(cards: &[Option<String>]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::own_each;
+    use super::{own_each, wanted};
 
     #[test]
     fn ranks_that_share_a_card_or_have_none_do_not_speak_by_cards() {
@@ -57,5 +63,12 @@ mod tests {
         };
         assert!(own_each(&["1", "2", "3"]) && own_each(&["1"]));
         assert!(!own_each(&["1", "2", "1"]) && !own_each(&["1", ""]) && !own_each(&["", ""]));
+    }
+
+    #[test]
+    fn cards_speak_to_each_other_but_where_the_environment_says_off() {
+        assert!(wanted(None).is_ok_and(|on| on) && wanted(Some("on")).is_ok_and(|on| on));
+        assert!(wanted(Some("off")).is_ok_and(|on| !on));
+        assert!(wanted(Some("gloo")).is_err_and(|error| error.to_string().contains("VR1_NCCL is `gloo`")));
     }
 }
